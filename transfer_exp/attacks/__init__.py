@@ -1,0 +1,1 @@
+"""The attacks, on top of the optimiser."""

@@ -1,0 +1,1 @@
+"""Figures: one function each; data and axes in, artist out."""

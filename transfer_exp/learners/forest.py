@@ -1,0 +1,74 @@
+"""Random forest, for targets only: it has no input gradient.
+
+The score is 2 P(+1) - 1 with P the trees' mean class share. The trees are kept as flat arrays, all trees behind one
+another, and points descend all of them at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from sklearn.ensemble import RandomForestClassifier
+from torch import Tensor
+
+from transfer_exp.learners.base import Learner, Model, require_positive
+from transfer_exp.types import Ints, Matrix
+
+
+class ForestModel(Model):
+    """Trees as arrays over all nodes: left and right child (a leaf is its own child), feature, threshold, share of +1."""
+
+    differentiable = False
+    left: Tensor
+    right: Tensor
+    feature: Tensor
+    threshold: Tensor
+    share: Tensor
+    root: Tensor
+    depth: Tensor
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scores ``(n,)`` of points ``(n, d)``; thresholds are compared in float32, as they were learned."""
+        x = x.float()
+        node = self.root.expand(len(x), -1)
+        for _ in range(int(self.depth)):
+            goes_left = torch.gather(x, 1, self.feature[node]) <= self.threshold[node]
+            node = torch.where(goes_left, self.left[node], self.right[node])
+        return 2 * self.share[node].mean(1) - 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forest(Learner):
+    """Random forest with ``n_trees`` trees; ``max_depth`` None grows them fully."""
+
+    n_trees: int = 30
+    max_depth: int | None = None
+    model_type = ForestModel
+
+    def __post_init__(self) -> None:
+        require_positive(self, n_trees=self.n_trees, max_depth=1 if self.max_depth is None else self.max_depth)
+
+    def fit(self, x: Matrix, y: Ints, *, seed: int) -> Model:
+        """Fit; ``seed`` draws the bootstrap samples and the features tried at each node."""
+        forest = RandomForestClassifier(self.n_trees, max_depth=self.max_depth, random_state=seed).fit(x, y)
+        trees = [estimator.tree_ for estimator in forest.estimators_]
+        root = np.cumsum([0, *(t.node_count for t in trees[:-1])])
+        leaf = np.concatenate([t.children_left < 0 for t in trees])
+        own = np.arange(len(leaf))
+        children = (
+            np.where(leaf, own, np.concatenate([c + r for c, r in zip(side, root, strict=True)]))
+            for side in ([t.children_left for t in trees], [t.children_right for t in trees])
+        )
+        left, right = children
+        shares = np.concatenate([t.value[:, 0] / t.value[:, 0].sum(1, keepdims=True) for t in trees])
+        return ForestModel(
+            left=left,
+            right=right,
+            feature=np.maximum(np.concatenate([t.feature for t in trees]), 0),
+            threshold=np.concatenate([t.threshold for t in trees]),
+            share=shares[:, list(forest.classes_).index(1)],
+            root=root,
+            depth=np.int64(max(t.max_depth for t in trees)),
+        )

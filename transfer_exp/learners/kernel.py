@@ -1,0 +1,51 @@
+"""SVM with the RBF kernel k(x, z) = exp(-gamma |x - z|^2): f(x) = sum_i alpha_i k(x_i, x) + b, alpha signed by y_i."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from sklearn.svm import SVC
+from torch import Tensor
+
+from transfer_exp.learners.base import Learner, Model, require_positive
+from transfer_exp.types import Ints, Matrix, dense
+
+
+class RBFModel(Model):
+    """Score over support vectors ``(m, d)`` with signed dual coefficients ``(m,)``."""
+
+    loss_name = "hinge"
+    support: Tensor
+    dual: Tensor
+    bias: Tensor
+    gamma: Tensor
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scores ``(n,)`` of points ``(n, d)``: two matrix products and one exponential."""
+        exponent = (x @ self.support.T) * 2 - (x * x).sum(1, keepdim=True) - (self.support**2).sum(1)
+        return torch.exp(self.gamma * exponent) @ self.dual + self.bias
+
+
+@dataclass(frozen=True, kw_only=True)
+class RBFSVM(Learner):
+    """Soft-margin SVM with the RBF kernel (libsvm, dual)."""
+
+    C: float
+    gamma: float
+    tolerance: float = 1e-3
+    model_type = RBFModel
+
+    def __post_init__(self) -> None:
+        require_positive(self, C=self.C, gamma=self.gamma, tolerance=self.tolerance)
+
+    def fit(self, x: Matrix, y: Ints, *, seed: int) -> Model:
+        """Fit; deterministic, ``seed`` is not used."""
+        svc = SVC(kernel="rbf", C=self.C, gamma=self.gamma, tol=self.tolerance, cache_size=1000).fit(x, y)
+        return RBFModel(
+            support=dense(svc.support_vectors_),
+            dual=dense(svc.dual_coef_).ravel(),
+            bias=np.float64(svc.intercept_[0]),
+            gamma=np.float64(self.gamma),
+        )

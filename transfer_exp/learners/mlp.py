@@ -1,0 +1,96 @@
+"""Multi-layer perceptron with ReLU units, trained in torch on cross-entropy.
+
+Two classes need one output: the score is the log odds, and cross-entropy is the logistic loss of it. Weight decay is
+L2 in the loss: decay |W|^2 / 2 over weights, not biases.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import linear, relu
+
+from transfer_exp.learners.base import Learner, Model, require_positive
+from transfer_exp.learners.losses import logistic
+from transfer_exp.types import Ints, Matrix, UserError, dense
+
+
+def _score(layers: list[tuple[Tensor, Tensor]], x: Tensor) -> Tensor:
+    for weight, bias in layers[:-1]:
+        x = relu(linear(x, weight, bias))
+    return linear(x, *layers[-1])[:, 0]
+
+
+class MLPModel(Model):
+    """Score of a trained perceptron; layer k has arrays ``weight_k`` (out, in) and ``bias_k`` (out,)."""
+
+    loss_name = "logistic"
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scores ``(n,)`` of points ``(n, d)``."""
+        arrays = dict(self.named_buffers())
+        return _score([(arrays[f"weight_{k}"], arrays[f"bias_{k}"]) for k in range(len(arrays) // 2)], x)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MLP(Learner):
+    """ReLU perceptron trained with Adam for a fixed number of epochs, in float32; scored in float64."""
+
+    hidden: tuple[int, ...] = (50, 50)
+    weight_decay: float = 0.0
+    n_epochs: int = 30
+    batch_size: int = 32
+    learning_rate: float = 1e-3
+    model_type = MLPModel
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "hidden", tuple(self.hidden))
+        require_positive(self, n_epochs=self.n_epochs, batch_size=self.batch_size, learning_rate=self.learning_rate)
+        if self.weight_decay < 0 or not self.hidden or min(self.hidden) < 1:
+            raise UserError(
+                f"{self.name or 'MLP'}: expected weight_decay >= 0 and at least one hidden layer of at least one unit, "
+                f"got weight_decay={self.weight_decay}, hidden={list(self.hidden)}"
+            )
+
+    def _start(self, n_features: int, generator: torch.Generator) -> list[tuple[Tensor, Tensor]]:
+        widths = [n_features, *self.hidden, 1]
+        layers = []
+        for n_in, n_out in itertools.pairwise(widths):
+            bound = 1 / math.sqrt(n_in)
+            shapes = ((n_out, n_in), (n_out,))
+            weight, bias = (torch.empty(s).uniform_(-bound, bound, generator=generator) for s in shapes)
+            layers.append((weight.requires_grad_(), bias.requires_grad_()))
+        return layers
+
+    def fit(self, x: Matrix, y: Ints, *, seed: int) -> Model:
+        """Fit; ``seed`` draws the starting weights and the order of the batches."""
+        generator = torch.Generator().manual_seed(seed)
+        layers = self._start(int(x.shape[1]), generator)
+        groups: list[dict[str, Any]] = [
+            {"params": [weight for weight, _ in layers], "weight_decay": self.weight_decay},
+            {"params": [bias for _, bias in layers]},
+        ]
+        adam = torch.optim.Adam(groups, lr=self.learning_rate, foreach=True)
+        labels = torch.as_tensor(np.asarray(y), dtype=torch.float32)
+        points = torch.as_tensor(x, dtype=torch.float32) if isinstance(x, np.ndarray) else None
+        for _ in range(self.n_epochs):
+            order = torch.randperm(len(labels), generator=generator)
+            for batch in torch.split(order, self.batch_size):
+                part = points[batch] if points is not None else _rows(x, batch)
+                adam.zero_grad()
+                logistic(_score(layers, part), labels[batch]).mean().backward()  # type: ignore[no-untyped-call]
+                adam.step()
+        arrays: dict[str, Any] = {}
+        for k, (weight, bias) in enumerate(layers):
+            arrays |= {f"weight_{k}": weight.detach().double(), f"bias_{k}": bias.detach().double()}
+        return MLPModel(**arrays)
+
+
+def _rows(x: Matrix, batch: Tensor) -> Tensor:
+    return torch.as_tensor(dense(x[batch.numpy()]), dtype=torch.float32)

@@ -1,0 +1,1 @@
+"""The optimiser: projections, line search, ascent, implicit gradients."""

@@ -1,0 +1,183 @@
+"""Projected gradient ascent with a line search (paper, Algorithm 1), for a whole batch of points at once.
+
+    maximise A_i(x_i) over x_i in a convex set, each point on its own:  x_i <- P(x_i + eta_i d_i),  d_i = g_i / |g_i|_2
+
+Each move first tries the farthest feasible point along the gradient, the limit of P(x + eta d) as eta grows (on a
+linear objective that is the optimum), and where that does not improve searches for eta_i. A point is finished when
+
+    gap_i  = <g_i, farthest_i - x_i>   what is left to gain to first order (Frank-Wolfe gap; 0 at a stationary point), or
+    gain_i = A_i(x') - A_i(x)          what the last move gained (the paper's criterion)
+
+is at most ``tolerance`` times its rise so far, or when no step improves. Finished points leave the batch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from transfer_exp.optim.line_search import search
+
+
+class Objective(Protocol):
+    """What is maximised, for given rows of the batch."""
+
+    def value(self, x: Tensor, rows: Tensor) -> Tensor:
+        """Objective ``(m,)`` at points ``(m, d)``."""
+
+    def gradient(self, x: Tensor, rows: Tensor) -> Tensor:
+        """Its gradient ``(m, d)`` there."""
+
+
+class FeasibleSet(Protocol):
+    """A convex set for every row of the batch."""
+
+    def project(self, x: Tensor, rows: Tensor) -> Tensor:
+        """The nearest feasible points ``(m, d)``."""
+
+    def farthest(self, direction: Tensor, rows: Tensor) -> Tensor:
+        """The feasible points ``(m, d)`` farthest along ``direction``."""
+
+
+@dataclass
+class Effort:
+    """What an ascent cost: batched calls, and rows in them."""
+
+    gradient_calls: int = 0
+    score_calls: int = 0
+    gradient_rows: int = 0
+    score_rows: int = 0
+
+    def __add__(self, other: Effort) -> Effort:
+        return Effort(*(getattr(self, f) + getattr(other, f) for f in self.__dataclass_fields__))
+
+
+@dataclass
+class Ascent:
+    """Where an ascent ended: points ``(n, d)``, objective, iterations, flags ``(n,)``, mean objective per iteration."""
+
+    x: Tensor
+    value: Tensor
+    n_iter: Tensor
+    exhausted: Tensor
+    zero_gradient: Tensor
+    effort: Effort
+    trace: list[float] = field(default_factory=list)
+
+
+@dataclass
+class _Front:
+    """The points still moving: their rows in the batch, where they are, and where the gradient leads."""
+
+    rows: Tensor
+    x: Tensor
+    value: Tensor
+    gradient: Tensor
+    corner: Tensor
+    least: Tensor
+
+    def keep(self, mask: Tensor) -> _Front:
+        return self if bool(mask.all()) else _Front(*(getattr(self, f.name)[mask] for f in fields(self)))
+
+
+def unmoved(x: Tensor, value: Tensor) -> Ascent:
+    """The ascent that has not begun: ``x`` ``(n, d)`` with objective ``value`` ``(n,)``."""
+    no = torch.zeros(len(x), dtype=torch.bool, device=x.device)
+    return Ascent(
+        x=x.clone(),
+        value=value.clone(),
+        n_iter=no.long(),
+        exhausted=no,
+        zero_gradient=no.clone(),
+        effort=Effort(),
+        trace=[float(value.mean())],
+    )
+
+
+def ascend(
+    objective: Objective,
+    feasible: FeasibleSet,
+    *,
+    x: Tensor,
+    value: Tensor,
+    base: Tensor,
+    step: Tensor,
+    n_iter: int,
+    tolerance: float,
+    max_trials: int = 12,
+) -> Ascent:
+    """Ascend from feasible ``x`` ``(n, d)`` with objective ``value`` ``(n,)``; the objective never falls.
+
+    ``base`` ``(n,)`` is what a rise is counted from, ``step`` ``(n,)`` the first length tried by the line search.
+    """
+    result = unmoved(x, value)
+    step = step.clone()
+    rows = torch.arange(len(x), device=x.device)
+    for _ in range(n_iter):
+        front = _look(objective, feasible, result, rows, base, tolerance)
+        rows = front.rows
+        if not len(rows):
+            break
+        moved = _to_corner(objective, result, front)
+        moved |= _search(objective, feasible, result, front, ~moved, step, max_trials)
+        gain = result.value[rows] - front.value
+        result.n_iter[rows] += 1
+        result.trace.append(float(result.value.mean()))
+        rows = rows[moved & (gain > tolerance * (result.value[rows] - base[rows]).abs())]
+    result.exhausted[rows] = True  # empty unless the iterations ran out
+    return result
+
+
+def _look(
+    objective: Objective, feasible: FeasibleSet, result: Ascent, rows: Tensor, base: Tensor, tolerance: float
+) -> _Front:
+    """Gradients at the moving points; those with nothing left to gain to first order are dropped."""
+    x, value = result.x[rows], result.value[rows]
+    gradient = objective.gradient(x, rows)
+    result.effort += Effort(gradient_calls=1, gradient_rows=len(rows))
+    result.zero_gradient[rows] = (gradient == 0).all(1)
+    corner = feasible.farthest(gradient, rows)
+    least = tolerance * (value - base[rows]).abs()
+    return _Front(rows, x, value, gradient, corner, least).keep((gradient * (corner - x)).sum(1) > least)
+
+
+def _to_corner(objective: Objective, result: Ascent, front: _Front) -> Tensor:
+    """Move to the farthest feasible point where that improves; which did, ``(m,)``."""
+    value = objective.value(front.corner, front.rows)
+    result.effort += Effort(score_calls=1, score_rows=len(front.rows))
+    better = value > front.value
+    result.x[front.rows[better]] = front.corner[better]
+    result.value[front.rows[better]] = value[better]
+    return better
+
+
+def _search(
+    objective: Objective,
+    feasible: FeasibleSet,
+    result: Ascent,
+    front: _Front,
+    wanted: Tensor,
+    step: Tensor,
+    max_trials: int,
+) -> Tensor:
+    """Line search for the ``wanted`` points of the front; which improved, ``(m,)``. Successful steps are remembered."""
+    if not bool(wanted.any()):
+        return torch.zeros_like(wanted)
+    part = front.keep(wanted)
+    direction = part.gradient / torch.linalg.vector_norm(part.gradient, dim=1, keepdim=True)
+
+    def trial(steps: Tensor, at: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        x = feasible.project(part.x[at] + steps[:, None] * direction[at], part.rows[at])
+        return x, objective.value(x, part.rows[at]), (part.gradient[at] * (x - part.x[at])).sum(1)
+
+    found = search(trial, point=part.x, value=part.value, step=step[part.rows], least=part.least, max_trials=max_trials)
+    result.effort += Effort(score_calls=found.n_trials, score_rows=found.n_rows)
+    success = found.step > 0
+    rows = part.rows[success]
+    result.x[rows], result.value[rows], step[rows] = (t[success] for t in (found.point, found.value, found.step))
+    improved = torch.zeros_like(wanted)
+    improved[wanted] = success
+    return improved

@@ -1,0 +1,25 @@
+"""Named random streams: every stream of a repetition is a child of its one seed."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias, get_args
+
+import numpy as np
+
+Stream: TypeAlias = Literal["split", "surrogate_training", "target_training", "test_sample", "attack_start", "bootstrap"]
+_STREAMS: tuple[str, ...] = get_args(Stream)
+
+
+def sequence(seed: int, stream: Stream) -> np.random.SeedSequence:
+    """The child of ``seed`` named ``stream``; its place among the names is fixed, so new names go last."""
+    return np.random.SeedSequence(seed, spawn_key=(_STREAMS.index(stream),))
+
+
+def generator(seed: int, stream: Stream) -> np.random.Generator:
+    """A numpy generator on the named stream."""
+    return np.random.default_rng(sequence(seed, stream))
+
+
+def integer(seed: int, stream: Stream) -> int:
+    """A 32-bit seed on the named stream, for libraries that take an integer."""
+    return int(sequence(seed, stream).generate_state(1)[0])

@@ -1,0 +1,93 @@
+"""The small vocabulary that every room shares: norms, boxes, data sets, splits, errors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+
+Floats: TypeAlias = npt.NDArray[np.floating[Any]]
+Ints: TypeAlias = npt.NDArray[np.int64]
+Matrix: TypeAlias = "Floats | sp.csr_array"
+Norm: TypeAlias = Literal["l1", "l2", "linf"]
+NORMS: tuple[Norm, ...] = ("l1", "l2", "linf")
+
+
+class UserError(Exception):
+    """Something the user can mend: the message says what was expected, what was got, what to do."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Box:
+    """Elementwise bounds ``lower <= x <= upper`` in the data set's raw units, each ``(d,)``."""
+
+    lower: Floats
+    upper: Floats
+
+    @classmethod
+    def uniform(cls, n_features: int, lower: float = 0.0, upper: float = 1.0) -> Box:
+        """The same two bounds for every feature."""
+        return cls(lower=np.full(n_features, lower), upper=np.full(n_features, upper))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sizes:
+    """How many points each part of a split takes.
+
+    ``target`` and ``surrogate`` may be ``None``: then they take half each of what the training pool
+    has left (or all of what the other leaves).
+    """
+
+    target: int | None = None
+    surrogate: int | None = None
+    validation: int = 0
+    test: int
+
+    def __post_init__(self) -> None:
+        for part in ("target", "surrogate", "validation", "test"):
+            size = getattr(self, part)
+            least = 0 if part == "validation" else 2
+            if size is not None and size < least:
+                raise UserError(f"dataset.split.{part}: expected at least {least} points, got {size}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """A binary problem: points, labels, the box they live in, how to split them.
+
+    x: ``(n, d)`` float64, dense or CSR, in raw units. y: ``(n,)`` in {-1, +1}. test_pool: ``(n,)`` bool, the
+    rows that only the test part may use (an official test set); all False when there is none.
+    checksum: hex digest of the content, part of every signature.
+    """
+
+    name: str
+    x: Matrix
+    y: Ints
+    box: Box
+    sizes: Sizes
+    test_pool: npt.NDArray[np.bool_]
+    checksum: str
+    image_shape: tuple[int, int] | None = None
+
+    @property
+    def n_features(self) -> int:
+        """d, the number of columns of x."""
+        return int(self.x.shape[1])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """Row indices of the four disjoint parts of one repetition."""
+
+    target: Ints
+    surrogate: Ints
+    validation: Ints
+    test: Ints
+
+
+def dense(x: Matrix) -> Floats:
+    """x as a dense float64 array (a copy only when x is sparse)."""
+    return np.asarray(x.toarray() if hasattr(x, "toarray") else x, dtype=np.float64)
