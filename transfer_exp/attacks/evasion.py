@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from transfer_exp.learners import Model
+from transfer_exp.measures import perturbation_size
 from transfer_exp.optim.ascent import Ascent, ascend, unmoved
 from transfer_exp.optim.projections import farthest, project
 from transfer_exp.types import Box, Floats, Ints, Norm, UserError
@@ -167,12 +168,6 @@ def violation(points: Floats, clean: Floats, epsilons: Sequence[float], norm: No
     outside = max(float((box.lower - points).max()), float((points - box.upper).max()), 0.0)
     sizes = perturbation_size(points - clean, norm).max(axis=1)
     return max(outside, float((sizes - np.asarray(epsilons)).max()))
-
-
-def perturbation_size(delta: Floats, norm: Norm) -> Floats:
-    """Norm of the last axis."""
-    order = {"l1": 1, "l2": 2, "linf": np.inf}[norm]
-    return np.asarray(np.linalg.norm(delta, ord=order, axis=-1))
 
 
 def _stack(rows: Sequence[Tensor]) -> np.ndarray[Any, Any]:
