@@ -19,9 +19,13 @@ from torch import Tensor
 
 from transfer_exp.learners import Model
 from transfer_exp.measures import perturbation_size
-from transfer_exp.optim.ascent import Ascent, ascend, unmoved
+from transfer_exp.optim.ascent import Ascent, Effort, ascend, unmoved, walk
 from transfer_exp.optim.projections import farthest, project
 from transfer_exp.types import Box, Floats, Ints, Norm, UserError, check_grid
+
+
+_TURNED = 0.95  # cosine to the first gradient below which a score counts as curved
+_WALK_STEPS, _WALK_SHARE = 10, 0.3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +75,7 @@ class Evasion:
     name: str = field(default="evasion", compare=False)
     norm: Norm = "l2"
     n_iter: int = 30
-    tolerance: float = 1e-4
+    tolerance: float = 1e-5
     batch_size: int = 1000
 
     def __post_init__(self) -> None:
@@ -105,21 +109,15 @@ class Evasion:
         clean, label, lower, upper = (torch.as_tensor(a).to(like) for a in (x, y, box.lower, box.upper))
         objective = Margin(model, label)
         base = objective.value(clean, torch.arange(len(clean), device=clean.device))
+        first_gradient = objective.gradient(clean, torch.arange(len(clean), device=clean.device))
         state = unmoved(clean, base)
         steps: list[Ascent] = []
         last = 0.0
         for epsilon in epsilons:
             if epsilon > 0:
-                state = ascend(
-                    objective,
-                    BallBox(clean, lower, upper, self.norm, epsilon),
-                    x=state.x,
-                    value=state.value,
-                    base=base,
-                    step=torch.full_like(base, epsilon - last),
-                    n_iter=self.n_iter,
-                    tolerance=self.tolerance,
-                )
+                ball = BallBox(clean, lower, upper, self.norm, epsilon)
+                state = self._ascend(objective, ball, state.x, state.value, base, epsilon - last)
+                self._detour(objective, ball, first_gradient, state, base)
             steps.append(state)
             last = epsilon
         return Crafted(
@@ -132,12 +130,50 @@ class Evasion:
             effort=np.array([list(vars(s.effort).values()) for s in steps], dtype=np.int64),
         )
 
+    def _ascend(self, objective: Margin, ball: BallBox, x: Tensor, value: Tensor, base: Tensor, step: float) -> Ascent:
+        steps = torch.full_like(base, step)
+        return ascend(
+            objective,
+            ball,
+            x=x,
+            value=value,
+            base=base,
+            step=steps,
+            n_iter=self.n_iter,
+            tolerance=self.tolerance,
+        )
+
+    def _detour(self, objective: Margin, ball: BallBox, first: Tensor, state: Ascent, base: Tensor) -> None:
+        """Where the gradient has turned on the way, go again in small steps from the clean point; keep the better.
+
+        Jumping ahead is best where the score is nearly linear, but ends in poorer local optima where it is curved.
+        """
+        every = torch.arange(len(base), device=base.device)
+        now = objective.gradient(state.x, every)
+        state.effort += Effort(gradient_calls=1, gradient_rows=len(base))
+        rows = every[torch.cosine_similarity(first, now, dim=1) < _TURNED]
+        if not len(rows):
+            return
+        part, around = objective.at(rows), ball.at(rows)
+        x = walk(part, around, x=around.center, n_steps=_WALK_STEPS, share=_WALK_SHARE)
+        value = part.value(x, torch.arange(len(rows), device=rows.device))
+        other = self._ascend(part, around, x, value, base[rows], _WALK_SHARE * ball.epsilon)
+        walked = Effort(_WALK_STEPS, 1, _WALK_STEPS * len(rows), len(rows))
+        state.effort += walked + other.effort
+        better = other.value > state.value[rows]
+        for field_ in ("x", "value", "exhausted", "zero_gradient"):
+            getattr(state, field_)[rows[better]] = getattr(other, field_)[better]
+
 
 class Margin:
     """The objective -y f(x) of a model, for labels ``(n,)``."""
 
     def __init__(self, model: Model, label: Tensor) -> None:
         self.model, self.label = model, label
+
+    def at(self, rows: Tensor) -> Margin:
+        """The objective of these rows alone."""
+        return Margin(self.model, self.label[rows])
 
     @torch.no_grad()
     def value(self, x: Tensor, rows: Tensor) -> Tensor:
@@ -156,8 +192,13 @@ class BallBox:
     """The ball of radius ``epsilon`` around each clean point, within the box."""
 
     def __init__(self, center: Tensor, lower: Tensor, upper: Tensor, norm: Norm, epsilon: float) -> None:
-        self.center, self.norm, self.epsilon = center, norm, epsilon
+        self.center, self.lower, self.upper = center, lower, upper
+        self.norm, self.epsilon = norm, epsilon
         self.low, self.high = lower - center, upper - center
+
+    def at(self, rows: Tensor) -> BallBox:
+        """The sets of these rows alone."""
+        return BallBox(self.center[rows], self.lower, self.upper, self.norm, self.epsilon)
 
     def project(self, x: Tensor, rows: Tensor) -> Tensor:
         """Nearest feasible points."""

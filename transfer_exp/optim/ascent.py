@@ -97,6 +97,23 @@ def unmoved(x: Tensor, value: Tensor) -> Ascent:
     )
 
 
+def walk(objective: Objective, feasible: FeasibleSet, *, x: Tensor, n_steps: int, share: float) -> Tensor:
+    """Follow the gradient from ``x`` in ``n_steps`` fixed steps, each ``share`` of the way to the farthest point.
+
+    Does not look at the objective: a start for an ascent that follows a curved path instead of jumping ahead.
+    """
+    rows = torch.arange(len(x), device=x.device)
+    length = torch.zeros(len(x), 1, dtype=x.dtype, device=x.device)
+    for k in range(n_steps):
+        gradient = objective.gradient(x, rows)
+        if k == 0:
+            reach = torch.linalg.vector_norm(feasible.farthest(gradient, rows) - x, dim=1, keepdim=True)
+            length = share * reach
+        size = torch.linalg.vector_norm(gradient, dim=1, keepdim=True)
+        x = feasible.project(x + length * gradient / torch.where(size > 0, size, 1.0), rows)
+    return x
+
+
 def ascend(
     objective: Objective,
     feasible: FeasibleSet,
@@ -107,7 +124,7 @@ def ascend(
     step: Tensor,
     n_iter: int,
     tolerance: float,
-    max_trials: int = 12,
+    max_trials: int = 8,
 ) -> Ascent:
     """Ascend from feasible ``x`` ``(n, d)`` with objective ``value`` ``(n,)``; the objective never falls.
 

@@ -1,0 +1,170 @@
+"""The evasion attack against closed forms and against plain projected gradient with its best step."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from transfer_exp.attacks.evasion import BallBox, Evasion, Margin
+from transfer_exp.learners import MLP, RBFSVM, Forest, Model
+from transfer_exp.learners.linear import HingeLinearModel
+from transfer_exp.measures import perturbation_size
+from transfer_exp.optim.projections import farthest
+from transfer_exp.types import NORMS, Box, Norm, UserError
+
+GRID = (0.0, 0.1, 0.5, 1.0, 3.0)
+
+
+@pytest.fixture(scope="module")
+def linear() -> tuple[HingeLinearModel, np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    model = HingeLinearModel(weight=rng.normal(size=30), bias=np.float64(0.3))
+    x = rng.random((40, 30))
+    x[rng.random(x.shape) < 0.4] = 0.0  # faces of the box, as in images
+    x[rng.random(x.shape) < 0.2] = 1.0
+    return model, x, np.where(rng.random(40) < 0.5, 1, -1)
+
+
+def blobs() -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(1)
+    x = np.clip(np.r_[rng.normal(0.35, 0.12, (60, 12)), rng.normal(0.65, 0.12, (60, 12))], 0, 1)
+    return x, np.repeat([-1, 1], 60)
+
+
+def greedy_l1(weight: np.ndarray, x: np.ndarray, side: int, epsilon: float, box: Box) -> np.ndarray:
+    """The best l1 step by hand: heaviest feature first, each up to its face."""
+    x, left = x.copy(), epsilon
+    for j in np.argsort(-np.abs(weight)):
+        goal = box.upper[j] if side * weight[j] > 0 else box.lower[j]
+        step = np.clip(goal - x[j], -left, left)
+        x[j] += step
+        left -= abs(step)
+    return x
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("width", [1e6, 1.0])
+def test_linear_score_reaches_the_closed_form(linear, norm: Norm, width: float) -> None:
+    model, x, y = linear
+    weight = model.weight.numpy()
+    box = Box.uniform(30, 0.0 if width == 1 else -width, width)
+    made = Evasion(norm=norm).craft(model, x, y, epsilons=GRID, box=box)
+    for k, epsilon in enumerate(GRID):
+        margin = -y * model.scores(made.points(k, x, box))
+        if width > 1:  # without an active box: epsilon times the dual norm of the weights
+            dual = {"l1": np.inf, "l2": 2, "linf": 1}[norm]
+            best = -y * model.scores(x) + epsilon * np.linalg.norm(weight, dual)
+        elif norm == "linf":
+            best = -y * model.scores(np.clip(x - epsilon * y[:, None] * np.sign(weight), 0, 1))
+        elif norm == "l1":
+            best = -y * model.scores(np.stack([greedy_l1(weight, x[i], -y[i], epsilon, box) for i in range(len(x))]))
+        else:
+            best = best_l2(model, x, y, epsilon)
+        rise = best - -y * model.scores(x)
+        assert (np.abs(margin - best) <= 1e-3 * rise + 1e-5).all()
+
+
+def best_l2(model: Model, x: np.ndarray, y: np.ndarray, epsilon: float) -> np.ndarray:
+    """By bisection on the multiplier: clip(x + t g) has the radius epsilon, or every face is reached."""
+    g = -y[:, None] * model.weight.numpy()
+    short, long = np.zeros(len(x)), np.full(len(x), 1e6)
+    for _ in range(200):
+        t = (short + long) / 2
+        too_far = np.linalg.norm(np.clip(x + t[:, None] * g, 0, 1) - x, axis=1) > epsilon
+        short, long = np.where(too_far, short, t), np.where(too_far, t, long)
+    return -y * model.scores(np.clip(x + short[:, None] * g, 0, 1))
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("learner", [RBFSVM(C=10, gamma=1.0), MLP(hidden=(16, 16), n_epochs=40)], ids=["rbf", "mlp"])
+def test_constraints_hold_and_the_objective_never_falls(learner, norm: Norm) -> None:
+    x, y = blobs()
+    model, box = learner.fit(x, y, seed=0), Box.uniform(12)
+    made = Evasion(norm=norm).craft(model, x, y, epsilons=GRID, box=box)
+    for k, epsilon in enumerate(GRID):
+        points = made.points(k, x, box)
+        assert points.min() >= 0
+        assert points.max() <= 1
+        assert perturbation_size(points - x, norm).max() <= epsilon + 1e-6
+        assert np.allclose(-y * model.scores(points), made.objective[k], atol=1e-5)
+    assert (np.diff(made.objective, axis=0) >= 0).all()
+    assert (np.diff(made.trace, axis=1) >= -1e-12).all()
+    assert made.health(x, epsilons=GRID, norm=norm, box=box)["violation"] <= 1e-6
+
+
+def plain_projected_gradient(model: Model, x, y, *, norm: Norm, epsilon: float, step: float, n_iter: int = 200) -> float:
+    """Mean objective after fixed steps of normalised gradient and projection."""
+    clean, label = torch.tensor(x), torch.tensor(y).double()
+    zero, one = torch.zeros(12).double(), torch.ones(12).double()
+    ball, objective = BallBox(clean, zero, one, norm, epsilon), Margin(model, label)
+    rows, best = torch.arange(len(x)), torch.full((len(x),), -np.inf).double()
+    point = clean
+    for _ in range(n_iter):
+        gradient = objective.gradient(point, rows)
+        point = ball.project(point + step * gradient / gradient.norm(dim=1, keepdim=True).clamp(min=1e-300), rows)
+        best = torch.maximum(best, objective.value(point, rows))
+    return float(best.mean())
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("learner", [RBFSVM(C=10, gamma=0.5), MLP(hidden=(16, 16), n_epochs=60)], ids=["rbf", "mlp"])
+def test_at_least_as_strong_as_200_plain_steps_of_the_best_of_five_sizes(learner, norm: Norm) -> None:
+    x, y = blobs()
+    model, box = learner.fit(x, y, seed=0), Box.uniform(12)
+    epsilons = {"l1": (0.0, 0.5, 2.0), "l2": (0.0, 0.3, 1.0), "linf": (0.0, 0.1, 0.4)}[norm]
+    made = Evasion(norm=norm).craft(model, x, y, epsilons=epsilons, box=box)
+    for k, epsilon in enumerate(epsilons[1:], start=1):
+        steps = [epsilon * f for f in (0.003, 0.01, 0.03, 0.1, 0.3)]
+        plain = max(plain_projected_gradient(model, x, y, norm=norm, epsilon=epsilon, step=s) for s in steps)
+        rise = plain - made.clean_objective.mean()
+        assert made.objective[k].mean() >= plain - 1e-3 * rise  # local optima: neither finds the global one
+
+
+def test_batches_do_not_change_the_points(linear) -> None:
+    model, x, y = linear
+    box = Box.uniform(30)
+    whole = Evasion().craft(model, x, y, epsilons=GRID, box=box)
+    parts = Evasion(batch_size=7).craft(model, x, y, epsilons=GRID, box=box)
+    assert np.allclose(whole.offsets, parts.offsets, atol=1e-6)
+    assert np.allclose(whole.trace[:, -1], parts.trace[:, -1])
+
+
+def test_points_with_a_zero_gradient_stay_and_are_counted() -> None:
+    model = HingeLinearModel(weight=np.zeros(3), bias=np.float64(1))
+    x, y = np.full((4, 3), 0.5), np.array([1, 1, -1, -1])
+    made = Evasion().craft(model, x, y, epsilons=(0.0, 1.0), box=Box.uniform(3))
+    assert not made.offsets.any()
+    health = made.health(x, epsilons=(0.0, 1.0), norm="l2", box=Box.uniform(3))
+    assert health["zero_gradient"] == 1
+    assert health["not_rising"] == 1
+
+
+@pytest.mark.parametrize("grid", [(), (1.0, 0.5), (-1.0, 1.0), (1.0, 1.0), (0.0, float("nan"))])
+def test_bad_grids_are_refused(linear, grid) -> None:
+    model, x, y = linear
+    with pytest.raises(UserError, match="strictly ascending"):
+        Evasion().craft(model, x, y, epsilons=grid, box=Box.uniform(30))
+
+
+def test_forests_and_points_outside_the_box_are_refused(linear) -> None:
+    x, y = blobs()
+    forest = Forest(n_trees=3).fit(x, y, seed=0)
+    with pytest.raises(UserError, match="only be targets"):
+        Evasion().craft(forest, x, y, epsilons=(1.0,), box=Box.uniform(12))
+    with pytest.raises(UserError, match="inside the box"):
+        Evasion().craft(linear[0], linear[1] + 2, linear[2], epsilons=(1.0,), box=Box.uniform(30))
+    with pytest.raises(UserError, match="l1, l2, linf"):
+        Evasion(norm="l3")  # type: ignore[arg-type]
+
+
+def test_farthest_is_the_limit_of_projected_steps(linear) -> None:
+    model, x, _ = linear
+    clean = torch.tensor(x)
+    rows = torch.arange(len(x))
+    direction = model.weight.expand(len(x), -1)
+    for norm in NORMS:
+        ball = BallBox(clean, torch.zeros(30).double(), torch.ones(30).double(), norm, 0.7)
+        limit = ball.project(clean + 1e6 * direction, rows)
+        corner = clean + farthest(direction, norm=norm, epsilon=0.7, low=ball.low, high=ball.high)
+        assert torch.allclose(limit, corner, atol=1e-6)
