@@ -75,12 +75,13 @@ def load_synthetic(
     n_points: int = 129_013,
     n_features: int = 545_333,
     malware_share: float = 0.043,
-    separation: float = 1.0,
+    separation: float = 2.0,
     generator_seed: int = 0,
 ) -> Dataset:
     """Draw the data set; equal arguments give equal data.
 
-    separation: how far the classes' feature shares lie apart (0: malware only has more features).
+    separation: how far the classes' feature shares lie apart (0: malware only has more features; 2: a linear learner
+    on 30,000 points finds about 97% of it at 0.5% false alarms).
     Raises UserError on counts below 2 points or 8 features, or shares that leave a class empty.
     """
     n_malware = round(malware_share * n_points) if 0 < malware_share < 1 else 0
