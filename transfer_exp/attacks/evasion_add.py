@@ -91,24 +91,24 @@ class EvasionAdd:
     def _run(self, model: Model, x: Floats, n_changes: int, box: Box) -> _Run:
         like = next(b for b in model.buffers() if b.is_floating_point())
         points = torch.tensor(x).to(like)  # a copy: points move in place
-        run = _Run(Margin(model, torch.ones(len(points)).to(like)), points, self._changeable(x, box).to(like.device))
+        run = _Run(Margin(model, torch.ones(len(points)).to(like)), points, self._direction(x, box).to(like))
         for _ in range(n_changes):
             run.change(self.n_tries)
         return run
 
-    def _changeable(self, x: Floats, box: Box) -> Tensor:
-        """Which features of which points may be flipped, ``(n, d)``."""
+    def _direction(self, x: Floats, box: Box) -> Tensor:
+        """+1 where a feature may be added, -1 where it may be removed, 0 where it must stay, ``(n, d)``."""
         room = (box.lower <= 0) & (box.upper >= 1)
         room[list(self.fixed)] = False
         start = {"add": x == 0, "remove": x == 1, "both": np.ones_like(x, dtype=bool)}[self.change]
-        return torch.as_tensor(start & room)
+        return torch.as_tensor(np.where(start & room, 1 - 2 * x, 0))
 
 
 class _Run:
     """A batch under attack; after t calls of ``change`` every list holds t + 1 entries, from the clean points on."""
 
-    def __init__(self, objective: Margin, x: Tensor, free: Tensor) -> None:
-        self.objective, self.x, self.free = objective, x, free
+    def __init__(self, objective: Margin, x: Tensor, direction: Tensor) -> None:
+        self.objective, self.x, self.direction = objective, x, direction
         self.rows = torch.arange(len(x), device=x.device)  # the points that have not stopped
         self.order = torch.zeros(x.shape, dtype=torch.int16, device=x.device)
         self.value = [objective.value(x, self.rows)]
@@ -119,11 +119,10 @@ class _Run:
         """One more feature of every point that has not stopped."""
         rows, value, zero, effort = self.rows, self.value[-1].clone(), torch.zeros_like(self.zero_gradient[0]), Effort()
         if len(rows):
-            gradient = self.objective.gradient(self.x[rows], rows)
+            gradient = self.objective.gradient(_of(self.x, rows), rows)
             effort += Effort(gradient_calls=1, gradient_rows=len(rows))
-            zero[rows] = (gradient == 0).all(1)
-            gain = gradient.mul_(1 - 2 * self.x[rows]).masked_fill_(~self.free[rows], 0)
-            changed, tried = self._flip_best(rows, gain, value, n_tries)
+            zero[rows] = ~gradient.any(1)
+            changed, tried = self._flip_best(rows, gradient.mul_(_of(self.direction, rows)), value, n_tries)
             effort += tried
             self.rows = rows[changed]
         self.value.append(value)
@@ -136,7 +135,7 @@ class _Run:
         todo = torch.arange(len(rows), device=rows.device)
         effort = Effort()
         for _ in range(n_tries):
-            best, column = gain[todo].max(1)
+            best, column = _of(gain, todo).max(1)
             todo, column = todo[best > 0], column[best > 0]
             if not len(todo):
                 break
@@ -150,16 +149,21 @@ class _Run:
     def _try(self, rows: Tensor, column: Tensor, value: Tensor) -> Tensor:
         """Flip one feature of each of ``rows``; keep it where the objective rises, and say where, ``(m,)``."""
         self.x[rows, column] = 1 - self.x[rows, column]
-        new = self.objective.value(self.x[rows], rows)
+        new = self.objective.value(_of(self.x, rows), rows)
         better = new > value[rows]
         undone, undone_column = rows[~better], column[~better]
         self.x[undone, undone_column] = 1 - self.x[undone, undone_column]
         rows, column = rows[better], column[better]
         value[rows] = new[better]
-        self.free[rows, column] = False
-        sign = (2 * self.x[rows, column] - 1).to(torch.int16)
+        sign = self.direction[rows, column].to(torch.int16)
+        self.direction[rows, column] = 0
         self.order[rows, column] = sign * len(self.value)  # the clean value is the first: this is change number len
         return better
+
+
+def _of(batch: Tensor, rows: Tensor) -> Tensor:
+    """The given rows, ascending; without a copy when they are all."""
+    return batch if len(rows) == len(batch) else batch[rows]
 
 
 def _crafted(runs: Sequence[_Run], budget: Ints) -> Crafted:
