@@ -11,13 +11,15 @@ perturbation) is NaN here and left out of means; its share is reported beside th
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from transfer_exp.learners import LOSSES, Model
 from transfer_exp.learners.base import SCORE_BATCH
-from transfer_exp.types import Floats, Ints, Matrix, Norm, dense
+from transfer_exp.types import Floats, Ints, Matrix, Norm, UserError, dense
 
 _DUAL: dict[Norm, float] = {"l1": np.inf, "l2": 2, "linf": 1}
 _ORDER: dict[Norm, float] = {"l1": 1, "l2": 2, "linf": np.inf}
@@ -37,6 +39,34 @@ def success(scores: Floats, clean_scores: Floats, y: Ints) -> float:
     """Share misclassified of the points that were right before the attack; NaN when there were none."""
     right = predict(clean_scores) == y
     return float((predict(scores) != y)[right].mean()) if right.any() else float("nan")
+
+
+def detection_threshold(legitimate_scores: Floats, *, false_alarm_rate: float) -> float:
+    """The lowest score that, as a threshold, flags at most this share of the legitimate points (paper, section 4.2).
+
+    A point is flagged when its score lies *above* the threshold. With n points and m = floor(rate n) false alarms allowed it
+    is the (m+1)-th largest score: points tied with it are not flagged, so with ties fewer than m may be. Choose it on
+    validation points, not on those that are attacked or reported.
+    Raises UserError when n points are too few to hold a single false alarm, and on scores that are not finite.
+    """
+    n_points = len(legitimate_scores)
+    if not 0 < false_alarm_rate < 1:
+        raise UserError(f"false_alarm_rate: expected a share between 0 and 1, got {false_alarm_rate}")
+    n_allowed = math.floor(false_alarm_rate * n_points + 1e-9)  # 0.29 * 100 is 28.999999999999996
+    if n_allowed < 1:
+        raise UserError(
+            f"false_alarm_rate: expected at least {1 / n_points if n_points else 1:g}, one in the {n_points} legitimate "
+            f"validation points, got {false_alarm_rate}; choose a higher rate or a larger dataset.split.validation "
+            f"(at least {math.ceil(1 / false_alarm_rate - 1e-9)} legitimate points)"
+        )
+    if not np.isfinite(legitimate_scores).all():
+        raise UserError("false_alarm_rate: expected finite scores of the validation points, got NaN or inf")
+    return float(np.partition(legitimate_scores, n_points - n_allowed - 1)[n_points - n_allowed - 1])
+
+
+def evasion_rate(scores: Floats, threshold: float) -> float:
+    """Share of malware points, attacked or not, that are not flagged: whose score is not above the threshold."""
+    return float((scores <= threshold).mean())
 
 
 def losses(scores: Floats, y: Ints, loss_name: str) -> Floats:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -88,7 +88,9 @@ class Dataset:
 
     x: ``(n, d)`` float64, dense or CSR, in raw units. y: ``(n,)`` in {-1, +1}. test_pool: ``(n,)`` bool, the
     rows that only the test part may use (an official test set); all False when there is none.
-    checksum: hex digest of the content, part of every signature.
+    checksum: hex digest of the content, part of every signature. group: ``(n,)``, rows of one group (equal rows, say)
+    never stand in two parts of a split; None when every row may go anywhere. notes: counts of what reading the data
+    dropped or changed, to be logged.
     """
 
     name: str
@@ -99,6 +101,8 @@ class Dataset:
     test_pool: npt.NDArray[np.bool_]
     checksum: str
     image_shape: tuple[int, int] | None = None
+    group: Ints | None = None
+    notes: dict[str, float] = field(default_factory=dict)
 
     @property
     def n_features(self) -> int:

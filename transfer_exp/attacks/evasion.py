@@ -8,8 +8,8 @@ The grid is walked upwards: each epsilon starts from the last one's points, so t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from typing import Any, get_args
 
 import numpy as np
@@ -17,6 +17,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from transfer_exp.attacks.flips import Flips
 from transfer_exp.learners import Model
 from transfer_exp.measures import perturbation_size
 from transfer_exp.optim.ascent import Ascent, Effort, ascend, unmoved, walk
@@ -32,13 +33,13 @@ _WALK_STEPS, _WALK_SHARE = 10, 0.3
 class Crafted:
     """Attack points of one model over a grid of E epsilons.
 
-    offsets: ``(E, n, d)`` float32, point less clean point.
+    offsets: ``(E, n, d)`` float32, or ``Flips`` of binary points: ``offsets[k]`` is point less clean point.
     objective: ``(E, n)``, -y f on the model they were made on; clean_objective: ``(n,)``.
     exhausted, zero_gradient: ``(E, n)`` bool, points that ran out of iterations, that met a zero gradient.
     trace: ``(E, T)``, mean objective per iteration, padded with its last value. effort: ``(E, 4)``, fields of ``Effort``.
     """
 
-    offsets: Floats
+    offsets: Floats | Flips
     objective: Floats
     clean_objective: Floats
     exhausted: npt.NDArray[np.bool_]
@@ -49,6 +50,17 @@ class Crafted:
     def points(self, k: int, clean: Floats, box: Box) -> Floats:
         """The points ``(n, d)`` of the k-th epsilon, made from the ``clean`` ones; exactly inside the box."""
         return np.asarray(np.clip(clean + self.offsets[k], box.lower, box.upper))
+
+    def state(self) -> dict[str, np.ndarray[Any, Any]]:
+        """Plain arrays that ``restore`` makes these results from: what to store."""
+        offsets = self.offsets.state() if isinstance(self.offsets, Flips) else {"offsets": self.offsets}
+        return {**{name: array for name, array in vars(self).items() if name != "offsets"}, **offsets}
+
+    @classmethod
+    def restore(cls, state: Mapping[str, Any]) -> Crafted:
+        """The results whose ``state()`` was ``state``."""
+        common = {f.name: state[f.name] for f in fields(cls) if f.name != "offsets"}
+        return cls(offsets=state["offsets"] if "offsets" in state else Flips.restore(state), **common)
 
     def health(self, clean: Floats, *, epsilons: Sequence[float], norm: Norm, box: Box) -> dict[str, float]:
         """What may be wrong with the points: shares of points, and the largest distance outside ball or box."""
@@ -93,11 +105,7 @@ class Evasion:
         Raises UserError on a bad grid, a model without gradients, or points outside the box.
         """
         check_grid(epsilons)
-        if not model.differentiable:
-            raise UserError(
-                f"surrogate: expected a learner with input gradients, got {type(model).__name__}; "
-                "forests can only be targets"
-            )
+        require_gradients(model)
         if bool(((x < box.lower) | (x > box.upper)).any()):
             raise UserError("attack: expected every point inside the box, got some outside; widen lower and upper")
         starts = range(0, len(x), self.batch_size)
@@ -209,6 +217,14 @@ class BallBox:
         """Feasible points farthest along the direction."""
         low, high = self.low[rows], self.high[rows]
         return self.center[rows] + farthest(direction, norm=self.norm, epsilon=self.epsilon, low=low, high=high)
+
+
+def require_gradients(model: Model) -> None:
+    """Raise UserError for a model that no gradient attack can be made on."""
+    if not model.differentiable:
+        raise UserError(
+            f"surrogate: expected a learner with input gradients, got {type(model).__name__}; forests can only be targets"
+        )
 
 
 def _stack(rows: Sequence[Tensor]) -> np.ndarray[Any, Any]:

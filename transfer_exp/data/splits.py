@@ -3,6 +3,9 @@
 Test points come from the data set's test pool when it has one, else from all points; validation, target and surrogate
 parts come from the rest. Every part keeps the class shares of what it is drawn from, and a surrogate fraction keeps
 the first part of the surrogate's points, so smaller fractions are subsets of larger ones.
+
+Rows of one group of the data set never stand in two parts: groups are shuffled, not rows, and what a part leaves of a
+group (at most one group of each class, for groups of one class) is used by no part.
 """
 
 from __future__ import annotations
@@ -29,9 +32,37 @@ def _take(rows: Ints, y: Ints, size: int) -> tuple[Ints, Ints]:
 
 def _too_many(dataset: Dataset, part: str, size: int, available: int) -> UserError:
     return UserError(
-        f"dataset.split.{part}: expected at most {available} points of {dataset.name} (all parts are disjoint), "
+        f"dataset.split.{part}: expected at most {available} points of {dataset.name} (all parts are disjoint"
+        f"{'' if dataset.group is None else ', and equal rows stay in one part'}), "
         f"got {size}; ask for fewer"
     )
+
+
+def _shuffled(dataset: Dataset, seed: int) -> Ints:
+    """All rows in random order, the rows of a group behind one another."""
+    random = generator(seed, "split")
+    rows: Ints = random.permutation(len(dataset.y))
+    if dataset.group is None:
+        return rows
+    _, group = np.unique(dataset.group, return_inverse=True)
+    # Groups, not rows, are shuffled: ordered by their first row, large groups would come early and fill the first part.
+    place = random.permutation(int(group.max()) + 1)
+    ordered: Ints = rows[np.argsort(place[group[rows]], kind="stable")]
+    return ordered
+
+
+def apart(dataset: Dataset, rows: Ints, taken: Ints) -> Ints:
+    """Those of ``rows``, in order, that neither are among ``taken`` nor share a group with one of them."""
+    identity = np.arange(len(dataset.y)) if dataset.group is None else dataset.group
+    return rows[~np.isin(identity[rows], identity[taken])]
+
+
+def _part(dataset: Dataset, part: str, rows: Ints, size: int) -> tuple[Ints, Ints]:
+    """``size`` of the ``rows`` for the named part, and the rows that the parts to come may use."""
+    if size > len(rows):
+        raise _too_many(dataset, part, size, len(rows))
+    chosen, left = _take(rows, dataset.y, size)
+    return chosen, apart(dataset, left, chosen)
 
 
 def make_split(dataset: Dataset, *, seed: int, surrogate_fraction: float = 1.0) -> Split:
@@ -42,19 +73,17 @@ def make_split(dataset: Dataset, *, seed: int, surrogate_fraction: float = 1.0) 
     if not 0 < surrogate_fraction <= 1:
         raise UserError(f"surrogate_fraction: expected a number in (0, 1], got {surrogate_fraction}")
     sizes = dataset.sizes
-    rows = generator(seed, "split").permutation(len(dataset.y))
+    rows = _shuffled(dataset, seed)
     has_pool = bool(dataset.test_pool.any())
     pool, rest = (rows[dataset.test_pool[rows]], rows[~dataset.test_pool[rows]]) if has_pool else (rows, rows)
-    if sizes.test > len(pool):
-        raise _too_many(dataset, "test", sizes.test, len(pool))
-    test, left = _take(pool, dataset.y, sizes.test)
-    rest = rest if has_pool else left
-    if sizes.validation > len(rest):
-        raise _too_many(dataset, "validation", sizes.validation, len(rest))
-    validation, rest = _take(rest, dataset.y, sizes.validation)
+    test, left = _part(dataset, "test", pool, sizes.test)
+    rest = apart(dataset, rest, test) if has_pool else left
+    validation, rest = _part(dataset, "validation", rest, sizes.validation)
     n_target, n_surrogate = _training_sizes(dataset, len(rest))
-    target, rest = _take(rest, dataset.y, n_target)
-    surrogate, _ = _take(rest, dataset.y, n_surrogate)
+    target, rest = _part(dataset, "target", rest, n_target)
+    if sizes.surrogate is None:  # what the target left of a group is gone
+        n_surrogate = min(n_surrogate, len(rest))
+    surrogate, _ = _part(dataset, "surrogate", rest, n_surrogate)
     n_kept = round(surrogate_fraction * n_surrogate)
     if n_kept < 2:
         raise UserError(
@@ -74,3 +103,17 @@ def _training_sizes(dataset: Dataset, available: int) -> tuple[int, int]:
     if min(target, surrogate) < 2 or target + surrogate > available:
         raise _too_many(dataset, "target + surrogate", target + surrogate, available)
     return target, surrogate
+
+
+def sample_class(dataset: Dataset, rows: Ints, *, label: int, size: int, seed: int) -> Ints:
+    """``size`` of the ``rows`` with this label, drawn without replacement for repetition ``seed``, in ascending order.
+
+    Raises UserError when there are fewer.
+    """
+    own = rows[dataset.y[rows] == label]
+    if not 1 <= size <= len(own):
+        raise UserError(
+            f"attacked points: expected from 1 to {len(own)} of the {len(rows)} rows of {dataset.name} (those of class "
+            f"{label:+d}), got {size}; ask for fewer, or for a larger part"
+        )
+    return np.sort(generator(seed, "test_sample").choice(own, size, replace=False))

@@ -76,7 +76,7 @@ class MLP(Learner):
             {"params": [weight for weight, _ in layers], "weight_decay": self.weight_decay},
             {"params": [bias for _, bias in layers]},
         ]
-        adam = torch.optim.Adam(groups, lr=self.learning_rate, foreach=True)
+        adam = torch.optim.Adam(groups, lr=self.learning_rate, fused=True)
         labels = torch.as_tensor(np.asarray(y), dtype=torch.float32)
         points = torch.as_tensor(x, dtype=torch.float32) if isinstance(x, np.ndarray) else None
         for _ in range(self.n_epochs):

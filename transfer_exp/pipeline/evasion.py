@@ -11,7 +11,7 @@ import torch
 
 from transfer_exp import measures
 from transfer_exp.attacks.evasion import Crafted
-from transfer_exp.data.splits import make_split
+from transfer_exp.data.splits import apart, make_split
 from transfer_exp.pipeline.combination import Combination, Outcome
 from transfer_exp.pipeline.pieces import Fitted, crafted, fitted, torch_device
 from transfer_exp.store import Store
@@ -127,13 +127,13 @@ def _add_gradients(
 def _add_variability(
     outcome: Outcome, combination: Combination, store: Store, surrogate: Fitted, split: Split, device: torch.device
 ) -> None:
-    """V over the surrogate parts of repetitions 0, 1, ..., less the current test points."""
+    """V over the surrogate parts of repetitions 0, 1, ..., less the current test points and their equals."""
     dataset, y = combination.dataset, combination.dataset.y[split.test]
     clean = dense(dataset.x[split.test])
     scores = []
     for repetition in range(combination.n_variability):
         other = make_split(dataset, seed=repetition, surrogate_fraction=combination.surrogate_fraction)
-        rows = other.surrogate[~np.isin(other.surrogate, split.test)]
+        rows = apart(dataset, other.surrogate, split.test)
         again = fitted(store, combination.surrogate, dataset, rows, repetition, "surrogate_training", device)
         scores.append(again.model.scores(clean))
     for suffix, loss_name in (("", surrogate.model.loss_name), ("_logistic", "logistic")):

@@ -75,6 +75,6 @@ def crafted(store: Store, combination: Combination, attacked: Fitted, rows: Ints
     def craft() -> Arrays:
         _log.info("crafting %d points on %s", len(rows), type(attacked.model).__name__)
         x, y = dense(dataset.x[rows]), dataset.y[rows]
-        return vars(attack.craft(attacked.model, x, y, epsilons=grid, box=dataset.box))
+        return attack.craft(attacked.model, x, y, epsilons=grid, box=dataset.box).state()
 
-    return Crafted(**store.get("crafted", key, craft))
+    return Crafted.restore(store.get("crafted", key, craft))

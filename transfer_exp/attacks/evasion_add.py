@@ -1,0 +1,183 @@
+"""Evasion of binary points by whole features (paper, section 4.2): greedy, batched, the whole grid in one pass.
+
+    maximise  -y f(x)   subject to  |x - x_0|_1 <= epsilon,  x in {0, 1}^d,  x_k = x_0k where feature k must not change
+
+Each change flips the feature with the largest first-order gain at the current point,
+
+    gain_k = (1 - 2 x_k) d(-y f)/dx_k     over the features that may still change,
+
+and is kept only where the objective really rises; else the next best feature of positive gain is tried, ``n_tries`` at
+most, and when none raises it the point stops. So the objective never falls, and a point may use less than its budget: when
+no feature promises a gain, another change would only help the defender. A feature changes once at most. On a linear score
+the gains are exact and add up: the result is the optimum, the epsilon features of largest weight in the evading direction.
+
+Only points of class +1 (malware) are attacked: a legitimate app has no detector to evade.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from transfer_exp.attacks.evasion import Crafted, Margin, require_gradients
+from transfer_exp.attacks.flips import Flips
+from transfer_exp.data.binary import require_binary
+from transfer_exp.learners import Model
+from transfer_exp.optim.ascent import Effort
+from transfer_exp.types import Box, Floats, Ints, Matrix, Norm, UserError, check_grid, dense
+
+Change: TypeAlias = Literal["add", "remove", "both"]
+_MOST_CHANGES = np.iinfo(np.int16).max
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvasionAdd:
+    """Options of the attack.
+
+    change: whether features may be added (0 to 1), removed (1 to 0) or both. fixed: columns that must not change, as
+    numbered in the points given to ``craft``. n_tries: features tried for one change. batch_size: points at a time.
+    """
+
+    name: str = field(default="evasion_add", compare=False)
+    change: Change = "add"
+    fixed: tuple[int, ...] = ()
+    n_tries: int = 5
+    batch_size: int = 1000
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "fixed", tuple(self.fixed))
+        if self.change not in get_args(Change):
+            raise UserError(f"attack.change: expected one of {', '.join(get_args(Change))}, got {self.change}")
+        if self.n_tries < 1 or self.batch_size < 1:
+            raise UserError(
+                f"attack: expected n_tries >= 1, batch_size >= 1, got n_tries={self.n_tries}, batch_size={self.batch_size}"
+            )
+
+    @property
+    def norm(self) -> Norm:
+        """Whole features are counted by the l1 norm."""
+        return "l1"
+
+    def craft(self, model: Model, x: Matrix, y: Ints, *, epsilons: Sequence[float], box: Box) -> Crafted:
+        """Attack binary points ``(n, d)``, dense or CSR, with labels ``(n,)`` all +1, at every epsilon of the grid.
+
+        An epsilon allows as many changes as it holds whole features; a feature moves only where the box has room for 0
+        and 1. Raises UserError on a bad grid, a model without gradients, points not binary, labels other than +1.
+        """
+        check_grid(epsilons)
+        require_gradients(model)
+        require_binary(x, "attack")
+        self._check(x, y, epsilons)
+        budget = np.floor(np.asarray(epsilons, dtype=np.float64)).astype(np.int64)
+        starts = range(0, len(y), self.batch_size)
+        runs = [self._run(model, dense(x[i : i + self.batch_size]), int(budget[-1]), box) for i in starts]
+        return _crafted(runs, budget)
+
+    def _check(self, x: Matrix, y: Ints, epsilons: Sequence[float]) -> None:
+        wrong = sorted(set(np.unique(y).tolist()) - {1})
+        if wrong or not len(y):
+            raise UserError(f"attack: expected only points of class +1 (malware), got labels {wrong or 'of no point'}")
+        strangers = sorted(k for k in self.fixed if not 0 <= k < x.shape[1])
+        if strangers:
+            raise UserError(f"attack.fixed: expected columns from 0 to {x.shape[1] - 1}, got {strangers[:5]}")
+        if epsilons[-1] > _MOST_CHANGES:
+            raise UserError(f"epsilon.grid: expected at most {_MOST_CHANGES} features, got {epsilons[-1]}")
+
+    def _run(self, model: Model, x: Floats, n_changes: int, box: Box) -> _Run:
+        like = next(b for b in model.buffers() if b.is_floating_point())
+        points = torch.tensor(x).to(like)  # a copy: points move in place
+        run = _Run(Margin(model, torch.ones(len(points)).to(like)), points, self._direction(x, box).to(like))
+        for _ in range(n_changes):
+            run.change(self.n_tries)
+        return run
+
+    def _direction(self, x: Floats, box: Box) -> Tensor:
+        """+1 where a feature may be added, -1 where it may be removed, 0 where it must stay, ``(n, d)``."""
+        room = (box.lower <= 0) & (box.upper >= 1)
+        room[list(self.fixed)] = False
+        start = {"add": x == 0, "remove": x == 1, "both": np.ones_like(x, dtype=bool)}[self.change]
+        return torch.as_tensor(np.where(start & room, 1 - 2 * x, 0))
+
+
+class _Run:
+    """A batch under attack; after t calls of ``change`` every list holds t + 1 entries, from the clean points on."""
+
+    def __init__(self, objective: Margin, x: Tensor, direction: Tensor) -> None:
+        self.objective, self.x, self.direction = objective, x, direction
+        self.rows = torch.arange(len(x), device=x.device)  # the points that have not stopped
+        self.order = torch.zeros(x.shape, dtype=torch.int16, device=x.device)
+        self.value = [objective.value(x, self.rows)]
+        self.zero_gradient = [torch.zeros(len(x), dtype=torch.bool, device=x.device)]
+        self.effort = [Effort(score_calls=1, score_rows=len(x))]
+
+    def change(self, n_tries: int) -> None:
+        """One more feature of every point that has not stopped."""
+        rows, value, zero, effort = self.rows, self.value[-1].clone(), torch.zeros_like(self.zero_gradient[0]), Effort()
+        if len(rows):
+            gradient = self.objective.gradient(_of(self.x, rows), rows)
+            effort += Effort(gradient_calls=1, gradient_rows=len(rows))
+            zero[rows] = ~gradient.any(1)
+            changed, tried = self._flip_best(rows, gradient.mul_(_of(self.direction, rows)), value, n_tries)
+            effort += tried
+            self.rows = rows[changed]
+        self.value.append(value)
+        self.zero_gradient.append(zero)
+        self.effort.append(effort)
+
+    def _flip_best(self, rows: Tensor, gain: Tensor, value: Tensor, n_tries: int) -> tuple[Tensor, Effort]:
+        """Try features in the order of their ``gain`` ``(m, d)``; which of ``rows`` changed, ``(m,)``."""
+        changed = torch.zeros(len(rows), dtype=torch.bool, device=rows.device)
+        todo = torch.arange(len(rows), device=rows.device)
+        effort = Effort()
+        for _ in range(n_tries):
+            best, column = _of(gain, todo).max(1)
+            todo, column = todo[best > 0], column[best > 0]
+            if not len(todo):
+                break
+            better = self._try(rows[todo], column, value)
+            effort += Effort(score_calls=1, score_rows=len(todo))
+            changed[todo[better]] = True
+            gain[todo, column] = 0
+            todo = todo[~better]
+        return changed, effort
+
+    def _try(self, rows: Tensor, column: Tensor, value: Tensor) -> Tensor:
+        """Flip one feature of each of ``rows``; keep it where the objective rises, and say where, ``(m,)``."""
+        self.x[rows, column] = 1 - self.x[rows, column]
+        new = self.objective.value(_of(self.x, rows), rows)
+        better = new > value[rows]
+        undone, undone_column = rows[~better], column[~better]
+        self.x[undone, undone_column] = 1 - self.x[undone, undone_column]
+        rows, column = rows[better], column[better]
+        value[rows] = new[better]
+        sign = self.direction[rows, column].to(torch.int16)
+        self.direction[rows, column] = 0
+        self.order[rows, column] = sign * len(self.value)  # the clean value is the first: this is change number len
+        return better
+
+
+def _of(batch: Tensor, rows: Tensor) -> Tensor:
+    """The given rows, ascending; without a copy when they are all."""
+    return batch if len(rows) == len(batch) else batch[rows]
+
+
+def _crafted(runs: Sequence[_Run], budget: Ints) -> Crafted:
+    """The results of all batches at the given numbers of changes."""
+    values = np.concatenate([torch.stack(run.value).double().cpu().numpy() for run in runs], axis=1)
+    zeros = np.concatenate([torch.stack(run.zero_gradient).cpu().numpy() for run in runs], axis=1)
+    effort = np.sum([[list(vars(e).values()) for e in run.effort] for run in runs], axis=0)
+    spent = np.cumsum(effort, axis=0)[budget]
+    return Crafted(
+        offsets=Flips(order=np.concatenate([run.order.cpu().numpy() for run in runs]), budget=budget),
+        objective=values[budget],
+        clean_objective=values[0],
+        exhausted=np.zeros((len(budget), values.shape[1]), dtype=bool),
+        zero_gradient=np.stack([zeros[: b + 1].any(axis=0) for b in budget]),
+        trace=values.mean(axis=1)[np.minimum(np.arange(len(values)), budget[:, None])],
+        effort=np.diff(spent, axis=0, prepend=0),
+    )

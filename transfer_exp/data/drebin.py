@@ -1,0 +1,179 @@
+"""DREBIN (Arp et al., NDSS 2014): 129,013 Android apps, sparse binary features, 5,560 of them malware.
+
+The original distribution: ``feature_vectors.zip`` (or its unpacked folder ``feature_vectors/``) holds one text file an
+app, named by the app's SHA-256, with one ``set::feature`` a line; ``sha256_family.csv`` (header ``sha256,family``) lists
+the malware. Both are looked for in ``<folder>/drebin`` and ``<folder>``. They are given out on request only.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+import zipfile
+import zlib
+from array import array
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import scipy.sparse as sp
+from tqdm import tqdm
+
+from transfer_exp.data.binary import binary_dataset
+from transfer_exp.types import Dataset, Ints, Sizes, UserError
+
+_SHA256 = re.compile(r"[0-9a-fA-F]{64}")
+_REQUEST = "the data set is given out on request for research at https://drebin.mlsec.org"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Apps:
+    """Parsed apps: x ``(n, d)`` float64 CSR of zeros and ones, y ``(n,)`` +1 for malware, -1 else.
+
+    Rows stand in the order of ``apps`` (hashes), columns in that of ``features`` (``set::feature``), both sorted: the
+    order of files in the archive does not count. skipped_lines: lines that were no ``set::feature``.
+    """
+
+    x: sp.csr_array
+    y: Ints
+    features: list[str]
+    apps: list[str]
+    skipped_lines: int
+
+
+def _is_app(name: str) -> bool:
+    return _SHA256.fullmatch(name.rsplit("/", 1)[-1]) is not None
+
+
+def _missing(folder: Path, what: str) -> UserError:
+    return UserError(
+        f"DREBIN: expected {what} in {folder / 'drebin'} or {folder}, found it in neither; {_REQUEST}: put its "
+        "feature_vectors.zip (or the unpacked folder feature_vectors/) and sha256_family.csv there, or set paths.data or "
+        "TRANSFER_EXP_DATA"
+    )
+
+
+def _family_file(folder: Path) -> Path:
+    for place in (folder / "drebin", folder):
+        if (place / "sha256_family.csv").is_file():
+            return place / "sha256_family.csv"
+    raise _missing(folder, "sha256_family.csv")
+
+
+def _malware(file: Path) -> set[str]:
+    """Hashes of the malware, in lower case."""
+    try:
+        with file.open(newline="", encoding="utf-8-sig") as lines:
+            rows = [row for row in csv.reader(lines) if row]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{file}: expected a CSV file sha256,family, got: {error}") from error
+    if not rows or [cell.strip().lower() for cell in rows[0]] != ["sha256", "family"]:
+        raise UserError(f"{file}: expected the header sha256,family, got {','.join(rows[0]) if rows else 'an empty file'}")
+    for number, row in enumerate(rows[1:], start=2):
+        if len(row) != 2 or not _SHA256.fullmatch(row[0].strip()):
+            raise UserError(f"{file}: expected a SHA-256 and a family in entry {number}, got {','.join(row)[:80]!r}")
+    return {row[0].strip().lower() for row in rows[1:]}
+
+
+@contextmanager
+def _readable(file: Path) -> Iterator[None]:
+    try:
+        yield
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, NotImplementedError) as error:
+        raise UserError(
+            f"{file}: expected a whole zip archive without password, got a damaged one ({error}); copy it again"
+        ) from error
+
+
+def _contents(folder: Path) -> Iterator[tuple[int, str, bytes]]:
+    """(number of apps, hash, content) of every app, from the archive or the unpacked folder found first."""
+    for place in (folder / "drebin", folder):
+        archive = place / "feature_vectors.zip"
+        if archive.is_file():
+            yield from _from_zip(archive)
+            return
+        unpacked = place / "feature_vectors"
+        files = [file for file in unpacked.iterdir() if _is_app(file.name)] if unpacked.is_dir() else []
+        if files:
+            yield from ((len(files), file.name, file.read_bytes()) for file in files)
+            return
+    raise _missing(folder, "feature_vectors.zip or a folder feature_vectors/ with one file for each app")
+
+
+def _from_zip(archive: Path) -> Iterator[tuple[int, str, bytes]]:
+    # Members are read in place; their paths are only looked at for the hash, never used to write.
+    with _readable(archive), zipfile.ZipFile(archive) as content:
+        members = [member for member in content.infolist() if _is_app(member.filename)]
+        if not members:
+            raise UserError(f"{archive}: expected files named by a SHA-256, got none; is it DREBIN's feature_vectors.zip?")
+        for member in members:
+            yield len(members), member.filename.rsplit("/", 1)[-1], content.read(member)
+
+
+class _Parser:
+    """Collects apps one by one; column numbers are given in order of appearance."""
+
+    def __init__(self) -> None:
+        self.columns: dict[bytes, int] = {}
+        self.indices, self.lengths = array("i"), array("i")
+        self.apps: list[str] = []
+        self.skipped = 0
+
+    def add(self, app: str, content: bytes) -> None:
+        lines = {line.strip() for line in content.split(b"\n")} - {b""}
+        features = [line for line in lines if b"::" in line]
+        self.skipped += len(lines) - len(features)
+        self.indices.extend([self.columns.setdefault(feature, len(self.columns)) for feature in features])
+        self.lengths.append(len(features))
+        self.apps.append(app.lower())
+
+    def finish(self) -> tuple[sp.csr_array, list[str], list[str]]:
+        """Matrix, names of its columns, hashes of its rows, all sorted."""
+        columns = sorted(self.columns)
+        place = np.empty(len(columns), dtype=np.int32)
+        place[[self.columns[feature] for feature in columns]] = np.arange(len(columns), dtype=np.int32)
+        starts = np.concatenate([[0], np.cumsum(np.asarray(self.lengths))]).astype(np.int32)
+        indices = place[np.asarray(self.indices, dtype=np.int32)]
+        x = sp.csr_array((np.ones(len(indices)), indices, starts), shape=(len(self.apps), len(columns)))
+        order = np.argsort(np.array(self.apps))
+        x = x[order]
+        x.sort_indices()
+        return x, [feature.decode("utf-8", "backslashreplace") for feature in columns], [self.apps[i] for i in order]
+
+
+def read_drebin(folder: str) -> Apps:
+    """Parse every app. Raises UserError on missing, damaged or contradicting files; reads only."""
+    place = Path(folder)
+    family_file = _family_file(place)
+    malware = _malware(family_file)
+    parser = _Parser()
+    with tqdm(desc="DREBIN apps", unit=" apps", disable=None) as bar:
+        for n_apps, app, content in _contents(place):
+            bar.total = n_apps
+            parser.add(app, content)
+            bar.update()
+    if not parser.columns:
+        raise UserError(f"{place}: expected lines set::feature in DREBIN's feature vectors, got none; unpack them again")
+    x, features, apps = parser.finish()
+    if len(set(apps)) < len(apps):
+        raise UserError(f"{place}: expected one feature vector for each app, got several for {len(apps) - len(set(apps))}")
+    absent = malware - set(apps)
+    if absent:
+        raise UserError(
+            f"{family_file}: expected a feature vector for each of its {len(malware)} apps, got none for {len(absent)} "
+            f"(first: {min(absent)}); unpack or copy the feature vectors again"
+        )
+    y = np.where([app in malware for app in apps], 1, -1)
+    return Apps(x=x, y=y, features=features, apps=apps, skipped_lines=parser.skipped)
+
+
+def drebin_dataset(apps: Apps, *, name: str, split: Sizes) -> Dataset:
+    """The data set of parsed apps. Raises UserError when one class is missing."""
+    return binary_dataset(name=name, x=apps.x, y=apps.y, split=split, notes={"skipped_lines": apps.skipped_lines})
+
+
+def load_drebin(*, name: str, folder: str, split: Sizes) -> Dataset:
+    """Parse the original distribution in ``folder`` (see ``read_drebin``) and make its data set."""
+    return drebin_dataset(read_drebin(folder), name=name, split=split)

@@ -1,0 +1,59 @@
+"""A sample of DREBIN's own feature space: 1,000 apps (47 malware), 545,334 columns, published with the SecML model zoo.
+
+Too small for a study: it shows that data of that shape passes through. Without feature names.
+"""
+
+from __future__ import annotations
+
+import csv
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+import scipy.sparse as sp
+
+from transfer_exp.data.binary import binary_dataset
+from transfer_exp.types import Dataset, Ints, Sizes, UserError
+
+_POINTS, _LABELS = "drebin_red_1000x545334_csr.npz", "drebin_red_1000_labels.csv"
+
+
+def _find(folder: Path, name: str) -> Path:
+    places = (folder / "drebin" / "feature_vectors", folder / "drebin", folder)
+    for place in places:
+        if (place / name).is_file():
+            return place / name
+    raise UserError(
+        f"DREBIN sample: expected {name} in one of {', '.join(map(str, places))}, found it in none; put it there, or set "
+        "paths.data or TRANSFER_EXP_DATA"
+    )
+
+
+def _points(file: Path) -> sp.csr_array:
+    try:
+        x: sp.csr_array = sp.csr_array(sp.csr_matrix(sp.load_npz(file), dtype=np.float64))
+        x.check_format()
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        raise UserError(f"{file}: expected a sparse matrix saved by scipy, got: {error}; copy it again") from error
+    x.sum_duplicates()
+    return x
+
+
+def _labels(file: Path, n_points: int) -> Ints:
+    with file.open(newline="", encoding="utf-8-sig") as lines:
+        rows = [row for row in csv.reader(lines) if row]
+    if not rows or rows[0] != ["row", "label"]:
+        raise UserError(f"{file}: expected the header row,label, got {','.join(rows[0]) if rows else 'an empty file'}")
+    known = {row[0]: row[1] for row in rows[1:] if len(row) == 2}
+    labels = [known.get(str(i)) for i in range(n_points)]
+    if len(rows) - 1 != n_points or not set(labels) <= {"0", "1"}:
+        raise UserError(f"{file}: expected one label 0 or 1 for each row 0..{n_points - 1}, got {len(rows) - 1} entries")
+    return np.where([label == "1" for label in labels], 1, -1)
+
+
+def load_drebin_sample(*, name: str, folder: str, split: Sizes) -> Dataset:
+    """Read the sample. Raises UserError on missing or damaged files, and on values other than 0 and 1."""
+    x = _points(_find(Path(folder), _POINTS))
+    y = _labels(_find(Path(folder), _LABELS), int(x.shape[0]))
+    return binary_dataset(name=name, x=x, y=y, split=split)
