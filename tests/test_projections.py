@@ -75,7 +75,7 @@ def test_projection_satisfies_ball_box_and_variational_inequality(
     # p is the projection exactly when <v - p, u - p> <= 0 for every feasible u; the worst u is the farthest point.
     worst = farthest(v - p, norm=norm, epsilon=epsilon, low=low, high=high)
     slack = ((v - p) * (worst - p)).sum(1)
-    assert float(slack.max()) <= 1e-9 * scale * max(epsilon, 1)
+    assert float(slack.max()) <= 1e-9 * scale * max(epsilon, 1) + 1e-14 * scale**2  # rounding of v itself
 
 
 @pytest.mark.parametrize("norm", NORMS)

@@ -24,8 +24,8 @@ from transfer_exp.optim.ascent import Ascent, Effort, ascend, unmoved, walk
 from transfer_exp.optim.projections import farthest, project
 from transfer_exp.types import Box, Floats, Ints, Norm, UserError, check_grid
 
-
-_TURNED = 0.95  # cosine to the first gradient below which a score counts as curved
+# Cosine to the first gradient below which a score counts as curved: the l1 and linf balls have vertices to get stuck in.
+_TURNED: dict[Norm, float] = {"l1": 0.999, "l2": 0.95, "linf": 0.999}
 _WALK_STEPS, _WALK_SHARE = 10, 0.3
 
 
@@ -159,7 +159,7 @@ class Evasion:
         every = torch.arange(len(base), device=base.device)
         now = objective.gradient(state.x, every)
         state.effort += Effort(gradient_calls=1, gradient_rows=len(base))
-        rows = every[torch.cosine_similarity(first, now, dim=1) < _TURNED]
+        rows = every[torch.cosine_similarity(first, now, dim=1) < _TURNED[self.norm]]
         if not len(rows):
             return
         part, around = objective.at(rows), ball.at(rows)
