@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import os
 import signal
 import subprocess
@@ -231,14 +230,6 @@ def test_help_says_what_can_be_typed(cli: Cli, root: Path) -> None:
     ):
         assert word in ended.stdout
     assert not runs(root)
-
-
-def test_workers_can_share_a_sweep_announced_by_another_process(cli: Cli, root: Path) -> None:
-    cli(*SWEEP)
-    (folder,) = (root / "multirun" / "tiny").iterdir()
-    announced = json.loads((folder / "parent.json").read_text())
-    assert announced["run_id"] == runs(root, "tiny", kind="study")[0].info.run_id
-    assert announced["total"] == len(list(folder.glob("job-*.json"))) == 4
 
 
 @pytest.mark.slow
