@@ -9,7 +9,7 @@ import threading
 import time
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, get_type_hints
 
 import torch
 from hydra.errors import InstantiationException
@@ -20,11 +20,20 @@ from threadpoolctl import threadpool_limits
 
 from transfer_exp.pipeline import Combination, run
 from transfer_exp.records import record, versions
+from transfer_exp.schema import check_node, check_values
 from transfer_exp.store import Store
 from transfer_exp.tracking import Tracker
 from transfer_exp.types import Dataset, UserError
 
 _log = logging.getLogger(__name__)
+_SETTINGS = {
+    "study": str,
+    "threads": int,
+    "resume": bool,
+    "paths.root": str,
+    "paths.store": str,
+    "tracking.uri": str | None,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,15 +50,15 @@ class Job:
 def run_job(config: DictConfig, *, overrides: list[str], parent: str | None = None) -> Job:
     """Do the combination that the configuration describes; raises UserError on what the user can mend."""
     begin = time.monotonic()
-    _exit_on_terminate()
+    exit_on_terminate()
+    check_settings(config)
     torch.set_num_threads(config.threads)
     name = f"{config.surrogate.name} > {config.target.name} seed {config.seed}"
     tracker = Tracker(uri=config.tracking.uri, root=config.paths.root, study=config.study)
     with threadpool_limits(config.threads):
-        store = Store(config.paths.store)
         tags = {"kind": "combination", "signature": "", **versions()}
         try:
-            combination = build(config)
+            store, combination = Store(config.paths.store), build(config)
         except UserError:
             with tracker.run(name, tags=tags, parent=parent):
                 raise
@@ -66,42 +75,46 @@ def run_job(config: DictConfig, *, overrides: list[str], parent: str | None = No
     return Job(name=name, status="finished", seconds=time.monotonic() - begin, run_id=run_id)
 
 
+def check_settings(config: DictConfig) -> None:
+    """Raise UserError unless the settings that no object of the combination checks are usable."""
+    check_values({name: OmegaConf.select(config, name) for name in _SETTINGS}, _SETTINGS)
+    if config.threads < 1:
+        raise UserError(f"threads: expected a whole number >= 1, got {config.threads}")
+
+
 def build(config: DictConfig) -> Combination:
     """The combination that a composed configuration describes. Raises UserError on values that do not fit."""
-    dataset = _load(json.dumps(OmegaConf.to_container(config.dataset, resolve=True), sort_keys=True))
-    return Combination(
-        dataset=dataset,
-        surrogate=_make(config.surrogate),
-        target=_make(config.target),
-        attack=_make(config.attack),
-        epsilon=_make(config.epsilon),
-        seed=config.seed,
-        surrogate_fraction=config.surrogate_fraction,
-        n_variability=config.n_variability,
-        device=config.device,
-    )
+    options = {name: config[name] for name in ("seed", "surrogate_fraction", "n_variability", "device")}
+    check_values(options, get_type_hints(Combination))
+    nodes = {part: _checked(config, part) for part in ("dataset", "surrogate", "target", "attack", "epsilon")}
+    dataset = _load(json.dumps(nodes.pop("dataset"), sort_keys=True))
+    return Combination(dataset=dataset, **{part: _make(node) for part, node in nodes.items()}, **options)
+
+
+def _checked(config: DictConfig, part: str) -> dict[str, Any]:
+    try:
+        node: Any = OmegaConf.to_container(config[part], resolve=True)
+    except (OmegaConfBaseException, ValueError) as error:  # ValueError: not a node but a value
+        raise UserError(f"{part}: expected a resolvable choice, got: {str(error).splitlines()[0]}") from error
+    check_node(node, part)
+    return dict(node)
 
 
 @lru_cache(maxsize=2)
 def _load(text: str) -> Dataset:
     """Data sets are read once a process, not once a combination."""
-    dataset: Dataset = _make(OmegaConf.create(text))
+    dataset: Dataset = _make(json.loads(text))
     return dataset
 
 
-def _make(node: Any) -> Any:
+def _make(node: dict[str, Any]) -> Any:
     try:
         return instantiate(node, _convert_="all")
     except InstantiationException as error:
-        cause = error.__cause__
-        if isinstance(cause, UserError):
-            raise cause from error
-        raise UserError(f"configuration: {str(cause or error).splitlines()[0]} (in {node.get('_target_')})") from error
-    except OmegaConfBaseException as error:
-        raise UserError(f"configuration: {str(error).splitlines()[0]}") from error
+        raise (error.__cause__ or error) from None  # the error itself, not Hydra's account of it
 
 
-def _exit_on_terminate() -> None:
+def exit_on_terminate() -> None:
     """Let SIGTERM unwind like Ctrl-C, so that the run is closed."""
 
     def leave(number: int, _frame: object) -> None:

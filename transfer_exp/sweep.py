@@ -23,8 +23,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 
-from transfer_exp.job import Job, run_job
+from transfer_exp.job import Job, check_settings, exit_on_terminate, run_job
 from transfer_exp.records import versions
 from transfer_exp.signature import signature
 from transfer_exp.tracking import Tracker
@@ -59,6 +60,8 @@ def _guarded(config: DictConfig, overrides: list[str], parent: str | None) -> Jo
         return run_job(config, overrides=overrides, parent=parent)
     except UserError as error:
         reason = str(error)
+    except OmegaConfBaseException as error:  # a part of the configuration was taken away or does not resolve
+        reason = f"configuration: {str(error).splitlines()[0]}"
     except Exception as error:
         _log.exception("unexpected error")
         reason = f"{type(error).__name__}: {error}"
@@ -108,24 +111,31 @@ class Sweep(Callback):
         self.folder = Path()
 
     def on_multirun_start(self, config: DictConfig, **_kwargs: Any) -> None:
-        """Open the parent and announce it to the jobs. Ends the program where the tracking store is out of reach."""
+        """Open the parent and announce it to the jobs. Ends the program where it cannot be recorded or announced."""
+        exit_on_terminate()
         try:
-            self.tracker = Tracker(uri=config.tracking.uri, root=config.paths.root, study=config.study)
+            self._open(config)
+        # Hydra would only warn of an exception here; nothing can be recorded, so nothing is started.
         except UserError as error:
-            # Hydra would only warn of an exception here; nothing can be recorded, so nothing is started.
             raise SystemExit(f"error: {error}") from error
+        except OSError as error:
+            raise SystemExit(f"error: sweep: expected to be able to write below paths.root, got: {error}") from error
+
+    def _open(self, config: DictConfig) -> None:
+        check_settings(config)
         overrides = list(config.hydra.overrides.task)
         parameters = dict(config.hydra.sweeper.params or {})
+        total = _count_jobs(overrides, parameters)
         identity = signature(study=config.study, overrides=overrides, parameters={k: str(v) for k, v in parameters.items()})
         self.folder = Path(config.hydra.sweep.dir).absolute()
         self.folder.mkdir(parents=True, exist_ok=True)
+        self.tracker = Tracker(uri=config.tracking.uri, root=config.paths.root, study=config.study)
         earlier = self.tracker.find(kind="study", sweep=identity) if config.resume else None
         command = shlex.join(["python", "-m", "transfer_exp", *sys.argv[1:]])
         tags = {"kind": "study", "sweep": identity, "command": command, **versions()}
         self.run_id = earlier or self.tracker.start(f"study {config.study}", tags=tags)
         self.tracker.client.update_run(self.run_id, status="RUNNING")
         atexit.register(self._close_if_open)
-        total = _count_jobs(overrides, parameters)
         announced = {"run_id": self.run_id, "study": config.study, "total": total, "begin": time.time()}
         (self.folder / "parent.json").write_text(json.dumps(announced))
         _log.info("study %s: %d combinations, recorded in %s", config.study, total, self.tracker.uri)
@@ -146,10 +156,10 @@ class Sweep(Callback):
             )
 
     def _close_if_open(self) -> None:
-        """A sweep that was interrupted: Hydra does not call ``on_multirun_end`` then."""
+        """A sweep that was interrupted or could not be composed: Hydra does not call ``on_multirun_end`` then."""
         if self.tracker is not None:
             self.tracker.finish(self.run_id, "KILLED")
-            print("Interrupted. What is finished is kept; type the same command to go on.", file=sys.stderr)
+            print("The sweep ended early. What is finished is kept; type the same command to go on.", file=sys.stderr)
 
 
 def _count_jobs(overrides: list[str], parameters: dict[str, Any]) -> int:

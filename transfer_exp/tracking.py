@@ -58,9 +58,11 @@ class Tracker:
         try:
             self._connect()
         except (OSError, sqlite3.Error, requests.RequestException, MlflowException) as error:
-            reason = str(error).splitlines()[0][:200]
+            reason = (
+                "no answer" if isinstance(error, requests.RequestException) else str(error).strip().splitlines()[0][:200]
+            )
             raise UserError(
-                f"tracking: expected a tracking store at {self.uri}, got {type(error).__name__}: {reason}; "
+                f"tracking: expected a tracking store at {self.uri}, got {reason} ({type(error).__name__}); "
                 "start the server (make ui), or set tracking.uri or MLFLOW_TRACKING_URI"
             ) from error
 

@@ -36,10 +36,9 @@ class Combination:
                 f"surrogate: expected a learner with input gradients, got {self.surrogate.name or 'a forest'}; "
                 "forests can only be targets"
             )
-        if self.seed < 0 or self.n_variability < 2:
-            raise UserError(
-                f"expected seed >= 0 and n_variability >= 2, got seed={self.seed}, n_variability={self.n_variability}"
-            )
+        for name, least in (("seed", 0), ("n_variability", 2)):
+            if getattr(self, name) < least:
+                raise UserError(f"{name}: expected a whole number >= {least}, got {getattr(self, name)}")
 
     def signature(self) -> str:
         """Hash of all that the outcome depends on: data, options, seed, and the code that computes it."""

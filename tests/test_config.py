@@ -1,0 +1,205 @@
+"""The configuration: all that is shipped composes, is what it says, and refuses what it does not know."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from conftest import SOURCE
+from hydra import compose, initialize_config_dir
+from hydra.errors import ConfigCompositionException, MissingConfigException
+from omegaconf import DictConfig, OmegaConf
+
+from transfer_exp.job import build
+from transfer_exp.learners import Forest
+from transfer_exp.pipeline import Combination
+from transfer_exp.types import UserError
+
+CONF = SOURCE / "conf"
+PICKED = ("dataset", "surrogate", "target", "attack", "epsilon", "tracking", "experiment", "hyperparameters")
+REAL_DATA = ("mnist89",)
+OWN_FILE = ("arrays",)
+
+# paper.md, 4.1, by hand.
+PAPER = {
+    "svm": ({"C": 100}, {"C": 0.01}),
+    "rbf": ({"C": 100, "gamma": 0.01}, {"C": 1, "gamma": 0.01}),
+    "logistic": ({"C": 10}, {"C": 1}),
+    "ridge": ({"alpha": 1}, {"alpha": 10}),
+    "mlp": ({"hidden": (50, 50), "weight_decay": 0}, {"hidden": (50, 50), "weight_decay": 0.01}),
+    "forest": ({"n_trees": 30, "max_depth": None}, {"n_trees": 30, "max_depth": 8}),
+}
+PAPER_TABLE = {f"{family}_{level}": h_l[k] for family, h_l in PAPER.items() for k, level in enumerate(("high", "low"))}
+
+
+def choices(group: str) -> list[str]:
+    found = sorted(file.stem for file in (CONF / group).glob("*.yaml"))
+    assert found, group
+    return found
+
+
+def composed(*overrides: str, hydra: bool = False) -> DictConfig:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose("config", list(overrides), return_hydra_config=hydra)
+
+
+def built(*overrides: str) -> Combination:
+    return build(composed(*overrides))
+
+
+@pytest.fixture(autouse=True)
+def _own_root(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TRANSFER_EXP_ROOT", str(tmp_path))
+
+
+@pytest.mark.parametrize(("group", "name"), [(group, name) for group in PICKED for name in choices(group)])
+def test_every_shipped_choice_composes_and_resolves(group: str, name: str) -> None:
+    config = composed(f"{group}={name}")
+    assert OmegaConf.to_container(config, resolve=True)
+
+
+def test_every_folder_of_the_configuration_is_looked_at() -> None:
+    assert {folder.name for folder in CONF.iterdir() if folder.is_dir()} == {*PICKED, "learner", "hydra"}
+    assert set(choices("target")) == set(choices("learner")) == set(PAPER_TABLE)
+    assert set(choices("surrogate")) == {name for name in PAPER_TABLE if not name.startswith("forest")}
+
+
+@pytest.mark.parametrize(("role", "name"), [(role, name) for role in ("surrogate", "target") for name in choices(role)])
+def test_learners_have_the_hyperparameters_of_the_paper(role: str, name: str) -> None:
+    learner = getattr(built(f"{role}={name}"), role)
+    assert learner.name == name
+    assert {key: getattr(learner, key) for key in PAPER_TABLE[name]} == PAPER_TABLE[name]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.data) if name in REAL_DATA else name for name in choices("dataset")],
+)
+def test_every_data_set_loads(name: str, tmp_path: Path) -> None:
+    words = [f"dataset={name}"]
+    if name in OWN_FILE:
+        np.savez(tmp_path / "own.npz", X=np.eye(8), y=np.arange(8) % 2)
+        words += [f"dataset.file={tmp_path / 'own.npz'}", "dataset.split.test=2"]
+    dataset = built(*words).dataset
+    assert dataset.name == name
+    assert set(dataset.y) == {-1, 1}
+    assert (dataset.x >= dataset.box.lower).all()
+    assert (dataset.x <= dataset.box.upper).all()
+
+
+@pytest.mark.parametrize("name", choices("attack"))
+def test_every_attack_is_made(name: str) -> None:
+    assert built(f"attack={name}").attack.name == name
+
+
+@pytest.mark.parametrize("name", choices("epsilon"))
+def test_every_grid_is_made(name: str) -> None:
+    assert built(f"epsilon={name}").epsilon.grid[0] == 0
+
+
+@pytest.mark.parametrize("name", choices("experiment"))
+def test_every_experiment_is_made_of_shipped_choices(name: str) -> None:
+    config = composed(f"experiment={name}", hydra=True)
+    assert config.study == name
+    swept = {key: str(values).split(",") for key, values in config.hydra.sweeper.params.items()}
+    for role in ("surrogate", "target"):
+        assert set(swept[role]) <= set(choices(role))
+    text = (CONF / "experiment" / f"{name}.yaml").read_text()
+    assert [word for word in ("# What:", "# Command:", "# Expect:") if word not in text] == []
+    assert built(f"experiment={name}", "dataset=digits89").attack.name == config.attack.name
+
+
+def test_the_study_of_the_paper_is_the_papers() -> None:
+    config = composed("experiment=mnist89_evasion", hydra=True)
+    params = config.hydra.sweeper.params
+    assert params.seed == "range(0,10)"
+    assert set(params.target.split(",")) == set(PAPER_TABLE)
+    assert set(params.surrogate.split(",")) == {name for name in PAPER_TABLE if not name.startswith("forest")}
+    assert [float(f) for f in params.surrogate_fraction.split(",")] == [1.0, 0.2]
+    assert list(config.epsilon.grid) == [k / 2 for k in range(11)]
+    assert list(config.epsilon.shown) == [1, 2, 5]
+    assert (config.dataset.split.test, config.attack.norm, list(config.dataset.digits)) == (1000, "l2", [8, 9])
+
+
+def test_self_comes_first_so_that_an_experiment_has_the_last_word() -> None:
+    defaults = yaml.safe_load((CONF / "config.yaml").read_text())["defaults"]
+    assert defaults[0] == "_self_"
+    assert composed().study == "single"
+    assert composed("experiment=digits89_evasion").study == "digits89_evasion"
+
+
+def test_an_override_reaches_the_surrogate_and_leaves_the_target() -> None:
+    combination: Any = built("surrogate=svm_high", "target=svm_high", "surrogate.C=3")
+    assert (combination.surrogate.C, combination.target.C) == (3, 100)
+
+
+def test_the_table_of_hyperparameters_reaches_both_roles() -> None:
+    combination: Any = built("surrogate=svm_high", "target=svm_high", "hyperparameters.svm_high.C=7")
+    assert (combination.surrogate.C, combination.target.C) == (7, 7)
+
+
+def test_other_digits_by_one_key() -> None:
+    assert len(built("dataset.digits=[4,9]").dataset.y) == 181 + 180  # fours and nines of scikit-learn's digits
+
+
+@pytest.mark.data
+def test_other_mnist_digits_by_one_key() -> None:
+    dataset = built("dataset=mnist89", "dataset.digits=[4,9]").dataset
+    # The counts of MNIST: 5,842 + 5,949 training and 982 + 1,009 test images.
+    assert np.bincount((dataset.y[~dataset.test_pool] + 1) // 2).tolist() == [5842, 5949]
+    assert np.bincount((dataset.y[dataset.test_pool] + 1) // 2).tolist() == [982, 1009]
+
+
+@pytest.mark.parametrize("key", ["nothing=1", "surrogate.alpha=1", "dataset.split.tests=3", "attack.norms=l2"])
+def test_an_unknown_key_is_refused(key: str) -> None:
+    with pytest.raises(ConfigCompositionException, match="Could not override"):
+        composed("surrogate=svm_low", key)
+
+
+def test_an_added_key_that_nothing_takes_is_refused() -> None:
+    with pytest.raises(UserError, match=r"surrogate\.gamma: expected one of name, C, tolerance, got an unknown key"):
+        built("surrogate=svm_low", "+surrogate.gamma=1")
+
+
+def test_a_forest_is_no_surrogate_and_the_choices_are_listed() -> None:
+    with pytest.raises(MissingConfigException, match=r"(?s)surrogate/forest_high.*ridge_high\s+ridge_low"):
+        composed("surrogate=forest_high")
+
+
+def test_a_forest_is_no_surrogate_from_python() -> None:
+    combination = built()
+    with pytest.raises(UserError, match="surrogate: expected a learner with input gradients, got trees"):
+        Combination(
+            dataset=combination.dataset,
+            surrogate=Forest(name="trees"),
+            target=combination.target,
+            attack=combination.attack,
+            epsilon=combination.epsilon,
+        )
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("seed=abc", "seed: expected a whole number, got 'abc'"),
+        ("seed=1.5", "seed: expected a whole number, got 1.5"),
+        ("seed=null", "seed: expected a whole number, got None"),
+        ("seed=true", "seed: expected a whole number, got True"),
+        ("surrogate_fraction=all", "surrogate_fraction: expected a number, got 'all'"),
+        ("attack.n_iter=1.5", "attack.n_iter: expected a whole number, got 1.5"),
+        ("attack.norm=l3", "attack.norm: expected one of l1, l2, linf, got 'l3'"),
+        ("epsilon.grid=3", "epsilon.grid: expected a list, each a number, got 3"),
+        ("epsilon.grid=[0,a]", "epsilon.grid: expected a list, each a number, got [0, 'a']"),
+        ("dataset.digits=7", "dataset.digits: expected a list, each a whole number, got 7"),
+        ("dataset.split.target=1.5", "dataset.split.target: expected a whole number or null, got 1.5"),
+        ("target.hidden=50", "target.hidden: expected a list, each a whole number, got 50"),
+        ("surrogate.C=low", "surrogate.C: expected a number, got 'low'"),
+    ],
+)
+def test_a_value_of_another_type_is_refused_by_name(override: str, message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        built(override)
+    assert str(caught.value) == message

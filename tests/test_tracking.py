@@ -1,0 +1,201 @@
+"""The tracking store: how runs end, what is logged, and what happens when the store is out of reach."""
+
+from __future__ import annotations
+
+import math
+import multiprocessing
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow.entities import Run
+
+from transfer_exp import tracking
+from transfer_exp.tracking import Record, Tracker
+from transfer_exp.types import UserError
+
+
+@pytest.fixture
+def tracker(root: Path) -> Tracker:
+    return Tracker(uri=None, root=root, study="study")
+
+
+def artifact(run: Run, name: str) -> str:
+    return (Path(run.info.artifact_uri.removeprefix("file://")) / name).read_text()
+
+
+def test_a_run_that_ends_well_is_finished_and_can_be_found(tracker: Tracker) -> None:
+    with tracker.run("good", tags={"signature": "abc"}) as run_id:
+        assert tracker.client.get_run(run_id).info.status == "RUNNING"
+        assert tracker.find(status="FINISHED", signature="abc") is None
+    assert tracker.client.get_run(run_id).info.status == "FINISHED"
+    assert tracker.find(status="FINISHED", signature="abc") == run_id
+    assert tracker.find(signature="other") is None
+
+
+def test_a_run_that_fails_says_why(tracker: Tracker) -> None:
+    with pytest.raises(ZeroDivisionError), tracker.run("bad", tags={}) as run_id:
+        _ = 1 / 0
+    run = tracker.client.get_run(run_id)
+    assert run.info.status == "FAILED"
+    assert run.data.tags["error"] == "ZeroDivisionError: division by zero"
+    assert "_ = 1 / 0" in artifact(run, "traceback.txt")
+
+
+@pytest.mark.parametrize("interruption", [KeyboardInterrupt, SystemExit])
+def test_an_interrupted_run_is_killed(tracker: Tracker, interruption: type[BaseException]) -> None:
+    with pytest.raises(interruption), tracker.run("cut", tags={}) as run_id:
+        raise interruption
+    run = tracker.client.get_run(run_id)
+    assert run.info.status == "KILLED"
+    assert run.data.tags["error"].startswith(interruption.__name__)
+
+
+def test_a_run_is_closed_even_if_its_end_cannot_be_explained(tracker: Tracker, monkeypatch: pytest.MonkeyPatch) -> None:
+    def out_of_space(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(tracker, "log_files", out_of_space)
+    with pytest.raises(ZeroDivisionError), tracker.run("bad", tags={}) as run_id:
+        _ = 1 / 0
+    assert tracker.client.get_run(run_id).info.status == "FAILED"
+
+
+def test_children_hang_below_their_parent(tracker: Tracker) -> None:
+    parent = tracker.start("parent", tags={"kind": "study"})
+    with tracker.run("child", tags={"kind": "combination"}, parent=parent) as run_id:
+        pass
+    assert tracker.client.get_run(run_id).data.tags["mlflow.parentRunId"] == parent
+    assert tracker.client.get_run(parent).info.status == "RUNNING"
+
+
+def test_thousands_of_numbers_go_in_batches_that_mlflow_takes(tracker: Tracker, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = []
+    whole = tracker.client.log_batch
+
+    def count(run_id: str, metrics: Any = (), params: Any = (), tags: Any = ()) -> None:
+        sizes.append(len(metrics) + len(params) + len(tags))
+        whole(run_id, metrics, params, tags)
+
+    monkeypatch.setattr(tracker.client, "log_batch", count)
+    with tracker.run("many", tags={}) as run_id:
+        metrics = {f"m{k}": float(k) for k in range(2000)}
+        tracker.log(run_id, Record(params={f"p{k}": k for k in range(90)}, metrics=metrics))
+    assert max(sizes) <= 1000
+    assert len(sizes) == 3
+    run = tracker.client.get_run(run_id)
+    assert run.data.metrics == metrics
+    assert len(run.data.params) == 90
+
+
+def test_curves_share_integer_steps_with_epsilon_and_hold_no_undefined_number(tracker: Tracker) -> None:
+    with tracker.run("curves", tags={}) as run_id:
+        curves = {"epsilon": [0.0, 0.5, 2.0], "error": [0.1, math.nan, 0.9], "loss": [math.inf, 1.0, -math.inf]}
+        tracker.log(run_id, Record(metrics={"good": 1.0, "nan": math.nan, "inf": math.inf}, curves=curves))
+    history = {
+        name: [(point.step, point.value) for point in tracker.client.get_metric_history(run_id, f"curve/{name}")]
+        for name in curves
+    }
+    assert history == {
+        "epsilon": [(0, 0.0), (1, 0.5), (2, 2.0)],
+        "error": [(0, 0.1), (2, 0.9)],
+        "loss": [(1, 1.0)],
+    }
+    scalars = {name for name in tracker.client.get_run(run_id).data.metrics if "/" not in name}
+    assert scalars == {"good"}
+
+
+def test_files_lie_below_the_root_wherever_the_command_was_typed(
+    tracker: Tracker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    with tracker.run("files", tags={}) as run_id:
+        tracker.log(run_id, Record(files={"a.txt": b"text", "folder/b.txt": b"more"}))
+    run = tracker.client.get_run(run_id)
+    assert Path(run.info.artifact_uri.removeprefix("file://")).is_relative_to(tracker.root / "mlartifacts" / "study")
+    assert artifact(run, "folder/b.txt") == "more"
+    assert not list(elsewhere.iterdir())
+
+
+def test_two_studies_are_apart(root: Path, tracker: Tracker) -> None:
+    other = Tracker(uri=None, root=root, study="other")
+    with tracker.run("mine", tags={"signature": "abc"}):
+        pass
+    assert other.find(signature="abc") is None
+    again = Tracker(uri=None, root=root, study="study")
+    assert again.experiment_id == tracker.experiment_id != other.experiment_id
+
+
+def test_a_deleted_study_is_named(root: Path, tracker: Tracker) -> None:
+    tracker.client.delete_experiment(tracker.experiment_id)
+    with pytest.raises(UserError, match="expected an active MLflow experiment, got study"):
+        Tracker(uri=None, root=root, study="study")
+
+
+def _connect(root: Path, barrier: Barrier) -> None:
+    barrier.wait()
+    tracker = Tracker(uri=None, root=root, study="fresh")
+    with tracker.run("run", tags={}):
+        pass
+
+
+def test_a_fresh_database_is_made_by_several_processes_at_once(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    barrier = context.Barrier(3)
+    workers = [context.Process(target=_connect, args=(tmp_path, barrier)) for _ in range(3)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(timeout=60)
+    assert [worker.exitcode for worker in workers] == [0, 0, 0]
+    tracker = Tracker(uri=None, root=tmp_path, study="fresh")
+    runs = tracker.client.search_runs([tracker.experiment_id])
+    assert [run.info.status for run in runs] == ["FINISHED"] * 3
+
+
+@pytest.fixture
+def silent_port() -> Iterator[int]:
+    """A port where connections are taken and never answered."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as server:
+        yield server.getsockname()[1]
+
+
+@pytest.fixture
+def closed_port() -> int:
+    with closing(socket.create_server(("127.0.0.1", 0))) as server:
+        return int(server.getsockname()[1])
+
+
+def test_a_server_that_refuses_is_named_at_once(root: Path, closed_port: int) -> None:
+    begin = time.monotonic()
+    with pytest.raises(UserError, match=rf"expected a tracking store at http://127\.0\.0\.1:{closed_port}, got no answer"):
+        Tracker(uri=f"http://127.0.0.1:{closed_port}", root=root, study="study")
+    assert time.monotonic() - begin < 10
+
+
+def test_a_server_that_says_nothing_is_given_up(root: Path, silent_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert tracking._PATIENCE_SECONDS <= 10
+    monkeypatch.setattr(tracking, "_PATIENCE_SECONDS", 0.2)
+    begin = time.monotonic()
+    with pytest.raises(UserError, match=r"got no answer \(ReadTimeout\)"):
+        Tracker(uri=f"http://127.0.0.1:{silent_port}", root=root, study="study")
+    assert time.monotonic() - begin < 5
+
+
+def test_a_root_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="expected a tracking store at sqlite:///"):
+        Tracker(uri=None, root=tmp_path / "file", study="study")
+
+
+def test_a_database_that_is_none_is_named(tmp_path: Path) -> None:
+    (tmp_path / "mlflow.db").write_text("not a database, but long enough to look at" * 100)
+    with pytest.raises(UserError, match="expected a tracking store at sqlite:///"):
+        Tracker(uri=None, root=tmp_path, study="study")

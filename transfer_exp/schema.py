@@ -1,0 +1,63 @@
+"""The annotations of what a configuration names are its schema: values are held against them before they are used."""
+
+from __future__ import annotations
+
+import inspect
+import types
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from hydra.utils import get_object
+
+from transfer_exp.types import UserError
+
+
+def check_node(values: Mapping[str, Any], where: str) -> None:
+    """Hold a node with ``_target_``, and such nodes below it, against the arguments that the target takes.
+
+    ``where`` is its place in the configuration. Raises UserError on a value of another type or an unknown key.
+    """
+    target = get_object(values["_target_"])
+    hints = get_type_hints(target)
+    arguments = {name: hints.get(name, Any) for name in inspect.signature(target).parameters}
+    check_values({key: value for key, value in values.items() if key != "_target_"}, arguments, f"{where}.")
+
+
+def check_values(values: Mapping[str, Any], hints: Mapping[str, Any], prefix: str = "") -> None:
+    """Raise UserError on the first value that is not of the type its name has in ``hints``, or has none there."""
+    for key, value in values.items():
+        if key not in hints:
+            raise UserError(f"{prefix}{key}: expected one of {', '.join(hints)}, got an unknown key")
+        if isinstance(value, Mapping) and "_target_" in value:
+            check_node(value, f"{prefix}{key}")
+        elif not _fits(value, hints[key]):
+            raise UserError(f"{prefix}{key}: expected {_words(hints[key])}, got {value!r}")
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        return any(_fits(value, one) for one in inner)
+    if origin is Literal:
+        return value in inner
+    if origin in (tuple, Sequence, list):
+        return isinstance(value, list | tuple) and all(_fits(one, inner[0]) for one in value)
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    if hint in (str, bool, types.NoneType):
+        return isinstance(value, hint)
+    return True  # what the project's own constructors check
+
+
+def _words(hint: Any) -> str:
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        return " or ".join(_words(one) for one in inner)
+    if origin is Literal:
+        return f"one of {', '.join(map(str, inner))}"
+    if origin in (tuple, Sequence, list):
+        return f"a list, each {_words(inner[0])}"
+    names = {float: "a number", int: "a whole number", str: "text", bool: "true or false", types.NoneType: "null"}
+    return names.get(hint, str(hint))
