@@ -137,3 +137,28 @@ def test_column_means_ignore_nan():
     means = stats.column_means(np.array([[1.0, np.nan], [3.0, np.nan]]))
     assert means[0] == 2
     assert math.isnan(means[1])
+
+
+@pytest.mark.parametrize("kind", ["pearson", "kendall"])
+def test_correlation_interval_holds_the_truth_about_as_often_as_it_says(kind):
+    # Column means of 10 repetitions over 40 points whose true means are planted: the interval is for the truth of these points.
+    source, hits = rng(), 0
+    for _ in range(100):
+        truth = source.normal(size=40)
+        other = truth + 0.8 * source.normal(size=40)
+        noisy = [means + 0.3 * source.normal(size=(10, 40)) for means in (truth, other)]
+        low, high = stats.correlation_interval(noisy[0], noisy[1], kind=kind, rng=source, n_resamples=99)
+        hits += low <= stats.coefficient(truth, other, kind) <= high
+    assert hits >= 85
+
+
+def test_correlation_interval_of_one_repetition_or_constant_points_is_undefined():
+    assert all(map(math.isnan, stats.correlation_interval(np.ones((5, 4)), np.ones((5, 4)), kind="pearson", rng=rng())))
+    one = rng().normal(size=(1, 4))
+    assert all(map(math.isnan, stats.correlation_interval(one, one, kind="pearson", rng=rng())))
+
+
+def test_correlation_interval_of_a_perfect_correlation_stays_within_one():
+    exact = np.tile(np.arange(5.0), (4, 1))
+    low, high = stats.correlation_interval(exact, exact, kind="pearson", rng=rng())
+    assert 0.99 < low <= high <= 1
