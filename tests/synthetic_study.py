@@ -20,7 +20,10 @@ EPSILONS = [0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5.0]
 FAMILIES = ["svm", "rbf", "logistic", "ridge", "mlp"]
 SURROGATES = [f"{name}_{level}" for name in FAMILIES for level in ("high", "low")]
 TARGETS = [*SURROGATES, "forest_high", "forest_low"]
-SMALL = {"surrogates": ["svm_high", "svm_low", "mlp_high", "mlp_low"], "targets": ["svm_high", "svm_low", "mlp_low", "forest_low"]}
+SMALL = {
+    "surrogates": ["svm_high", "svm_low", "mlp_high", "mlp_low"],
+    "targets": ["svm_high", "svm_low", "mlp_low", "forest_low"],
+}
 
 
 def traits(name: str) -> tuple[float, float]:
@@ -38,35 +41,42 @@ def combination(surrogate: str, target: str, fraction: float, seed: int, *, atta
     t_size, t_angle = traits(target)
     forest = target.startswith("forest")
     size = t_size * (1 + 0.03 * own.normal())
-    align = float(np.clip(np.cos(s_angle - t_angle) * np.cos(0.6 * s_angle) + 0.02 * rng.normal() - 0.02 * (1 - fraction), 0, 1))
+    align = float(
+        np.clip(np.cos(s_angle - t_angle) * np.cos(0.6 * s_angle) + 0.02 * rng.normal() - 0.02 * (1 - fraction), 0, 1)
+    )
     clean = 0.02 + 0.005 * own.random()
     eps = np.array(EPSILONS)
     white = clean + (1 - clean) * (1 - np.exp(-0.3 * eps * size))
     error = clean + (1 - clean) * (1 - np.exp(-0.3 * eps * size * align * (0.3 if forest else 1.0)))
     curve = pd.DataFrame({"epsilon": eps, "error": error}).assign(
-        study="", dataset="mnist89", attack=attack, surrogate=surrogate, target=target, surrogate_fraction=fraction, seed=seed,
-        clean_error=clean, whitebox_error=np.nan if forest else white, success=error, whitebox_success=np.nan if forest else white,
+        study="", dataset="mnist89", attack=attack, surrogate=surrogate, target=target, surrogate_fraction=fraction,
+        seed=seed, clean_error=clean, whitebox_error=np.nan if forest else white,
+        success=error, whitebox_success=np.nan if forest else white,
         surrogate_error=0.02 + 0.98 * (1 - np.exp(-0.3 * eps * s_size)), loss=error * 3, loss_logistic=error * 2,
         perturbation_correlation=np.nan if forest else align * 0.9, perturbation_l1=eps * (8 + 4 / s_size),
         perturbation_l2=eps, perturbation_linf=eps * 0.1 * s_size,
     )  # fmt: skip
     metrics = {
         "clean_error": clean, "surrogate_clean_error": 0.02, "loss_variability": 0.1 * s_size + 0.005 * rng.random(),
-        "loss_variability_logistic": 0.05 * s_size + 0.005 * rng.random(), "seconds": 2.5, "store/hits": 3, "health/violation": 0,
+        "loss_variability_logistic": 0.05 * s_size + 0.005 * rng.random(),
+        "seconds": 2.5, "store/hits": 3, "health/violation": 0,
     }  # fmt: skip
     if not forest:
         metrics |= {"gradient_size": size, "gradient_size_logistic": size / 2, "gradient_alignment": align}
         metrics |= {"perturbation_correlation": float(np.clip(align * 0.9 + 0.02 * rng.normal(), -1, 1))}
     params = {
         "dataset": "mnist89", "attack": attack, "surrogate": surrogate, "target": target, "surrogate_fraction": fraction,
-        "seed": seed, "norm": "l2", "epsilon_grid": json.dumps(EPSILONS), "epsilon_reference": 1, "epsilon_shown": "[1, 2, 5]",
+        "seed": seed, "norm": "l2", "epsilon_grid": json.dumps(EPSILONS),
+        "epsilon_reference": 1, "epsilon_shown": "[1, 2, 5]",
         "n_target": 5900, "n_surrogate": int(5900 * fraction), "n_validation": 0, "n_test": 1000, "n_features": 784,
         "surrogate.C": s_size, "target.depth": "None" if forest else t_size,
     }  # fmt: skip
     return {"params": params, "metrics": metrics, "curve": curve[CURVE_COLUMNS]}
 
 
-def grid(surrogates: Iterable[str], targets: Iterable[str], fractions: Iterable[float], seeds: Iterable[int], **options: str) -> list:
+def grid(
+    surrogates: Iterable[str], targets: Iterable[str], fractions: Iterable[float], seeds: Iterable[int], **options: str
+) -> list:
     """All combinations."""
     return [combination(s, t, f, k, **options) for s in surrogates for t in targets for f in fractions for k in seeds]
 
@@ -74,7 +84,9 @@ def grid(surrogates: Iterable[str], targets: Iterable[str], fractions: Iterable[
 def frames(items: list, *, name: str = "made_up", status: dict | None = None) -> Study:
     """The study of the combinations, without a store. status: by index, for those that are not FINISHED."""
     rows = [
-        {"run_id": f"r{i}", "start_time": i, "end_time": i + 1, "status": (status or {}).get(i, "FINISHED")} | x["params"] | x["metrics"]
+        {"run_id": f"r{i}", "start_time": i, "end_time": i + 1, "status": (status or {}).get(i, "FINISHED")}
+        | x["params"]
+        | x["metrics"]
         for i, x in enumerate(items)
     ]
     every = pd.DataFrame(rows)
@@ -94,7 +106,13 @@ def examples(surrogate: str, seed: int) -> dict[str, np.ndarray]:
     eps = np.array([1.0, 2.0, 5.0])
     push = np.random.default_rng(zlib.crc32(surrogate.encode())).normal(size=(4, 28, 28)) * 0.04 * traits(surrogate)[0]
     attacked = np.clip(clean + eps[:, None, None, None] * push, 0, 1).astype(np.float32)
-    return {"index": np.arange(4), "label": np.array([1, -1, 1, -1]), "epsilon": eps, "clean": clean, "adversarial": attacked}
+    return {
+        "index": np.arange(4),
+        "label": np.array([1, -1, 1, -1]),
+        "epsilon": eps,
+        "clean": clean,
+        "adversarial": attacked,
+    }
 
 
 def write_store(folder: Path, study: str, items: list, *, images: bool = True, status: dict | None = None) -> str:

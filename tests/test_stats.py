@@ -141,7 +141,7 @@ def test_column_means_ignore_nan():
 
 @pytest.mark.parametrize("kind", ["pearson", "kendall"])
 def test_correlation_interval_holds_the_truth_about_as_often_as_it_says(kind):
-    # Column means of 10 repetitions over 40 points whose true means are planted: the interval is for the truth of these points.
+    # Column means of 10 repetitions over 40 points whose true means are planted; the interval is for these points.
     source, hits = rng(), 0
     for _ in range(100):
         truth = source.normal(size=40)

@@ -154,7 +154,7 @@ def column_means(values: Floats) -> Floats:
     defined = ~np.isnan(values)
     count = defined.sum(axis=0)
     total = np.where(defined, values, 0.0).sum(axis=0)
-    return np.divide(total, count, out=np.full(values.shape[1], math.nan), where=count > 0)
+    return np.asarray(np.divide(total, count, out=np.full(values.shape[1], math.nan), where=count > 0))
 
 
 def _complete(x: Floats, y: Floats) -> tuple[Floats, Floats]:
@@ -177,7 +177,7 @@ def _constant(x: Floats) -> bool:
 
 def _standardised(x: Floats) -> Floats:
     centred = x - x.mean()
-    return centred / np.linalg.norm(centred)
+    return np.asarray(centred / np.linalg.norm(centred))
 
 
 def _pearson_with(y: Floats) -> Callable[..., Floats]:
@@ -185,7 +185,7 @@ def _pearson_with(y: Floats) -> Callable[..., Floats]:
 
     def statistic(x: Floats, axis: int = -1) -> Floats:
         centred = x - x.mean(axis=axis, keepdims=True)
-        return (centred @ fixed) / np.linalg.norm(centred, axis=axis)
+        return np.asarray((centred @ fixed) / np.linalg.norm(centred, axis=axis))
 
     return statistic
 

@@ -1,4 +1,4 @@
-"""Blank figures in one look, and figures as files. No pyplot: nothing global, safe in threads."""
+"""Blank figures in one look, and figures as files. No pyplot: no figure outlives its owner."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 Axis: TypeAlias = Literal["x", "y", "both"]
-_LOOK: dict[str, Any] = {
+LOOK: Any = {  # rc parameters; matplotlib types their names as one long literal
     "font.size": 8.5,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
     "axes.titlesize": 9,
     "axes.labelsize": 8.5,
     "legend.fontsize": 8,
@@ -34,7 +36,7 @@ def blank(
     width: float = 4.8, height: float = 3.9, rows: int = 1, columns: int = 1, *, share: Axis | None = None
 ) -> tuple[Figure, npt.NDArray[np.object_]]:
     """A figure of the given inches and its axes ``(rows, columns)``, in the suite's look."""
-    with mpl.rc_context(_LOOK):
+    with mpl.rc_context(LOOK):
         figure = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasAgg(figure)
         sharex, sharey = share in ("x", "both"), share in ("y", "both")
@@ -51,7 +53,7 @@ def single(width: float = 4.8, height: float = 3.9) -> tuple[Figure, Axes]:
 def save(figure: Figure, stem: Path, formats: Sequence[str] = ("png", "svg")) -> list[Path]:
     """Write the figure as ``<stem>.<format>`` for each format; returns the files."""
     files = [stem.parent / f"{stem.name}.{kind}" for kind in formats]
-    with mpl.rc_context(_LOOK):
+    with mpl.rc_context(LOOK):
         for file in files:
             undated = {"Date": None} if file.suffix == ".svg" else {}
             figure.savefig(file, dpi=160, metadata=undated)

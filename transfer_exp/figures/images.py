@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import matplotlib as mpl
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.image import AxesImage
 
+from transfer_exp.figures.canvas import LOOK
 from transfer_exp.figures.learner_style import LEVELS, family_label
 from transfer_exp.types import Floats
 
 COLUMNS = ("original", "H: attacked", "H: change", "L: attacked", "L: change")
 
 
+@mpl.rc_context(LOOK)
 def example_grid(
     clean: Floats, attacked: Mapping[tuple[str, str], Floats], axes: npt.NDArray[Any], *, families: list[str]
 ) -> list[AxesImage]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import matplotlib as mpl
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from transfer_exp.figures.canvas import LOOK
 from transfer_exp.figures.learner_style import label, line_style, ordered
 
 
+@mpl.rc_context(LOOK)
 def security_curves(data: pd.DataFrame, ax: Axes, *, title: str, xlabel: str, ylabel: str) -> list[Line2D]:
     """Draw the security evaluation curves; returns the lines.
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import math
 
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
 
+from transfer_exp.figures.canvas import LOOK
 from transfer_exp.figures.learner_style import family, label
 
 _DARK = 0.45
 
 
+@mpl.rc_context(LOOK)
 def heat_map(data: pd.DataFrame, ax: Axes, *, title: str, percent: bool = False, lowest: float = 0.0) -> QuadMesh:
     """Draw a matrix whose rows are surrogates and whose columns are targets; returns the mesh.
 
@@ -21,9 +24,11 @@ def heat_map(data: pd.DataFrame, ax: Axes, *, title: str, percent: bool = False,
     as in grey. Numbers are whole percents with ``percent``, else two decimals; a cell without a value has a dash.
     """
     values = data.to_numpy(dtype=np.float64)
-    mesh = ax.pcolormesh(np.ma.masked_invalid(values), cmap="YlGnBu", vmin=lowest, vmax=1.0, edgecolors="white", linewidth=0.4)
+    mesh = ax.pcolormesh(
+        np.ma.masked_invalid(values), cmap="YlGnBu", vmin=lowest, vmax=1.0, edgecolors="white", linewidth=0.4
+    )
     for row, column in np.ndindex(*values.shape):
-        _number(ax, row, column, values[row, column], percent=percent, dark=_DARK + (1 - _DARK) * lowest)
+        _number(ax, row, column, float(values[row, column]), percent=percent, dark=_DARK + (1 - _DARK) * lowest)
     ax.set_xticks(np.arange(values.shape[1]) + 0.5, [label(str(c)) for c in data.columns], rotation=90)
     ax.set_yticks(np.arange(values.shape[0]) + 0.5, [label(str(r)) for r in data.index])
     ax.tick_params(length=0, labelsize=8)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from transfer_exp.figures.canvas import LOOK
 from transfer_exp.figures.learner_style import label, marker_style, ordered
 from transfer_exp.figures.lines import legend_below
 
 
+@mpl.rc_context(LOOK)
 def scatter(data: pd.DataFrame, ax: Axes, *, title: str, xlabel: str, ylabel: str) -> list[Line2D]:
     """Draw points in the style of their learner; returns one artist a learner.
 
@@ -29,6 +32,7 @@ def scatter(data: pd.DataFrame, ax: Axes, *, title: str, xlabel: str, ylabel: st
     return artists
 
 
+@mpl.rc_context(LOOK)
 def dots(data: pd.DataFrame, ax: Axes, *, title: str, xlabel: str) -> list[Line2D]:
     """Draw one dot a learner with a bar of +- its spread, learners down the side; returns the dots.
 
@@ -43,7 +47,7 @@ def dots(data: pd.DataFrame, ax: Axes, *, title: str, xlabel: str) -> list[Line2
         artists += ax.plot([row["mean"]], [at], **style)
     ax.set_yticks(range(len(rows)), [label(str(name)) for name in rows.index])
     ax.set_ylim(len(rows) - 0.5, -0.5)
-    ax.set_xlim(left=0)
+    ax.set_xlim(0, 1.12 * max(ax.get_xlim()[1], 1e-12))
     ax.locator_params(axis="x", nbins=4)
     ax.set(title=title, xlabel=xlabel)
     return artists

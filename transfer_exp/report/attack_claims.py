@@ -41,7 +41,9 @@ def added_features(study: Study) -> Iterator[Claim]:
     """Claim 6, at the reference strength."""
     if study.attack == "evasion_add":
         rows = tables.at_reference(study)
-        yield from _less_harmed(rows.assign(harm=rows["error"]), "6", "forest", "A forest is more robust than the other targets")
+        yield from _less_harmed(
+            rows.assign(harm=rows["error"]), "6", "forest", "A forest is more robust than the other targets"
+        )
 
 
 def _matched(rows: pd.DataFrame, target: str) -> Claim:
@@ -146,4 +148,3 @@ def with_holm(claims: list[Claim]) -> list[Claim]:
         for i, adjusted in zip(places, stats.holm([claims[i].p_value for i in places]), strict=True):
             filled[i] = replace(claims[i], p_holm=adjusted)
     return filled
-

@@ -37,6 +37,11 @@ class Claim:
     low: float = math.nan
     high: float = math.nan
 
+    @property
+    def counts(self) -> bool:
+        """Whether the statistic is a count out of ``n``."""
+        return self.statistic_name.startswith("repetitions")
+
     def plain(self) -> dict[str, Any]:
         """As JSON takes it: None for NaN."""
         values = asdict(self)
@@ -71,7 +76,13 @@ _PAIRED: tuple[tuple[str, str, str, bool], ...] = (
 )
 _CORRELATED: tuple[tuple[str, str, str, int, str], ...] = (
     ("3b", "loss_variability", "mean_transfer", -1, "Mean transfer falls as the surrogate's V (own loss) grows"),
-    ("3c", "loss_variability_logistic", "mean_transfer", -1, "Mean transfer falls as the surrogate's V (logistic loss) grows"),
+    (
+        "3c",
+        "loss_variability_logistic",
+        "mean_transfer",
+        -1,
+        "Mean transfer falls as the surrogate's V (logistic loss) grows",
+    ),
     ("4a", "gradient_alignment", "perturbation_correlation", 1, "R rises with the correlation of the perturbations (rho)"),
     ("4b", "gradient_alignment", "error_ratio", 1, "R rises with the ratio black-box / white-box error"),
 )
@@ -141,11 +152,11 @@ def little_data(study: Study, numbers: Numbers) -> Iterator[Claim]:
     table = numbers.data_shares
     rows = table[(table["surrogate"] == "all") & (table["epsilon"] == study.epsilon_reference)] if len(table) else table
     statement = "{} of the surrogate data gives nearly the same transfer"
-    name = f"difference of mean transfer (nearly: within +-{NEARLY:g})"
+    name = f"difference of mean transfer (nearly: within ±{NEARLY:g})"
     for _, row in rows.iterrows():
         low, high = float(row["low"]), float(row["high"])
         verdict: Verdict = "holds" if -NEARLY < low <= high < NEARLY else "fails"
-        reason = "" if verdict == "holds" else f"the 95% interval leaves +-{NEARLY:g}"
+        reason = "" if verdict == "holds" else f"the 95% interval leaves ±{NEARLY:g}"
         if math.isnan(low):
             verdict, reason = "not tested", f"an interval over repetitions needs 2 of them, got {int(row['n'])}"
         yield Claim(

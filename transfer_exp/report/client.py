@@ -31,7 +31,9 @@ def speaking_of(tracking_uri: str) -> Iterator[None]:
         yield
     except (MlflowException, SQLAlchemyError, OSError) as failure:
         first_line = (str(failure).strip() or type(failure).__name__).splitlines()[0]
-        raise UserError(f"tracking_uri: expected a readable tracking store at {tracking_uri}, got: {first_line}") from failure
+        raise UserError(
+            f"tracking_uri: expected a readable tracking store at {tracking_uri}, got: {first_line}"
+        ) from failure
 
 
 def connect(tracking_uri: str) -> MlflowClient:
@@ -41,7 +43,8 @@ def connect(tracking_uri: str) -> MlflowClient:
         file = Path(tracking_uri.removeprefix("sqlite:///"))
         if not file.is_file():
             raise UserError(
-                f"tracking_uri: expected a tracking store at {file}, got no such file; run a study first or set root= or tracking_uri="
+                f"tracking_uri: expected a tracking store at {file}, got no such file; "
+                "run a study first or set root= or tracking_uri="
             )
     if parts.scheme in ("http", "https"):
         _answers(tracking_uri, parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
@@ -89,7 +92,10 @@ def read_artifacts(client: MlflowClient, runs: Sequence[Run], name: str) -> dict
     Artifacts on this machine are read where they lie; others are fetched by a few threads.
     """
     found: dict[str, bytes] = {}
-    with ThreadPoolExecutor(_THREADS) as pool, tqdm(total=len(runs), desc=name, unit="run", disable=None, leave=False) as bar:
+    with (
+        ThreadPoolExecutor(_THREADS) as pool,
+        tqdm(total=len(runs), desc=name, unit="run", disable=None, leave=False) as bar,
+    ):
         for run, content in zip(runs, pool.map(lambda run: _read(client, run, name), runs), strict=True):
             if content is not None:
                 found[run.info.run_id] = content
@@ -100,7 +106,7 @@ def read_artifacts(client: MlflowClient, runs: Sequence[Run], name: str) -> dict
 def _read(client: MlflowClient, run: Run, name: str) -> bytes | None:
     uri = str(run.info.artifact_uri)
     if urlsplit(uri).scheme in ("", "file"):
-        file = Path(local_file_uri_to_path(uri)) / name
+        file = Path(local_file_uri_to_path(uri)) / name  # type: ignore[no-untyped-call]
         return file.read_bytes() if file.is_file() else None
     if name not in {entry.path for entry in client.list_artifacts(run.info.run_id)}:
         return None

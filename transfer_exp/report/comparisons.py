@@ -59,7 +59,13 @@ def _blocks(study: Study) -> Iterator[_Rows]:
     for epsilon in strengths(study):
         rows = tables.at(study, epsilon)
         yield _Rows(
-            test=WHITEBOX, role="target", column="whitebox_error", expected="high", rows=rows, epsilon=epsilon, fraction=share
+            test=WHITEBOX,
+            role="target",
+            column="whitebox_error",
+            expected="high",
+            rows=rows,
+            epsilon=epsilon,
+            fraction=share,
         )
     for test, column in ((GRADIENT, "gradient_size"), (GRADIENT_LOGISTIC, "gradient_size_logistic")):
         yield _Rows(test=test, role="target", column=column, expected="high", rows=reference, fraction=share)
@@ -67,7 +73,13 @@ def _blocks(study: Study) -> Iterator[_Rows]:
         for epsilon in strengths(study):
             rows = tables.at(study, epsilon, fraction)
             yield _Rows(
-                test=TRANSFER, role="surrogate", column="error", expected="low", rows=rows, epsilon=epsilon, fraction=fraction
+                test=TRANSFER,
+                role="surrogate",
+                column="error",
+                expected="low",
+                rows=rows,
+                epsilon=epsilon,
+                fraction=fraction,
             )
     for test, column in ((VARIABILITY, "loss_variability"), (VARIABILITY_LOGISTIC, "loss_variability_logistic")):
         yield _Rows(test=test, role="surrogate", column=column, expected="high", rows=reference, fraction=share)
@@ -78,7 +90,13 @@ def _blocks(study: Study) -> Iterator[_Rows]:
     )  # fmt: skip
     if study.attack != "poisoning":
         yield _Rows(
-            test=SIZE_NEEDED, role="surrogate", column="needed", expected="low", rows=needed(study), fraction=share, tolerance=_TIE
+            test=SIZE_NEEDED,
+            role="surrogate",
+            column="needed",
+            expected="low",
+            rows=needed(study),
+            fraction=share,
+            tolerance=_TIE,
         )
 
 
@@ -113,7 +131,7 @@ def _why_not(block: _Rows, name: str, names: set[str], found: stats.SignTest) ->
         return f"{name}: {block.test} is not defined"
     fewest = stats.fewest_repetitions()
     if found.n < fewest:
-        return f"{found.n} repetitions that differ and {found.ties} ties; p < {stats.ALPHA:g} needs {fewest} that differ"
+        return f"{found.n} repetitions differ, {found.ties} are ties; p < {stats.ALPHA:g} needs {fewest} that differ"
     return ""
 
 
@@ -188,4 +206,10 @@ def _difference(rows: pd.DataFrame) -> dict[str, float]:
     rng = np.random.default_rng(_RNG_SEED)
     low, high = stats.bootstrap_interval(lambda seeds: float(change[seeds].mean()), len(change), rng=rng)
     means = {"all_data": a_seed["error"].mean(), "less_data": a_seed["error_less"].mean()}
-    return {**means, "difference": float(change.mean()) if len(change) else math.nan, "low": low, "high": high, "n": len(change)}
+    return {
+        **means,
+        "difference": float(change.mean()) if len(change) else math.nan,
+        "low": low,
+        "high": high,
+        "n": len(change),
+    }

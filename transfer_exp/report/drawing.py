@@ -16,6 +16,8 @@ from transfer_exp.report import tables, words
 from transfer_exp.report.examples import Example
 from transfer_exp.report.records import Study
 
+_AGAINST = "R against what it should explain"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:
@@ -46,10 +48,10 @@ def white_box(study: Study) -> Iterator[Picture]:
     """Security evaluation curves of the white-box attacks."""
     data = tables.whitebox_curves(study)
     if len(data):
-        figure, ax = figures.single(5.6, 4.2)
+        figure, ax = figures.single(4.9, 4.0)
         error = words.error_name(study)
         figures.security_curves(data, ax, title="", xlabel=words.strength_axis(study), ylabel=f"white-box {error}")
-        caption = f"White-box {error} of each target; bands: +- one standard deviation over seeds. H solid, L dashed."
+        caption = f"White-box {error} of each target; bands: ± one standard deviation over seeds. H solid, L dashed."
         yield Picture(stem="security_curves", section="curves", row="", caption=caption, figure=figure)
 
 
@@ -81,31 +83,37 @@ def _learner_scatters(study: Study) -> Iterator[Picture]:
     at = words.strength(study, study.epsilon_reference)
     by_target, by_surrogate = tables.targets(study), tables.surrogates(study)
     plan = [
-        (by_target, "target", "gradient_size", "whitebox_error", "S of the target, own loss", f"white-box {error}"),
-        (by_target, "target", "gradient_size_logistic", "whitebox_error", "S of the target, logistic loss", f"white-box {error}"),
-        (by_surrogate, "surrogate", "loss_variability", "mean_transfer", "V of the surrogate, own loss", f"mean {error} of targets"),
-        (by_surrogate, "surrogate", "loss_variability_logistic", "mean_transfer", "V of the surrogate, logistic loss", f"mean {error} of targets"),
-    ]  # fmt: skip
-    for table, role, x, y, xlabel, ylabel in plan:
-        data = table.rename(columns={role: "learner", x: "x", y: "y"})
-        caption = f"{xlabel} against {ylabel} at {at}; one point a {role}, mean over seeds."
-        yield from _scatter(data, stem=f"{x}_vs_{y}", section="learners", title="", labels=(xlabel, ylabel), caption=caption)
+        (by_target, "target", "gradient_size", "whitebox_error", "S", f"white-box {error}"),
+        (by_surrogate, "surrogate", "loss_variability", "mean_transfer", "V", f"mean {error} of targets"),
+    ]
+    for table, role, measure, y, symbol, ylabel in plan:
+        for column, loss in ((measure, "own loss"), (f"{measure}_logistic", "logistic loss")):
+            data = table.rename(columns={role: "learner", column: "x", y: "y"})
+            xlabel = f"{symbol} of the {role}, {loss}"
+            caption = f"{xlabel} against {ylabel} at {at}; one point a {role}, mean over seeds."
+            labels, row = (xlabel, ylabel), f"{symbol} of the {role}s"
+            stem = f"{column}_vs_{y}"
+            yield from _scatter(data, stem=stem, section="learners", row=row, title="", labels=labels, caption=caption)
 
 
 def _scatter(
-    data: pd.DataFrame, *, stem: str, section: str, title: str, labels: tuple[str, str], caption: str
+    data: pd.DataFrame, *, stem: str, section: str, row: str, title: str, labels: tuple[str, str], caption: str
 ) -> Iterator[Picture]:
     if len(data.dropna(subset=["x", "y"])):
         figure, ax = figures.single()
         figures.scatter(data, ax, title=title, xlabel=labels[0], ylabel=labels[1])
-        yield Picture(stem=stem, section=section, row="", caption=caption, figure=figure)
+        yield Picture(stem=stem, section=section, row=row, caption=caption, figure=figure)
 
 
 def _pair_maps(study: Study) -> Iterator[Picture]:
     rows = tables.at_reference(study)
     plan = [
         ("gradient_alignment", "R, gradient alignment", "Mean cosine of the input gradients of surrogate and target."),
-        ("perturbation_correlation", "rho, perturbation correlation", "Mean correlation of black-box and white-box perturbation."),
+        (
+            "perturbation_correlation",
+            "rho, perturbation correlation",
+            "Mean correlation of black-box and white-box perturbation.",
+        ),
     ]
     for column, title, caption in plan:
         data = tables.matrix(rows, column)
@@ -114,7 +122,7 @@ def _pair_maps(study: Study) -> Iterator[Picture]:
         wide = tables.with_means(data)
         figure, ax = _canvas_of(wide)
         figures.heat_map(wide, ax, title=title, lowest=min(0.0, float(data.min().min())))
-        yield Picture(stem=f"{column}_matrix", section="pairs", row="", caption=caption, figure=figure)
+        yield Picture(stem=f"{column}_matrix", section="pairs", row="R and rho of each pair", caption=caption, figure=figure)
 
 
 def _pair_scatters(study: Study, correlations: pd.DataFrame) -> Iterator[Picture]:
@@ -128,8 +136,8 @@ def _pair_scatters(study: Study, correlations: pd.DataFrame) -> Iterator[Picture
     for y, ylabel in plan:
         found = correlations[(correlations["x"] == "gradient_alignment") & (correlations["y"] == y)]
         yield from _scatter(
-            table.rename(columns={y: "y"}), stem=f"gradient_alignment_vs_{y}", section="pairs", title=_in_words(found),
-            labels=("R, gradient alignment", ylabel),
+            table.rename(columns={y: "y"}), stem=f"gradient_alignment_vs_{y}", section="pairs", row=_AGAINST,
+            title=_in_words(found), labels=("R, gradient alignment", ylabel),
             caption=f"R against {ylabel} at {at}; one point a pair, mean over seeds, drawn as its surrogate.",
         )  # fmt: skip
 
@@ -138,7 +146,7 @@ def _in_words(found: pd.DataFrame) -> str:
     texts = [
         f"{row['kind'].capitalize()} undefined ({row['reason']})"
         if row["reason"]
-        else f"{row['kind'].capitalize()} {row['value']:.2f} (p = {row['p_value']:.2g})"
+        else f"{row['kind'].capitalize()} {row['value']:.3f} (p = {row['p_value']:.2g})"
         for _, row in found.iterrows()
     ]
     return ", ".join(texts)
@@ -152,7 +160,7 @@ def _sizes(study: Study) -> Iterator[Picture]:
         for ax, norm in zip(axes[0], shown, strict=True):
             figures.dots(data[data["norm"] == norm], ax, title="", xlabel=f"{norm} norm")
         at = words.strength(study, study.epsilon_reference)
-        caption = f"Size of the perturbations made on each surrogate at {at}; bars: +- one standard deviation over seeds."
+        caption = f"Size of the perturbations made on each surrogate at {at}; bars: ± one standard deviation over seeds."
         yield Picture(stem="perturbation_sizes", section="sizes", row="", caption=caption, figure=figure)
 
 
@@ -160,7 +168,8 @@ def _example(example: Example, place: int, at: str) -> Picture:
     names = families(f"{family}_{level}" for family, level in example.attacked)
     figure, axes = figures.blank(5.0, 0.45 + 0.95 * len(names), len(names), 5)
     figures.example_grid(example.clean, example.attacked, axes, families=names)
-    caption = f"A point of class {example.label:+d} (seed {example.seed}), attacked on H and L surrogates at {at}; changes: red up, blue down."
+    point = f"A point of class {example.label:+d} (seed {example.seed})"
+    caption = f"{point}, attacked on H and L surrogates at {at}; changes: red up, blue down."
     return Picture(stem=f"example_{place + 1}", section="examples", row="", caption=caption, figure=figure)
 
 

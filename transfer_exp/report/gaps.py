@@ -79,12 +79,13 @@ def _twinless(names: set[str]) -> set[str]:
 def disagreements(runs: pd.DataFrame) -> list[str]:
     """Name the settings that are not the same in all runs, though the study's means need them to be."""
     lines = []
-    for column in (*_MUST_AGREE, *(c for c in runs if c.startswith("version/"))):
-        values = runs[column].dropna().astype(str).unique() if column in runs else []
+    columns = [str(column) for column in runs]
+    for column in (*_MUST_AGREE, *(c for c in columns if c.startswith("version/"))):
+        values: list[str] = sorted(runs[column].dropna().astype(str).unique()) if column in runs else []
         if len(values) > 1:
-            lines.append(f"{column} is not the same in all runs: {', '.join(sorted(values)[:4])}")
+            lines.append(f"{column} is not the same in all runs: {', '.join(values[:4])}")
     for role in ("surrogate", "target"):
-        for column in (c for c in runs if c.startswith(f"{role}.")):
+        for column in (c for c in columns if c.startswith(f"{role}.")):
             counts = runs.groupby(role)[column].nunique()
             lines += [f"{column} is not the same in all runs of {name}" for name in counts.index[counts > 1]]
     return lines

@@ -28,11 +28,11 @@ MEASURES = [
     "perturbation_correlation",
     "seconds",
 ]
-CURVE_COLUMNS = (
-    "study,dataset,attack,surrogate,target,surrogate_fraction,seed,epsilon,error,clean_error,whitebox_error,success,"
-    "whitebox_success,surrogate_error,loss,loss_logistic,perturbation_correlation,perturbation_l1,perturbation_l2,"
-    "perturbation_linf"
-).split(",")
+CURVE_COLUMNS = [
+    *("study", "dataset", "attack", "surrogate", "target", "surrogate_fraction", "seed"),
+    *("epsilon", "error", "clean_error", "whitebox_error", "success", "whitebox_success", "surrogate_error"),
+    *("loss", "loss_logistic", "perturbation_correlation", "perturbation_l1", "perturbation_l2", "perturbation_linf"),
+]
 _TEXT_COLUMNS = {"study", "dataset", "attack", "surrogate", "target"}
 _DIGITS = 9  # of an epsilon, so that equal ones compare equal
 
@@ -84,7 +84,7 @@ def assemble(
 ) -> Study:
     """A study from all tried runs (of one data set and attack) and the curves of those that count."""
     runs = newest(every)
-    last = runs.loc[runs["start_time"].idxmax()]
+    last = runs.sort_values("start_time", kind="stable").iloc[-1]
     reference = round(float(last["epsilon_reference"]), _DIGITS)
     shown = [round(float(e), _DIGITS) for e in json.loads(last["epsilon_shown"])]
     return Study(
@@ -115,7 +115,9 @@ def runs_frame(found: Sequence[Run]) -> pd.DataFrame:
 
 def _row(run: Run) -> dict[str, Any]:
     info, data = run.info, run.data
-    origin = {k: v for k, v in data.tags.items() if k in ("git_commit", "data_checksum", "signature") or k.startswith("version/")}
+    origin = {
+        k: v for k, v in data.tags.items() if k in ("git_commit", "data_checksum", "signature") or k.startswith("version/")
+    }
     measured = {k: v for k, v in data.metrics.items() if not k.startswith(("curve/", "system/"))}
     about = {"run_id": info.run_id, "status": info.status, "start_time": info.start_time, "end_time": info.end_time}
     return {**about, **data.params, **measured, **origin}
@@ -136,13 +138,12 @@ def newest(every: pd.DataFrame) -> pd.DataFrame:
 
 def _of_one_kind(every: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     """The runs on the data set and with the attack of the newest finished run, and a note on the others."""
-    finished = every[every["status"] == "FINISHED"]
-    last = finished.loc[finished["start_time"].idxmax()]
+    last = every[every["status"] == "FINISHED"].sort_values("start_time", kind="stable").iloc[-1]
     own = (every["dataset"] == last["dataset"]) & (every["attack"] == last["attack"])
     if own.all():
         return every, []
-    note = f"left out: {int((~own).sum())} runs on another data set or with another attack than {last['dataset']}, {last['attack']}"
-    return every[own], [note]
+    other = int((~own).sum())
+    return every[own], [f"left out: {other} runs not on {last['dataset']} with {last['attack']}, as the newest run"]
 
 
 def _curves(client: MlflowClient, runs: Sequence[Run]) -> tuple[pd.DataFrame, list[str]]:
@@ -153,7 +154,7 @@ def _curves(client: MlflowClient, runs: Sequence[Run]) -> tuple[pd.DataFrame, li
 
 
 def curves_frame(texts: Sequence[bytes]) -> pd.DataFrame:
-    """All curves in one table with the columns ``CURVE_COLUMNS``; files with one header are parsed together, which is fast."""
+    """All curves in one table, columns ``CURVE_COLUMNS``; files with one header are parsed together, which is fast."""
     bodies: dict[bytes, list[bytes]] = {}
     for text in texts:
         header, _, body = text.replace(b"\r\n", b"\n").partition(b"\n")

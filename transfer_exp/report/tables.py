@@ -83,10 +83,9 @@ def targets(study: Study) -> pd.DataFrame:
 
 
 def surrogates(study: Study) -> pd.DataFrame:
-    """One row a surrogate: V by both losses, mean transfer, own error clean and attacked, perturbation sizes."""
+    """One row a surrogate: V by both losses, mean transfer, own error clean and attacked."""
     columns = ["loss_variability", "loss_variability_logistic", "error", "surrogate_clean_error", "surrogate_error"]
-    table = _by(at_reference(study), "surrogate", columns + [f"perturbation_{norm}" for norm in SIZES])
-    return table.rename(columns={"error": "mean_transfer"})
+    return _by(at_reference(study), "surrogate", columns).rename(columns={"error": "mean_transfer"})
 
 
 def sizes(study: Study) -> pd.DataFrame:
@@ -102,7 +101,14 @@ def sizes(study: Study) -> pd.DataFrame:
 
 def pairs(study: Study) -> pd.DataFrame:
     """One row a pair of surrogate and target: R, rho and error ratio at the reference epsilon, V of the surrogate."""
-    columns = ["gradient_alignment", "perturbation_correlation", "error_ratio", "error", "whitebox_error", "loss_variability"]
+    columns = [
+        "gradient_alignment",
+        "perturbation_correlation",
+        "error_ratio",
+        "error",
+        "whitebox_error",
+        "loss_variability",
+    ]
     return at_reference(study).groupby(["surrogate", "target"])[columns].mean().reset_index()
 
 
