@@ -11,7 +11,6 @@ perturbation) is NaN here and left out of means; its share is reported beside th
 
 from __future__ import annotations
 
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -61,7 +60,7 @@ def gradient_sizes(gradients: Floats, scores: Floats, y: Ints, *, loss_name: str
     score = torch.as_tensor(scores).clone().requires_grad_()
     loss = LOSSES[loss_name](score, torch.as_tensor(y, dtype=torch.float64))
     (slope,) = torch.autograd.grad(loss.sum(), score)
-    return np.abs(slope.numpy()) * np.linalg.norm(gradients, ord=_DUAL[norm], axis=1)
+    return np.asarray(np.abs(slope.numpy()) * np.linalg.norm(gradients, ord=_DUAL[norm], axis=1))
 
 
 def gradient_alignment(first: Floats, second: Floats) -> Floats:
@@ -77,7 +76,7 @@ def perturbation_correlation(first: Floats, second: Floats) -> Floats:
 def _cosine(first: Floats, second: Floats) -> Floats:
     lengths = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
     inner = np.einsum("nd,nd->n", first, second)
-    return np.divide(inner, lengths, out=np.full(len(inner), np.nan), where=lengths > 0)
+    return np.asarray(np.divide(inner, lengths, out=np.full(len(inner), np.nan), where=lengths > 0))
 
 
 def loss_variability(point_losses: Floats) -> Floats:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -54,6 +55,33 @@ class Sizes:
                 raise UserError(f"dataset.split.{part}: expected at least {least} points, got {size}")
 
 
+def check_grid(values: Sequence[float]) -> None:
+    """Raise UserError unless the grid is a non-empty, strictly ascending list of finite numbers >= 0."""
+    grid = list(values)
+    numbers = all(isinstance(v, int | float) and np.isfinite(v) and v >= 0 for v in grid)
+    if not grid or not numbers or sorted(set(grid)) != grid:
+        raise UserError(f"epsilon.grid: expected a strictly ascending list of finite numbers >= 0, got {grid}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """Attack strengths: the ``grid``, the ``reference`` at which scalars are taken, those ``shown`` as matrices."""
+
+    grid: tuple[float, ...]
+    reference: float
+    shown: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        for name in ("grid", "shown"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        check_grid(self.grid)
+        strangers = sorted({self.reference, *self.shown} - set(self.grid))
+        if strangers:
+            raise UserError(
+                f"epsilon: expected reference and shown to be values of the grid {list(self.grid)}, got {strangers}"
+            )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
     """A binary problem: points, labels, the box they live in, how to split them.
@@ -86,6 +114,17 @@ class Split:
     surrogate: Ints
     validation: Ints
     test: Ints
+
+
+@dataclass(frozen=True, kw_only=True)
+class Examples:
+    """A few test points ``(k, h, w)``, and them attacked at some epsilons ``(m, k, h, w)``."""
+
+    index: Ints
+    label: Ints
+    epsilon: Floats
+    clean: Floats
+    adversarial: Floats
 
 
 def dense(x: Matrix) -> Floats:

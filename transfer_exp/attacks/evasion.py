@@ -9,7 +9,7 @@ The grid is walked upwards: each epsilon starts from the last one's points, so t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, get_args
 
 import numpy as np
@@ -21,19 +21,20 @@ from transfer_exp.learners import Model
 from transfer_exp.measures import perturbation_size
 from transfer_exp.optim.ascent import Ascent, ascend, unmoved
 from transfer_exp.optim.projections import farthest, project
-from transfer_exp.types import Box, Floats, Ints, Norm, UserError
+from transfer_exp.types import Box, Floats, Ints, Norm, UserError, check_grid
 
 
 @dataclass(frozen=True, kw_only=True)
 class Crafted:
     """Attack points of one model over a grid of E epsilons.
 
-    points: ``(E, n, d)`` float32. objective: ``(E, n)``, -y f on the model they were made on; clean_objective: ``(n,)``.
+    offsets: ``(E, n, d)`` float32, point less clean point.
+    objective: ``(E, n)``, -y f on the model they were made on; clean_objective: ``(n,)``.
     exhausted, zero_gradient: ``(E, n)`` bool, points that ran out of iterations, that met a zero gradient.
     trace: ``(E, T)``, mean objective per iteration, padded with its last value. effort: ``(E, 4)``, fields of ``Effort``.
     """
 
-    points: Floats
+    offsets: Floats
     objective: Floats
     clean_objective: Floats
     exhausted: npt.NDArray[np.bool_]
@@ -41,13 +42,25 @@ class Crafted:
     trace: Floats
     effort: Ints
 
+    def points(self, k: int, clean: Floats, box: Box) -> Floats:
+        """The points ``(n, d)`` of the k-th epsilon, made from the ``clean`` ones; exactly inside the box."""
+        return np.asarray(np.clip(clean + self.offsets[k], box.lower, box.upper))
+
     def health(self, clean: Floats, *, epsilons: Sequence[float], norm: Norm, box: Box) -> dict[str, float]:
         """What may be wrong with the points: shares of points, and the largest distance outside ball or box."""
+        outside = [
+            max(
+                float(perturbation_size(self.offsets[k].astype(np.float64), norm).max()) - epsilon,
+                float((box.lower - clean - self.offsets[k]).max()),
+                float((clean + self.offsets[k] - box.upper).max()),
+            )
+            for k, epsilon in enumerate(epsilons)
+        ]
         return {
             "zero_gradient": float(self.zero_gradient.any(axis=0).mean()),
             "not_rising": float((self.objective[-1] <= self.clean_objective).mean()) if epsilons[-1] > 0 else 0.0,
             "iterations_exhausted": float(self.exhausted.mean()),
-            "violation": violation(self.points, clean, epsilons, norm, box),
+            "violation": max(0.0, *outside),
         }
 
 
@@ -55,6 +68,7 @@ class Crafted:
 class Evasion:
     """Options of the attack: ball norm, most iterations per epsilon, stopping tolerance, points per batch."""
 
+    name: str = field(default="evasion", compare=False)
     norm: Norm = "l2"
     n_iter: int = 30
     tolerance: float = 1e-4
@@ -109,7 +123,7 @@ class Evasion:
             steps.append(state)
             last = epsilon
         return Crafted(
-            points=np.stack([s.x.float().cpu().numpy() for s in steps]),
+            offsets=np.stack([(s.x - clean).float().cpu().numpy() for s in steps]),
             objective=_stack([s.value for s in steps]),
             clean_objective=base.double().cpu().numpy(),
             exhausted=_stack([s.exhausted for s in steps]),
@@ -156,20 +170,6 @@ class BallBox:
         return self.center[rows] + farthest(direction, norm=self.norm, epsilon=self.epsilon, low=low, high=high)
 
 
-def check_grid(epsilons: Sequence[float]) -> None:
-    """Raise UserError unless the grid is a non-empty, strictly ascending list of finite numbers >= 0."""
-    grid = list(epsilons)
-    if not grid or not all(np.isfinite(e) and e >= 0 for e in grid) or sorted(set(grid)) != grid:
-        raise UserError(f"epsilon.grid: expected a strictly ascending list of finite numbers >= 0, got {grid}")
-
-
-def violation(points: Floats, clean: Floats, epsilons: Sequence[float], norm: Norm, box: Box) -> float:
-    """How far, at most, any of the points ``(E, n, d)`` lies outside its ball or the box."""
-    outside = max(float((box.lower - points).max()), float((points - box.upper).max()), 0.0)
-    sizes = perturbation_size(points - clean, norm).max(axis=1)
-    return max(outside, float((sizes - np.asarray(epsilons)).max()))
-
-
 def _stack(rows: Sequence[Tensor]) -> np.ndarray[Any, Any]:
     stacked = torch.stack(list(rows))
     return np.asarray((stacked.double() if stacked.is_floating_point() else stacked).cpu().numpy())
@@ -186,7 +186,7 @@ def _join(parts: Sequence[Crafted]) -> Crafted:
         return parts[0]
     width = max(part.trace.shape[1] for part in parts)
     return Crafted(
-        points=np.concatenate([p.points for p in parts], axis=1),
+        offsets=np.concatenate([p.offsets for p in parts], axis=1),
         objective=np.concatenate([p.objective for p in parts], axis=1),
         clean_objective=np.concatenate([p.clean_objective for p in parts]),
         exhausted=np.concatenate([p.exhausted for p in parts], axis=1),

@@ -1,0 +1,61 @@
+# transfer_exp: `make help` lists what can be done.
+PYTHON ?= python3.11
+VENV ?= .venv
+JOBS ?= 1
+ARGS ?=
+
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+RUN := $(BIN)/python -m transfer_exp
+WORKERS := $(if $(filter-out 1,$(JOBS)),hydra/launcher=joblib hydra.launcher.n_jobs=$(JOBS))
+STUDIES := mnist89-evasion
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-slow lint types format ui reproduce clean $(STUDIES)
+
+help:  ## this list
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
+	@echo
+	@echo '  JOBS=2 runs two workers; ARGS="seed=0,1" adds overrides; VENV and PYTHON choose the environment.'
+
+setup: $(READY)  ## make the virtual environment
+
+$(READY): pyproject.toml constraints.txt
+	@command -v $(PYTHON) >/dev/null || { echo "error: expected $(PYTHON) (3.11 or newer), found none; install it, or: make PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: $(READY)  ## a small real study: prints a transfer matrix, writes a report (about a minute, no download)
+	$(RUN) experiment=digits89_evasion $(WORKERS) $(ARGS)
+
+test: $(READY)  ## the tests (under 5 minutes)
+	$(BIN)/python -m pytest -q $(ARGS)
+
+test-slow: $(READY)  ## the longer checks
+	$(BIN)/python -m pytest -q -m slow $(ARGS)
+
+lint: $(READY)  ## style
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(READY)  ## strict types of the package
+	$(BIN)/mypy
+
+format: $(READY)  ## format and mend what can be mended
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+mnist89-evasion: $(READY)  ## study: evasion on MNIST 8 against 9 (2,400 combinations)
+
+$(STUDIES):
+	$(RUN) experiment=$(subst -,_,$@) $(WORKERS) $(ARGS)
+
+reproduce: $(STUDIES)  ## all studies, one after another
+
+ui: $(READY)  ## MLflow's web page on the results, on this machine only: http://127.0.0.1:5000
+	$(BIN)/mlflow ui --backend-store-uri $${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db} --host 127.0.0.1 --port 5000
+
+clean:  ## remove caches and the environment; results stay
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
+	find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +

@@ -1,0 +1,35 @@
+"""The entry point, ``python -m transfer_exp`` or ``transfer-exp``: Hydra at the rim, nothing else."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import hydra
+from omegaconf import DictConfig
+
+_HERE = Path(__file__).parent
+# In a wheel the configuration lies inside the package, in a source tree beside it.
+CONFIG = _HERE / "conf" if (_HERE / "conf").is_dir() else _HERE.parent / "conf"
+
+
+@hydra.main(version_base="1.3", config_path=str(CONFIG), config_name="config")
+def _task(config: DictConfig) -> None:
+    from transfer_exp.sweep import run_one  # heavy imports only where work is done
+
+    run_one(config)
+
+
+def main() -> None:
+    """Run the command line."""
+    # Workers may start in another folder; results belong where the command was typed.
+    os.environ.setdefault("TRANSFER_EXP_ROOT", str(Path.cwd()))
+    try:
+        _task()
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

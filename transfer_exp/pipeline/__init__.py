@@ -1,0 +1,16 @@
+"""What one combination does, in order. Knows neither Hydra nor MLflow: a notebook calls the same ``run``.
+
+Everything slow goes through the store, under a signature of exactly what it depends on, so that combinations share
+surrogates, targets and attack points.
+"""
+
+from transfer_exp.pipeline.combination import Combination, Outcome
+from transfer_exp.pipeline.evasion import run_evasion
+from transfer_exp.store import Store
+
+__all__ = ["Combination", "Outcome", "run"]
+
+
+def run(combination: Combination, store: Store) -> Outcome:
+    """Do one combination; raises UserError on what the user can mend."""
+    return run_evasion(combination, store)

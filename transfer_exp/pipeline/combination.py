@@ -1,0 +1,73 @@
+"""What goes into a combination, and what comes out of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+
+import numpy as np
+
+from transfer_exp import measures
+from transfer_exp.attacks.evasion import Evasion
+from transfer_exp.learners import Learner
+from transfer_exp.signature import code_version, signature
+from transfer_exp.types import Dataset, Examples, Floats, Grid, UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Combination:
+    """One surrogate, one target, one attack, on one random split of one data set.
+
+    ``n_variability``: training sets for V (repetitions 0, 1, ...). ``device``: cpu, cuda or auto.
+    """
+
+    dataset: Dataset
+    surrogate: Learner
+    target: Learner
+    attack: Evasion
+    epsilon: Grid
+    seed: int = 0
+    surrogate_fraction: float = 1.0
+    n_variability: int = 10
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        if not self.surrogate.model_type.differentiable:
+            raise UserError(
+                f"surrogate: expected a learner with input gradients, got {self.surrogate.name or 'a forest'}; "
+                "forests can only be targets"
+            )
+        if self.seed < 0 or self.n_variability < 2:
+            raise UserError(
+                f"expected seed >= 0 and n_variability >= 2, got seed={self.seed}, n_variability={self.n_variability}"
+            )
+
+    def signature(self) -> str:
+        """Hash of all that the outcome depends on: data, options, seed, and the code that computes it."""
+        parts = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "dataset"}
+        return signature(
+            data=self.dataset.checksum,
+            sizes=self.dataset.sizes,
+            code=code_version("data", "learners", "optim", "attacks", "measures.py", "pipeline", "seeds.py"),
+            **parts,
+        )
+
+
+@dataclass(kw_only=True)
+class Outcome:
+    """What a combination gives: scalars, curves over the grid (NaN where undefined), sizes, examples of image data.
+
+    A scalar that is undefined (a forest has no gradient) is absent.
+    """
+
+    metrics: dict[str, float] = field(default_factory=dict)
+    curves: dict[str, list[float]] = field(default_factory=dict)
+    sizes: dict[str, int] = field(default_factory=dict)
+    examples: Examples | None = None
+
+    def add(self, name: str, values: Floats) -> None:
+        """Add the mean over points of a measure, and the share of points where it is undefined when there are any."""
+        mean, undefined = measures.mean_defined(values)
+        if np.isfinite(mean):
+            self.metrics[name] = mean
+        if undefined:
+            self.metrics[f"health/{name}_undefined"] = undefined

@@ -1,0 +1,88 @@
+"""The store: finished pieces of work (fitted learners, crafted points) on disk, each under its signature.
+
+An entry is one ``.npz`` of plain arrays, read without pickle: reading it cannot run code, whoever wrote it. Entries are
+written to a temporary file and renamed, so a reader sees a whole entry or none; one that cannot be read is made again.
+A lock per entry lets a second process wait for the first instead of repeating its work.
+"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from filelock import FileLock
+
+from transfer_exp.types import UserError
+
+Arrays: TypeAlias = dict[str, np.ndarray[Any, Any]]
+_log = logging.getLogger(__name__)
+
+
+class Store:
+    """Entries ``<root>/<kind>/<key>.npz``. ``hits`` and ``misses`` count the look-ups of this object by kind."""
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = Path(root).expanduser().absolute()
+        self.hits: Counter[str] = Counter()
+        self.misses: Counter[str] = Counter()
+        try:
+            (self.root / "locks").mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.root / "locks"):
+                pass
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def get(self, kind: str, key: str, make: Callable[[], Mapping[str, Any]]) -> Arrays:
+        """The arrays stored as ``kind`` under ``key``; made by ``make``, and stored, when there are none.
+
+        Raises UserError when the entry cannot be written.
+        """
+        file = self.root / kind / f"{key}.npz"
+        found = self._read(file)
+        if found is None:
+            with FileLock(self.root / "locks" / f"{kind}-{key}.lock"):
+                found = self._read(file)  # another process may have finished it meanwhile
+                if found is None:
+                    self.misses[kind] += 1
+                    made = {name: np.asarray(array) for name, array in make().items()}
+                    self._write(file, made)
+                    return made
+        self.hits[kind] += 1
+        return found
+
+    def _read(self, file: Path) -> Arrays | None:
+        try:
+            with np.load(file, allow_pickle=False) as archive:
+                return {name: archive[name] for name in archive.files}
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+            _log.warning("store: %s is damaged (%s) and is made again", file, error)
+            return None
+
+    def _write(self, file: Path, arrays: Arrays) -> None:
+        temporary: Path | None = None
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile(dir=file.parent, prefix=".", suffix=".tmp", delete=False) as handle:
+                temporary = Path(handle.name)
+                np.savez(handle, allow_pickle=False, **arrays)
+            temporary.replace(file)
+        except OSError as error:
+            raise self._unwritable(error) from error
+        finally:
+            if temporary is not None:
+                temporary.unlink(missing_ok=True)
+
+    def _unwritable(self, error: OSError) -> UserError:
+        return UserError(
+            f"store: expected to be able to write below {self.root}, got {error.strerror or error}; set paths.store to a "
+            "folder with space and write permission"
+        )

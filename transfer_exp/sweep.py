@@ -1,0 +1,160 @@
+"""A sweep over combinations: its parent run, its progress, and what is left when it ends.
+
+Jobs may run in other processes, on other machines: what they share is the sweep's folder, where the parent is
+announced and every finished job leaves one small file.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import logging
+import shlex
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.experimental.callback import Callback
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from transfer_exp.job import Job, run_job
+from transfer_exp.records import versions
+from transfer_exp.signature import signature
+from transfer_exp.tracking import Tracker
+from transfer_exp.types import UserError
+
+_log = logging.getLogger(__name__)
+
+
+def run_one(config: DictConfig) -> None:
+    """Do the job of this process: a single run, or one of a sweep, whose failure does not stop the others."""
+    hydra = HydraConfig.get()
+    overrides = list(hydra.overrides.task)
+    if hydra.mode != RunMode.MULTIRUN:
+        job = _guarded(config, overrides, None)
+        if job.status == "failed":
+            raise SystemExit(f"error: {job.reason}")
+        _log.info("%s: %s in %.1f s, run %s", job.name, job.status, job.seconds, job.run_id)
+        return
+    folder = Path(hydra.sweep.dir)
+    # Its steps would drown the progress of the sweep.
+    logging.getLogger("transfer_exp.pipeline").setLevel(logging.WARNING)
+    announced = json.loads((folder / "parent.json").read_text())
+    parent = announced["run_id"] if announced["study"] == config.study else None
+    job = _guarded(config, overrides, parent)
+    (folder / f"job-{hydra.job.num}.json").write_text(json.dumps({**asdict(job), "overrides": overrides}))
+    _show_progress(job, folder, announced)
+
+
+def _guarded(config: DictConfig, overrides: list[str], parent: str | None) -> Job:
+    begin = time.monotonic()
+    try:
+        return run_job(config, overrides=overrides, parent=parent)
+    except UserError as error:
+        reason = str(error)
+    except Exception as error:
+        _log.exception("unexpected error")
+        reason = f"{type(error).__name__}: {error}"
+    name = " ".join(overrides)
+    return Job(name=name, status="failed", seconds=time.monotonic() - begin, reason=reason)
+
+
+def _show_progress(job: Job, folder: Path, announced: dict[str, Any]) -> None:
+    done, total = len(list(folder.glob("job-*.json"))), announced["total"]
+    elapsed = time.time() - announced["begin"]
+    left = max(total - done, 0)
+    remaining = f"{left} left, about {_duration(elapsed / done * left)}" if left else f"all in {_duration(elapsed)}"
+    reason = f": {job.reason}" if job.reason else ""
+    _log.info(
+        "[%*d/%d] %-8s %s (%.1f s) | %s%s",
+        len(str(total)),
+        done,
+        total,
+        job.status,
+        job.name,
+        job.seconds,
+        remaining,
+        reason,
+    )
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return (
+        f"{minutes // 60} h {minutes % 60:02d} min"
+        if minutes >= 60
+        else f"{minutes} min {rest:02d} s"
+        if minutes
+        else f"{rest} s"
+    )
+
+
+class Sweep(Callback):
+    """Hydra callback: opens the parent run of a sweep, and closes it with what the sweep found.
+
+    The same command finds the same parent again, so that a continued sweep is one tree in the tracking store.
+    """
+
+    def __init__(self) -> None:
+        self.tracker: Tracker | None = None
+        self.run_id = ""
+        self.folder = Path()
+
+    def on_multirun_start(self, config: DictConfig, **_kwargs: Any) -> None:
+        """Open the parent and announce it to the jobs. Ends the program where the tracking store is out of reach."""
+        try:
+            self.tracker = Tracker(uri=config.tracking.uri, root=config.paths.root, study=config.study)
+        except UserError as error:
+            # Hydra would only warn of an exception here; nothing can be recorded, so nothing is started.
+            raise SystemExit(f"error: {error}") from error
+        overrides = list(config.hydra.overrides.task)
+        parameters = dict(config.hydra.sweeper.params or {})
+        identity = signature(study=config.study, overrides=overrides, parameters={k: str(v) for k, v in parameters.items()})
+        self.folder = Path(config.hydra.sweep.dir).absolute()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        earlier = self.tracker.find(kind="study", sweep=identity) if config.resume else None
+        command = shlex.join(["python", "-m", "transfer_exp", *sys.argv[1:]])
+        tags = {"kind": "study", "sweep": identity, "command": command, **versions()}
+        self.run_id = earlier or self.tracker.start(f"study {config.study}", tags=tags)
+        self.tracker.client.update_run(self.run_id, status="RUNNING")
+        atexit.register(self._close_if_open)
+        total = _count_jobs(overrides, parameters)
+        announced = {"run_id": self.run_id, "study": config.study, "total": total, "begin": time.time()}
+        (self.folder / "parent.json").write_text(json.dumps(announced))
+        _log.info("study %s: %d combinations, recorded in %s", config.study, total, self.tracker.uri)
+
+    def on_multirun_end(self, config: DictConfig, **_kwargs: Any) -> None:  # noqa: ARG002  (Hydra names it)
+        """Close the parent; a table of failures, and a non-zero exit, when there were any."""
+        if self.tracker is None:
+            return
+        jobs = [json.loads(file.read_text()) for file in sorted(self.folder.glob("job-*.json"))]
+        failed = [job for job in jobs if job["status"] == "failed"]
+        self.tracker.finish(self.run_id, "FAILED" if failed else "FINISHED")
+        self.tracker = None
+        if failed:
+            lines = [f"  {' '.join(job['overrides'])}: {job['reason']}" for job in failed]
+            text = "\n".join(lines)
+            raise SystemExit(
+                f"error: {len(failed)} of {len(jobs)} combinations failed:\n{text}\nType the same command to try them again."
+            )
+
+    def _close_if_open(self) -> None:
+        """A sweep that was interrupted: Hydra does not call ``on_multirun_end`` then."""
+        if self.tracker is not None:
+            self.tracker.finish(self.run_id, "KILLED")
+            print("Interrupted. What is finished is kept; type the same command to go on.", file=sys.stderr)
+
+
+def _count_jobs(overrides: list[str], parameters: dict[str, Any]) -> int:
+    """How many combinations Hydra's own sweeper will make of these words."""
+    parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
+    words = [*(f"{key}={value}" for key, value in parameters.items()), *overrides]
+    batches = BasicSweeper.split_arguments(parser.parse_overrides(words), max_batch_size=None)
+    return sum(len(batch) for batch in batches)
