@@ -142,7 +142,7 @@ def correlation_interval(
         return UNDEFINED
     half = scipy.stats.norm.ppf(0.975) * _fisher(values).std(ddof=1)
     low, high = np.tanh(_fisher(np.array([centre])) + np.array([-half, half]))
-    return float(low), float(high)
+    return min(float(low), centre), max(float(high), centre)  # the clip below moves an r of 1
 
 
 def _fisher(r: Floats) -> Floats:

@@ -15,9 +15,9 @@ usage: python -m transfer_exp.report study=NAME [root=FOLDER] [tracking_uri=URI]
 Tables, figures, tests and a verdict on each claim of a study, from its runs in the tracking store alone.
 
   study         name of the study, as in experiment=NAME
-  root          folder that holds the tracking store (default: .)
+  root          folder of the results (default: the variable TRANSFER_EXP_ROOT, else .)
   tracking_uri  the store (default: the variable MLFLOW_TRACKING_URI, else sqlite:///<root>/mlflow.db)
-  out           where to write; an earlier report there is replaced (default: reports/<study>)
+  out           where to write; an earlier report there is replaced (default: <root>/reports/<study>)
 
 Writes report.html, claims.json, curves.csv, runs.csv, figures/ (png, svg), tables/ (csv), and logs all of it
 to the study's parent run.
@@ -53,8 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         given = options(arguments)
         from transfer_exp.report.build import build_report  # seconds of imports, not needed for --help
 
-        uri = given.get("tracking_uri") or default_uri(Path(given.get("root", ".")))
-        out = Path(given.get("out") or Path("reports") / given["study"])
+        root = Path(given.get("root") or os.environ.get("TRANSFER_EXP_ROOT") or ".")
+        uri = given.get("tracking_uri") or default_uri(root)
+        out = Path(given.get("out") or root / "reports" / given["study"])
         html = build_report(tracking_uri=uri, study=given["study"], out=out)
     except UserError as mistake:
         print(f"error: {mistake}", file=sys.stderr)

@@ -177,7 +177,10 @@ def _correlate(rows: pd.DataFrame, x: str, y: str, points: list[str], kind: stat
 
 def by_seed(rows: pd.DataFrame, x: str, y: str, points: list[str]) -> tuple[Floats, Floats]:
     """Two columns as arrays ``(seeds, points)``, from the rows where both are defined; NaN where a seed lacks a point."""
-    grouped = rows.dropna(subset=[x, y]).groupby(["seed", *points])[[x, y]].mean()
+    rows = rows.dropna(subset=[x, y])
+    if rows.empty:
+        return np.empty((0, 0)), np.empty((0, 0))
+    grouped = rows.groupby(["seed", *points])[[x, y]].mean()
     wide = grouped.unstack(points)
     return wide[x].to_numpy(dtype=np.float64), wide[y].to_numpy(dtype=np.float64)
 
