@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 import time
@@ -13,6 +14,7 @@ import numpy as np
 import pandas as pd
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
+from mlflow.utils.file_utils import local_file_uri_to_path
 
 from transfer_exp.report.records import CURVE_COLUMNS, MEASURES, Study, assemble, curves_frame
 
@@ -34,7 +36,13 @@ def traits(name: str) -> tuple[float, float]:
 
 
 def combination(surrogate: str, target: str, fraction: float, seed: int, *, attack: str = "evasion") -> dict:
-    """Parameters, metrics and curve of one run. Error = saturating function of epsilon x sensitivity x alignment."""
+    """Parameters, metrics and curve of one run, for the caller to change."""
+    return {part: content.copy() for part, content in _combination(surrogate, target, fraction, seed, attack).items()}
+
+
+@functools.cache
+def _combination(surrogate: str, target: str, fraction: float, seed: int, attack: str) -> dict:
+    """Error = saturating function of epsilon x sensitivity x alignment."""
     rng = np.random.default_rng([seed, *surrogate.encode(), *target.encode(), int(100 * fraction)])
     own = np.random.default_rng([seed, *target.encode()])
     s_size, s_angle = traits(surrogate)
@@ -137,7 +145,7 @@ def _log(client: MlflowClient, experiment: str, parent: str, study: str, item: d
     metrics = [Metric(k, float(v), now, 0) for k, v in item["metrics"].items()]
     metrics += [Metric("curve/error", e, now, i) for i, e in enumerate(item["curve"]["error"])]
     client.log_batch(run_id, metrics=metrics, params=params, tags=[RunTag("signature", f"{hash(str(params)):x}")])
-    place = Path(run.info.artifact_uri.removeprefix("file://"))
+    place = Path(local_file_uri_to_path(run.info.artifact_uri))
     place.mkdir(parents=True, exist_ok=True)
     (place / "curves.csv").write_bytes(text(item["curve"].assign(study=study)))
     if images:

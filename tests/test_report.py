@@ -35,7 +35,9 @@ def claims(study):
 def paired(study) -> list[Claim]:
     """The claims on H against L alone, which are quick."""
     table = comparisons.sign_tests(study)
-    return list(claims_room.paired(study, Numbers(sign_tests=table, correlations=pd.DataFrame(), data_shares=pd.DataFrame())))
+    return list(
+        claims_room.paired(study, Numbers(sign_tests=table, correlations=pd.DataFrame(), data_shares=pd.DataFrame()))
+    )
 
 
 def of(claims: list[Claim], number: str) -> dict[str, Claim]:
