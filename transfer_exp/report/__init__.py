@@ -1,1 +1,7 @@
 """From a study in the tracking store to tables, figures, claims and one page."""
+
+import os
+
+# Before any room below imports MLflow.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")

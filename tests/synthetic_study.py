@@ -1,0 +1,155 @@
+"""An invented study with planted relations: as frames, and as runs in a tracking store of the suite's layout."""
+
+from __future__ import annotations
+
+import functools
+import io
+import json
+import time
+import zlib
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param, RunTag
+from mlflow.utils.file_utils import local_file_uri_to_path
+
+from transfer_exp.report.records import CURVE_COLUMNS, MEASURES, Study, assemble, curves_frame
+
+EPSILONS = [0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5.0]
+FAMILIES = ["svm", "rbf", "logistic", "ridge", "mlp"]
+SURROGATES = [f"{name}_{level}" for name in FAMILIES for level in ("high", "low")]
+TARGETS = [*SURROGATES, "forest_high", "forest_low"]
+SMALL = {
+    "surrogates": ["svm_high", "svm_low", "mlp_high", "mlp_low"],
+    "targets": ["svm_high", "svm_low", "mlp_low", "forest_low"],
+}
+
+
+def traits(name: str) -> tuple[float, float]:
+    """Sensitivity and direction (an angle) of a learner; H is more sensitive and points farther away."""
+    place = zlib.crc32(name.rsplit("_", 1)[0].encode()) % 7 / 7
+    high = name.endswith("high")
+    return (2.0 if high else 1.0) * (1 + 0.3 * place), (0.9 if high else 0.4) + 0.5 * place
+
+
+def combination(surrogate: str, target: str, fraction: float, seed: int, *, attack: str = "evasion") -> dict:
+    """Parameters, metrics and curve of one run, for the caller to change."""
+    return {part: content.copy() for part, content in _combination(surrogate, target, fraction, seed, attack).items()}
+
+
+@functools.cache
+def _combination(surrogate: str, target: str, fraction: float, seed: int, attack: str) -> dict:
+    """Error = saturating function of epsilon x sensitivity x alignment."""
+    rng = np.random.default_rng([seed, *surrogate.encode(), *target.encode(), int(100 * fraction)])
+    own = np.random.default_rng([seed, *target.encode()])
+    s_size, s_angle = traits(surrogate)
+    t_size, t_angle = traits(target)
+    forest = target.startswith("forest")
+    size = t_size * (1 + 0.03 * own.normal())
+    align = float(
+        np.clip(np.cos(s_angle - t_angle) * np.cos(0.6 * s_angle) + 0.02 * rng.normal() - 0.02 * (1 - fraction), 0, 1)
+    )
+    clean = 0.02 + 0.005 * own.random()
+    eps = np.array(EPSILONS)
+    white = clean + (1 - clean) * (1 - np.exp(-0.3 * eps * size))
+    error = clean + (1 - clean) * (1 - np.exp(-0.3 * eps * size * align * (0.3 if forest else 1.0)))
+    curve = pd.DataFrame({"epsilon": eps, "error": error}).assign(
+        study="", dataset="mnist89", attack=attack, surrogate=surrogate, target=target, surrogate_fraction=fraction,
+        seed=seed, clean_error=clean, whitebox_error=np.nan if forest else white,
+        success=error, whitebox_success=np.nan if forest else white,
+        surrogate_error=0.02 + 0.98 * (1 - np.exp(-0.3 * eps * s_size)), loss=error * 3, loss_logistic=error * 2,
+        perturbation_correlation=np.nan if forest else align * 0.9, perturbation_l1=eps * (8 + 4 / s_size),
+        perturbation_l2=eps, perturbation_linf=eps * 0.1 * s_size,
+    )  # fmt: skip
+    metrics = {
+        "clean_error": clean, "surrogate_clean_error": 0.02, "loss_variability": 0.1 * s_size + 0.005 * rng.random(),
+        "loss_variability_logistic": 0.05 * s_size + 0.005 * rng.random(),
+        "seconds": 2.5, "store/hits": 3, "health/violation": 0,
+    }  # fmt: skip
+    if not forest:
+        metrics |= {"gradient_size": size, "gradient_size_logistic": size / 2, "gradient_alignment": align}
+        metrics |= {"perturbation_correlation": float(np.clip(align * 0.9 + 0.02 * rng.normal(), -1, 1))}
+    params = {
+        "dataset": "mnist89", "attack": attack, "surrogate": surrogate, "target": target, "surrogate_fraction": fraction,
+        "seed": seed, "norm": "l2", "epsilon_grid": json.dumps(EPSILONS),
+        "epsilon_reference": 1, "epsilon_shown": "[1, 2, 5]",
+        "n_target": 5900, "n_surrogate": int(5900 * fraction), "n_validation": 0, "n_test": 1000, "n_features": 784,
+        "surrogate.C": s_size, "target.depth": "None" if forest else t_size,
+    }  # fmt: skip
+    return {"params": params, "metrics": metrics, "curve": curve[CURVE_COLUMNS]}
+
+
+def grid(
+    surrogates: Iterable[str], targets: Iterable[str], fractions: Iterable[float], seeds: Iterable[int], **options: str
+) -> list:
+    """All combinations."""
+    return [combination(s, t, f, k, **options) for s in surrogates for t in targets for f in fractions for k in seeds]
+
+
+def frames(items: list, *, name: str = "made_up", status: dict | None = None) -> Study:
+    """The study of the combinations, without a store. status: by index, for those that are not FINISHED."""
+    rows = [
+        {"run_id": f"r{i}", "start_time": i, "end_time": i + 1, "status": (status or {}).get(i, "FINISHED")}
+        | x["params"]
+        | x["metrics"]
+        for i, x in enumerate(items)
+    ]
+    every = pd.DataFrame(rows)
+    every = every.reindex(columns=[*every.columns, *(m for m in MEASURES if m not in every)])
+    counted = [x["curve"] for i, x in enumerate(items) if every["status"][i] == "FINISHED"]
+    return assemble(name=name, every=every, curves=curves_frame([text(curve) for curve in counted]))
+
+
+def text(curve: pd.DataFrame) -> bytes:
+    """A curve as its csv."""
+    return curve.to_csv(index=False).encode()
+
+
+def examples(surrogate: str, seed: int) -> dict[str, np.ndarray]:
+    """Example points of a surrogate: the same clean points for all surrogates of a seed."""
+    clean = np.random.default_rng(seed).random((4, 28, 28), dtype=np.float32) * np.linspace(0, 1, 28, dtype=np.float32)
+    eps = np.array([1.0, 2.0, 5.0])
+    push = np.random.default_rng(zlib.crc32(surrogate.encode())).normal(size=(4, 28, 28)) * 0.04 * traits(surrogate)[0]
+    attacked = np.clip(clean + eps[:, None, None, None] * push, 0, 1).astype(np.float32)
+    return {
+        "index": np.arange(4),
+        "label": np.array([1, -1, 1, -1]),
+        "epsilon": eps,
+        "clean": clean,
+        "adversarial": attacked,
+    }
+
+
+def write_store(folder: Path, study: str, items: list, *, images: bool = True, status: dict | None = None) -> str:
+    """Log the combinations as the suite does; returns the tracking uri."""
+    uri = f"sqlite:///{folder}/mlflow.db"
+    client = MlflowClient(tracking_uri=uri)
+    found = client.get_experiment_by_name(study)
+    experiment = found.experiment_id if found else client.create_experiment(study, (folder / "mlartifacts" / study).as_uri())
+    parent = client.create_run(experiment, tags={"kind": "study", "command": f"python -m transfer_exp experiment={study}"})
+    for i, item in enumerate(items):
+        _log(client, experiment, parent.info.run_id, study, item, images=images, status=(status or {}).get(i, "FINISHED"))
+    client.set_terminated(parent.info.run_id)
+    return uri
+
+
+def _log(client: MlflowClient, experiment: str, parent: str, study: str, item: dict, *, images: bool, status: str) -> None:
+    tags = {"kind": "combination", "mlflow.parentRunId": parent, "git_commit": "a" * 40, "data_checksum": "b" * 32,
+            "version/transfer_exp": "0.1.0", "version/python": "3.11.9", "version/torch": "2.13.0"}  # fmt: skip
+    run = client.create_run(experiment, tags=tags)
+    run_id, now = run.info.run_id, int(time.time() * 1000)
+    params = [Param(k, str(v)) for k, v in {"study": study, **item["params"]}.items()]
+    metrics = [Metric(k, float(v), now, 0) for k, v in item["metrics"].items()]
+    metrics += [Metric("curve/error", e, now, i) for i, e in enumerate(item["curve"]["error"])]
+    client.log_batch(run_id, metrics=metrics, params=params, tags=[RunTag("signature", f"{hash(str(params)):x}")])
+    place = Path(local_file_uri_to_path(run.info.artifact_uri))
+    place.mkdir(parents=True, exist_ok=True)
+    (place / "curves.csv").write_bytes(text(item["curve"].assign(study=study)))
+    if images:
+        content = io.BytesIO()
+        np.savez(content, **examples(item["params"]["surrogate"], item["params"]["seed"]))
+        (place / "examples.npz").write_bytes(content.getvalue())
+    client.set_terminated(run_id, status)

@@ -1,0 +1,284 @@
+"""Tables, gaps and claims of a study, without a store: what is planted must be found, what is missing must be named."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from synthetic_study import SMALL, SURROGATES, combination, frames, grid
+
+from transfer_exp.report import attack_claims, comparisons, gaps, tables
+from transfer_exp.report import claims as claims_room
+from transfer_exp.report.claims import Claim, Numbers, judged
+from transfer_exp.report.records import curves_frame
+from transfer_exp.report.verdicts import evaluate
+
+SEEDS = range(8)
+
+
+def small(*, seeds=SEEDS, fractions=(1.0, 0.2), attack="evasion") -> list:
+    return grid(SMALL["surrogates"], SMALL["targets"], fractions, seeds, attack=attack)
+
+
+@pytest.fixture(scope="module")
+def study():
+    return frames(small())
+
+
+@pytest.fixture(scope="module")
+def claims(study):
+    return evaluate(study)
+
+
+def paired(study) -> list[Claim]:
+    """The claims on H against L alone, which are quick."""
+    table = comparisons.sign_tests(study)
+    return list(
+        claims_room.paired(study, Numbers(sign_tests=table, correlations=pd.DataFrame(), data_shares=pd.DataFrame()))
+    )
+
+
+def of(claims: list[Claim], number: str) -> dict[str, Claim]:
+    return {c.learner + (c.statistic_name if c.learner == "-" else ""): c for c in claims if c.claim == number}
+
+
+def test_error_matrix_is_the_mean_over_seeds_with_pairs_adjacent(study):
+    table = tables.error_matrix(study, 2.0)
+    assert list(table.index) == ["svm_high", "svm_low", "mlp_high", "mlp_low"]
+    assert list(table.columns) == ["svm_high", "svm_low", "mlp_low", "forest_low"]
+    curves = [combination("mlp_high", "svm_low", 1.0, seed)["curve"] for seed in SEEDS]
+    expected = np.mean([curve.loc[curve["epsilon"] == 2.0, "error"].item() for curve in curves])
+    assert table.loc["mlp_high", "svm_low"] == pytest.approx(expected)
+
+
+def test_row_and_column_means_are_those_of_the_cells():
+    wide = tables.with_means(pd.DataFrame([[0.0, 1.0], [np.nan, 0.5]], index=["a", "b"], columns=["c", "d"]))
+    assert wide.loc["a", "mean"] == 0.5
+    assert wide.loc["b", "mean"] == 0.5
+    assert wide.loc["mean", "c"] == 0.0
+    assert wide.loc["mean", "d"] == 0.75
+
+
+def test_text_matrix_has_aligned_columns_percents_and_a_dash_for_a_gap():
+    table = pd.DataFrame([[0.634, np.nan]], index=["svm_high"], columns=["svm_low", "forest_low"])
+    lines = tables.format_matrix(table, title="error").splitlines()
+    assert lines[0] == "error"
+    assert lines[3].split() == ["SVM", "H", "63%", "–", "63%"]  # noqa: RUF001
+    assert len({len(line) for line in lines[2:]}) == 1
+
+
+def test_forest_has_no_measure_that_needs_gradients(study):
+    row = tables.targets(study).set_index("target").loc["forest_low"]
+    assert row[["gradient_size", "gradient_size_logistic", "whitebox_error"]].isna().all()
+    assert row["mean_transferred_error"] > 0
+    assert "forest_low" not in set(tables.whitebox_curves(study)["learner"])
+    assert "forest_low" not in tables.matrix(tables.at_reference(study), "gradient_alignment")
+
+
+def test_planted_differences_of_h_and_l_hold(claims):
+    for number in ("1a", "1b", "1c", "3a", "7b"):
+        svm = of(claims, number)["svm"]
+        assert (svm.verdict, svm.statistic, svm.n) == ("holds", 8, 8), number
+        assert svm.p_value == pytest.approx(2 / 2**8)
+
+
+def test_holm_is_over_the_learners_of_one_test(claims):
+    # 2a: two families of surrogates with the same smallest p: twice it.
+    assert [c.p_holm for c in of(claims, "2a").values()] == pytest.approx([2 * 2 / 2**8] * 2)
+
+
+def test_reversed_difference_fails_and_says_so():
+    items = small(fractions=[1.0])
+    for item in items:
+        item["metrics"]["loss_variability"] *= -1
+    found = of(paired(frames(items)), "3a")["svm"]
+    assert (found.verdict, found.reason) == ("fails", "significant the other way round")
+
+
+def test_equal_sizes_are_ties_and_so_not_tested(claims):
+    size = of(claims, "7a")["svm"]
+    assert size.verdict == "not tested"
+    assert "8 are ties" in size.reason
+
+
+def test_missing_twin_and_forest_are_not_tested_with_their_reason(claims):
+    assert of(claims, "1a")["mlp"].reason == "no run has target=mlp_high"
+    assert of(claims, "1a")["forest"].verdict == "not tested"
+
+
+def test_few_repetitions_cannot_reach_significance_and_are_not_tested():
+    found = of(paired(frames(small(seeds=range(5), fractions=[1.0]))), "1a")["svm"]
+    assert found.verdict == "not tested"
+    assert "needs 6" in found.reason
+
+
+def test_planted_correlations_hold_with_interval(claims):
+    for number in ("4a", "4b"):
+        for claim in of(claims, number).values():
+            assert claim.verdict == "holds"
+            assert claim.low <= claim.statistic <= claim.high
+            assert claim.n == 12  # four surrogates x three targets with gradients
+
+
+def test_unrelated_measures_do_not_hold():
+    items = small(fractions=[1.0])
+    rng = np.random.default_rng(3)
+    for item in items:
+        if "gradient_alignment" in item["metrics"]:
+            item["metrics"]["gradient_alignment"] = rng.random()
+    assert {c.verdict for c in of(evaluate(frames(items)), "4a").values()} == {"fails"}
+
+
+def test_constant_column_is_named_not_raised():
+    items = small(fractions=[1.0])
+    for item in items:
+        if "gradient_alignment" in item["metrics"]:
+            item["metrics"]["gradient_alignment"] = 0.5
+    for claim in of(evaluate(frames(items)), "4a").values():
+        assert (claim.verdict, claim.reason) == ("not tested", "correlation undefined: constant column")
+        assert claim.plain()["p_value"] is None
+
+
+def test_little_data_is_nearly_the_same_or_not(study, claims):
+    before = comparisons.data_shares(study).query("surrogate == 'all' and epsilon == 1")["difference"].item()
+    assert abs(before) < 0.05
+    items = small()
+    for item in items:
+        if item["params"]["surrogate_fraction"] < 1:
+            item["curve"]["error"] -= 0.1
+    less = frames(items)
+    numbers = Numbers(sign_tests=pd.DataFrame(), correlations=pd.DataFrame(), data_shares=comparisons.data_shares(less))
+    (found,) = claims_room.little_data(less, numbers)
+    assert found.verdict == "fails"
+    assert found.statistic == pytest.approx(before - 0.1)
+    assert next(iter(of(claims, "2b").values())).verdict == "holds"
+
+
+def test_only_common_seeds_count_between_twins():
+    items = [x for x in small(fractions=[1.0]) if not (x["params"]["surrogate"] == "svm_low" and x["params"]["seed"] == 7)]
+    high, low = tables.twins(tables.at(frames(items), 1.0), role="surrogate", name="svm", column="error")
+    assert list(high.index) == list(low.index) == list(range(7))
+
+
+def test_needed_epsilon_is_interpolated_and_ends_at_the_largest():
+    items = [combination("svm_high", "svm_low", 1.0, seed) for seed in range(2)]
+    items[0]["curve"]["surrogate_error"] = np.linspace(0, 1, 11)  # half is reached at the sixth of 0, 0.5, ..., 5
+    items[1]["curve"]["surrogate_error"] = 0.1
+    found = comparisons.needed(frames(items)).set_index("seed")["needed"]
+    assert found[0] == pytest.approx(2.5)
+    assert found[1] == 5.0
+
+
+def test_verdict_of_a_p_value():
+    assert judged(0.01, as_claimed=True) == ("holds", "")
+    assert judged(0.01, as_claimed=False)[0] == "fails"
+    assert judged(0.05, as_claimed=True)[0] == "fails"
+
+
+def test_poisoning_claims_on_planted_data():
+    items = small(fractions=[1.0], attack="poisoning")
+    for item in items:
+        same = item["params"]["surrogate"].rsplit("_")[1] == item["params"]["target"].rsplit("_")[1]
+        item["curve"]["error"] = item["curve"]["clean_error"] + (0.2 if same else 0.1) + 0.01 * item["params"]["seed"]
+        if item["params"]["target"].startswith(("forest", "mlp")):
+            item["curve"]["error"] = item["curve"]["clean_error"] + 0.01
+        item["curve"]["whitebox_error"] = item["curve"]["error"] / 1.5
+    claims = list(attack_claims.poisoning(frames(items)))
+    assert of(claims, "5a")["svm_high"].verdict == of(claims, "5a")["svm_low"].verdict == "holds"
+    assert of(claims, "5a")["mlp_low"].verdict != "holds"
+    assert of(claims, "5c")["forest_low"].verdict == "holds"
+    assert of(claims, "5d")["mlp_low"].verdict == "holds"
+    above = next(iter(of(claims, "5e").values()))
+    assert above.statistic == pytest.approx(1.5)
+
+
+def test_alignment_matters_more_than_variability_where_it_is_planted_so():
+    items = grid(SURROGATES, SURROGATES, [1.0], range(3), attack="poisoning")
+    rng = np.random.default_rng(0)
+    for item in items:
+        item["curve"]["whitebox_error"] = 0.5
+        item["curve"]["error"] = 0.5 * item["metrics"]["gradient_alignment"]
+        item["metrics"]["loss_variability"] = rng.random()
+    assert next(iter(of(list(attack_claims.poisoning(frames(items))), "5b").values())).verdict == "holds"
+
+
+def test_robust_forest_of_an_add_only_study():
+    claims = list(attack_claims.added_features(frames(small(fractions=[1.0], attack="evasion_add"))))
+    assert of(claims, "6")["forest_low"].verdict == "holds"
+
+
+@pytest.mark.parametrize(
+    ("attack", "others"), [("poisoning", {"2a", "2b", "3b", "6", "7b"}), ("evasion_add", {"5a"}), ("evasion", {"5a", "6"})]
+)
+def test_claims_on_other_attacks_are_not_made(attack, others):
+    numbers = {c.claim for c in evaluate(frames(small(seeds=range(2), fractions=[1.0], attack=attack)))}
+    assert numbers
+    assert not others & numbers
+
+
+def test_whole_slices_that_are_missing_are_named_as_one():
+    items = [x for x in small() if not (x["params"]["surrogate"] == "mlp_low" and x["params"]["seed"] == 3)]
+    assert "missing: surrogate=mlp_low, seed=3 (8 combinations)" in frames(items).gaps
+
+
+def test_failed_seed_and_single_failures_are_named():
+    items = small(seeds=range(3), fractions=[1.0])
+    failed = {i: "FAILED" for i, x in enumerate(items) if x["params"]["seed"] == 1} | {2: "KILLED"}
+    found = frames(items, status=failed)
+    assert len(found.runs) == 16 * 2 - 1
+    assert any("seed=1 (16 combinations)" in gap for gap in found.gaps)
+    first = "surrogate=svm_high, target=svm_high, seed=2"  # the one fraction goes without saying
+    assert any(gap.endswith(first) and "killed" in gap for gap in found.gaps)
+
+
+def test_surrogate_that_never_ran_is_named():
+    items = [x for x in small() if x["params"]["surrogate"] != "svm_low"]
+    found = frames(items)
+    assert "no run has surrogate=svm_low" in found.gaps
+    assert of(paired(found), "2a")["svm"].reason == "no run has surrogate=svm_low"
+
+
+def test_newest_finished_run_of_a_combination_counts():
+    old, new, failed = (combination("svm_high", "svm_low", 1.0, 0) for _ in range(3))
+    for value, item in enumerate((old, new, failed)):
+        item["metrics"]["clean_error"] = value
+    assert frames([old, new, failed], status={2: "FAILED"}).runs["clean_error"].tolist() == [1]
+
+
+def test_settings_that_changed_on_the_way_are_named():
+    items = small(seeds=range(2), fractions=[1.0])
+    items[0]["params"]["n_test"] = 7
+    items[1]["params"]["surrogate.C"] = 99
+    found = frames(items).gaps
+    assert "n_test is not the same in all runs: 1000, 7" in found
+    assert "surrogate.C is not the same in all runs of svm_high" in found
+    assert not gaps.disagreements(frames(small(seeds=range(2))).runs)
+
+
+def test_ratio_with_a_white_box_error_of_zero_is_undefined_not_infinite():
+    items = small(seeds=range(2), fractions=[1.0])
+    for item in items:
+        item["curve"]["whitebox_error"] = 0.0
+    found = frames(items)
+    assert tables.pairs(found)["error_ratio"].isna().all()
+    assert {c.verdict for c in of(evaluate(found), "4b").values()} == {"not tested"}
+
+
+def test_curves_with_other_columns_or_line_ends_are_read_alike():
+    one, two = (combination("svm_high", "svm_low", 1.0, seed)["curve"] for seed in range(2))
+    windows = one.to_csv(index=False).replace("\n", "\r\n").encode()
+    fewer = two.drop(columns=["loss"]).to_csv(index=False).encode()
+    found = curves_frame([windows, fewer])
+    assert len(found) == 22
+    assert found.loc[found["seed"] == 0, "error"].tolist() == pytest.approx(one["error"].tolist())
+    assert found.loc[found["seed"] == 1, "loss"].isna().all()
+
+
+def test_one_run_alone_reports_without_tests(study):
+    alone = frames([combination("svm_high", "forest_low", 1.0, 0)])
+    found = evaluate(alone, Numbers.of(alone))
+    assert {c.verdict for c in found} == {"not tested"}
+    assert all(c.reason for c in found)
+    assert math.isnan(found[0].p_value)

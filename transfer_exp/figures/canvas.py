@@ -1,0 +1,60 @@
+"""Blank figures in one look, and figures as files. No pyplot: no figure outlives its owner."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import matplotlib as mpl
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+Axis: TypeAlias = Literal["x", "y", "both"]
+LOOK: Any = {  # rc parameters; matplotlib types their names as one long literal
+    "font.size": 8.5,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "axes.titlesize": 9,
+    "axes.labelsize": 8.5,
+    "legend.fontsize": 8,
+    "legend.frameon": False,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#dddddd",
+    "grid.linewidth": 0.6,
+    "axes.axisbelow": True,
+    "svg.hashsalt": "transfer_exp",  # the same figure gives the same file
+}
+
+
+def blank(
+    width: float = 4.8, height: float = 3.9, rows: int = 1, columns: int = 1, *, share: Axis | None = None
+) -> tuple[Figure, npt.NDArray[np.object_]]:
+    """A figure of the given inches and its axes ``(rows, columns)``, in the suite's look."""
+    with mpl.rc_context(LOOK):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        FigureCanvasAgg(figure)
+        sharex, sharey = share in ("x", "both"), share in ("y", "both")
+        axes = figure.subplots(rows, columns, squeeze=False, sharex=sharex, sharey=sharey)
+    return figure, axes
+
+
+def single(width: float = 4.8, height: float = 3.9) -> tuple[Figure, Axes]:
+    """A figure with one pair of axes."""
+    figure, axes = blank(width, height)
+    return figure, axes[0, 0]
+
+
+def save(figure: Figure, stem: Path, formats: Sequence[str] = ("png", "svg")) -> list[Path]:
+    """Write the figure as ``<stem>.<format>`` for each format; returns the files."""
+    files = [stem.parent / f"{stem.name}.{kind}" for kind in formats]
+    with mpl.rc_context(LOOK):
+        for file in files:
+            undated = {"Date": None} if file.suffix == ".svg" else {}
+            figure.savefig(file, dpi=160, metadata=undated)
+    return files

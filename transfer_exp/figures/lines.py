@@ -1,0 +1,38 @@
+"""Curves over the strength of the attack."""
+
+from __future__ import annotations
+
+import matplotlib as mpl
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from transfer_exp.figures.canvas import LOOK
+from transfer_exp.figures.learner_style import label, line_style, ordered
+
+
+@mpl.rc_context(LOOK)
+def security_curves(data: pd.DataFrame, ax: Axes, *, title: str, xlabel: str, ylabel: str) -> list[Line2D]:
+    """Draw the security evaluation curves; returns the lines.
+
+    data: columns ``learner, epsilon, mean, spread``, one row per learner and epsilon; bands are mean +- spread.
+    """
+    lines = []
+    for name in ordered(data["learner"]):
+        rows = data[data["learner"] == name].sort_values("epsilon")
+        style = line_style(name)
+        mean, spread = rows["mean"], rows["spread"].fillna(0.0)
+        ax.fill_between(rows["epsilon"], mean - spread, mean + spread, color=style["color"], alpha=0.13, linewidth=0)
+        lines += ax.plot(rows["epsilon"], mean, label=label(name), **style)
+    ax.set(title=title, xlabel=xlabel, ylabel=ylabel, ylim=(-0.02, 1.02))
+    legend_below(ax)
+    return lines
+
+
+def legend_below(ax: Axes) -> None:
+    """The legend under the axes, where it hides nothing; two rows, so that H stands above L."""
+    handles, labels = ax.get_legend_handles_labels()
+    figure = ax.get_figure()
+    if handles and figure is not None:
+        columns = (len(handles) + 1) // 2
+        figure.legend(handles, labels, loc="outside lower center", ncols=columns, handlelength=2.6, columnspacing=1.2)

@@ -1,0 +1,68 @@
+"""Make the report of a study: ``python -m transfer_exp.report study=<name>``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from transfer_exp.types import UserError
+
+HELP = """\
+usage: python -m transfer_exp.report study=NAME [root=FOLDER] [tracking_uri=URI] [out=FOLDER]
+
+Tables, figures, tests and a verdict on each claim of a study, from its runs in the tracking store alone.
+
+  study         name of the study, as in experiment=NAME
+  root          folder of the results (default: the variable TRANSFER_EXP_ROOT, else .)
+  tracking_uri  the store (default: the variable MLFLOW_TRACKING_URI, else sqlite:///<root>/mlflow.db)
+  out           where to write; an earlier report there is replaced (default: <root>/reports/<study>)
+
+Writes report.html, claims.json, curves.csv, runs.csv, figures/ (png, svg), tables/ (csv), and logs all of it
+to the study's parent run.
+"""
+_KEYS = ("study", "root", "tracking_uri", "out")
+
+
+def options(arguments: Sequence[str]) -> dict[str, str]:
+    """``key=value`` arguments as a dict. Raises UserError for anything else, and without ``study``."""
+    found: dict[str, str] = {}
+    for argument in arguments:
+        key, sign, value = argument.partition("=")
+        if key not in _KEYS or not sign or not value:
+            raise UserError(f"expected {', '.join(f'{known}=...' for known in _KEYS)}, got {argument}; see --help")
+        found[key] = value
+    if "study" not in found:
+        raise UserError("study: expected study=<name>, got none; see --help")
+    return found
+
+
+def default_uri(root: Path) -> str:
+    """The store of the environment, else the one in the root folder."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root.resolve() / 'mlflow.db'}"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit status (2 for something the user can mend, told in one line)."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if {"-h", "--help"} & set(arguments):
+        print(HELP, end="")
+        return 0
+    try:
+        given = options(arguments)
+        from transfer_exp.report.build import build_report  # seconds of imports, not needed for --help
+
+        root = Path(given.get("root") or os.environ.get("TRANSFER_EXP_ROOT") or ".")
+        uri = given.get("tracking_uri") or default_uri(root)
+        out = Path(given.get("out") or root / "reports" / given["study"])
+        html = build_report(tracking_uri=uri, study=given["study"], out=out)
+    except UserError as mistake:
+        print(f"error: {mistake}", file=sys.stderr)
+        return 2
+    print(f"report of {given['study']}: {html}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,155 @@
+"""A study's report as a folder of files, written whole or not at all; the light summary of any sweep."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pandas as pd
+from tqdm import tqdm
+
+from transfer_exp.report import client as store
+from transfer_exp.report import drawing, page, tables, verdicts, words
+from transfer_exp.report.claims import Claim, Numbers
+from transfer_exp.report.drawing import Picture
+from transfer_exp.report.examples import load_examples
+from transfer_exp.report.records import Study, load
+from transfer_exp.types import UserError
+
+NamedTable = tuple[str, str, str, pd.DataFrame]  # section of the page, file name without ending, caption, content
+_ARTIFACTS = "report"
+
+
+def build_report(*, tracking_uri: str, study: str, out: Path, log_to_parent: bool = True) -> Path:
+    """Make the report of a study in the folder ``out``; returns its page. Reads the tracking store, nothing else.
+
+    An earlier report in ``out`` is replaced as a whole; any other content is refused. With ``log_to_parent`` all files are
+    also logged to the newest parent run (folder ``report``). Raises UserError for an unreachable store, an unknown study,
+    one without finished runs, an ``out`` that cannot be written.
+    """
+    records = load(tracking_uri=tracking_uri, study=study)
+    with replacing(out) as folder:
+        _fill(folder, records, tracking_uri)
+    if log_to_parent and records.parents:
+        with store.speaking_of(tracking_uri):
+            store.connect(tracking_uri).log_artifacts(records.parents[-1].info.run_id, str(out), _ARTIFACTS)
+    return out / "report.html"
+
+
+def _fill(folder: Path, study: Study, tracking_uri: str) -> None:
+    numbers = Numbers.of(study)
+    claims = verdicts.evaluate(study, numbers)
+    named = named_tables(study, numbers)
+    drawn = _draw(folder / "figures", study, numbers, tracking_uri)
+    study.curves.to_csv(folder / "curves.csv", index=False)
+    study.runs.assign(study=study.name).to_csv(folder / "runs.csv", index=False)
+    (folder / "tables").mkdir()
+    for _, stem, _, content in [*named, *_matrices(study)]:
+        content.to_csv(folder / "tables" / f"{stem}.csv", index=content.index.name is not None)
+    (folder / "claims.json").write_text(_as_json(study, claims), encoding="utf-8")
+    html = page.render(study, claims=claims, pictures=drawn, tables=named)
+    (folder / "report.html").write_text(html, encoding="utf-8")
+
+
+def _draw(folder: Path, study: Study, numbers: Numbers, tracking_uri: str) -> list[tuple[Picture, Path]]:
+    folder.mkdir()
+    examples = load_examples(tracking_uri=tracking_uri, study=study)
+    drawn = []
+    for picture in tqdm(drawing.pictures(study, numbers.correlations, examples), desc="figures", disable=None, leave=False):
+        drawing.write(picture, folder)
+        drawn.append((picture, folder / f"{picture.stem}.svg"))
+    return drawn
+
+
+def named_tables(study: Study, numbers: Numbers) -> list[NamedTable]:
+    """The tables of the page."""
+    at = words.strength(study, study.epsilon_reference)
+    shares = "What less surrogate data costs: difference of mean transfer, less data - all data"
+    return [
+        ("matrices", "data_shares", shares, numbers.data_shares),
+        ("learners", "targets", f"Targets at {at}: size of input gradients (S) and errors", tables.targets(study)),
+        ("learners", "surrogates", f"Surrogates at {at}: variability of the loss (V), transfer", tables.surrogates(study)),
+        ("pairs", "correlations", "Correlations of the measures", numbers.correlations),
+        *_sign_tests(study, numbers.sign_tests, at),
+        ("sizes", "perturbation_sizes", f"Perturbation sizes of each surrogate at {at}", tables.sizes(study)),
+    ]
+
+
+def _sign_tests(study: Study, rows: pd.DataFrame, at: str) -> list[NamedTable]:
+    """Those of the claims apart from those at other epsilons and shares of data."""
+    if rows.empty:
+        return []
+    own = rows["epsilon"].isna() | (rows["epsilon"] == study.epsilon_reference)
+    own &= rows["surrogate_fraction"] == study.fraction
+    others = "Binomial tests at other strengths and shares of the surrogate data"
+    return [
+        ("tests", "binomial_tests", f"Binomial tests at {at}, {words.share(study.fraction)}", rows[own]),
+        ("tests", "binomial_tests_others", others, rows[~own]),
+    ]
+
+
+def _matrices(study: Study) -> Iterator[NamedTable]:
+    """The matrices with their means: files, but not tables of the page, which shows them as figures."""
+    rows = tables.at_reference(study)
+    for column in ("gradient_alignment", "perturbation_correlation"):
+        yield "", f"{column}_matrix", "", tables.with_means(tables.matrix(rows, column)).rename_axis("surrogate")
+    for epsilon in sorted(study.curves["epsilon"].unique()):
+        for fraction in study.fractions:
+            content = tables.with_means(tables.error_matrix(study, epsilon, fraction)).rename_axis("surrogate")
+            yield "", f"error_matrix_eps{epsilon:g}_fraction{fraction:g}", "", content
+
+
+def _as_json(study: Study, claims: list[Claim]) -> str:
+    about = {"study": study.name, "attack": study.attack, "epsilon": study.epsilon_reference, "gaps": study.gaps}
+    return json.dumps({**about, "claims": [claim.plain() for claim in claims]}, indent=1, allow_nan=False) + "\n"
+
+
+def study_summary(*, tracking_uri: str, study: str, out: Path) -> list[Path]:
+    """The error matrix of every epsilon (csv and heat map) and the white-box curves, as files in ``out``; returns the files.
+
+    The light end of any sweep: no tests, no page. Raises UserError as ``build_report``.
+    """
+    records = load(tracking_uri=tracking_uri, study=study)
+    out.mkdir(parents=True, exist_ok=True)
+    files = []
+    for epsilon in sorted(records.curves["epsilon"].unique()):
+        for fraction in records.fractions:
+            for picture in drawing.error_map(records, epsilon, fraction):
+                file = out / f"{picture.stem}.csv"
+                tables.with_means(tables.error_matrix(records, epsilon, fraction)).rename_axis("surrogate").to_csv(file)
+                files += [file, *drawing.write(picture, out, ["png"])]
+    for picture in drawing.white_box(records):
+        files += drawing.write(picture, out, ["png"])
+    return files
+
+
+@contextmanager
+def replacing(out: Path) -> Iterator[Path]:
+    """A fresh folder that takes the place of ``out`` when the block ends well, and vanishes when it does not.
+
+    Raises UserError when ``out`` holds something else than an earlier report, or cannot be written.
+    """
+    if out.exists() and not (out / "claims.json").is_file() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(
+            f"out: expected a new folder or an earlier report, got {out}, which holds something else; choose another"
+        )
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    except OSError as failure:
+        raise UserError(
+            f"out: expected a folder that can be written, got {out} ({failure.strerror}); choose another"
+        ) from failure
+    fresh, old = work / "new", work / "old"
+    try:
+        fresh.mkdir()
+        yield fresh
+        if out.exists():
+            out.rename(old)
+        fresh.rename(out)
+    finally:
+        shutil.rmtree(work)

@@ -1,0 +1,130 @@
+"""The one HTML page of a report: self-contained, no script, no network."""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from transfer_exp.figures.learner_style import family_label, label
+from transfer_exp.report import words
+from transfer_exp.report.claims import Claim
+from transfer_exp.report.drawing import Picture
+from transfer_exp.report.provenance import provenance
+from transfer_exp.report.records import Study
+
+_DASH = "–"  # noqa: RUF001
+_SIGNS = {"holds": "✓", "fails": "✗", "not tested": "○"}
+_HEADINGS = {
+    "p_value": "p",
+    "p_holm": "p, Holm",
+    "mean_high": "H, mean",
+    "mean_low": "L, mean",
+    "high_larger": "H larger",
+    "low_larger": "L larger",
+    "low": "95% from",
+    "high": "95% to",
+    "surrogate_fraction": "surrogate data",
+    "gradient_size": "S, own loss",
+    "gradient_size_logistic": "S, logistic loss",
+    "loss_variability": "V, own loss",
+    "loss_variability_logistic": "V, logistic loss",
+    "gradient_alignment": "R, gradient alignment",
+    "perturbation_correlation": "rho, perturbation correlation",
+    "error_ratio": "black-box / white-box error",
+    "whitebox_error": "white-box error",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A table of the page: where it stands, its file, what it says, and the cells as text."""
+
+    section: str
+    stem: str
+    caption: str
+    headings: list[str]
+    rows: list[list[str]]
+
+
+def render(
+    study: Study,
+    *,
+    claims: Sequence[Claim],
+    pictures: Sequence[tuple[Picture, Path]],
+    tables: Sequence[tuple[str, str, str, pd.DataFrame]],
+) -> str:
+    """The page. pictures: each with its svg file. tables: section, file name without ending, caption, content."""
+    environment = Environment(
+        loader=PackageLoader("transfer_exp.report", "."), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    environment.filters |= {"number": number, "learner": _learner, "probability": probability}
+    return environment.get_template("page.html.j2").render(
+        study=study,
+        seeds=study.runs["seed"].nunique(),
+        dataset=study.runs["dataset"].iloc[0],
+        at=words.strength(study, study.epsilon_reference),
+        share=words.share(study.fraction),
+        groups=[(number_, list(own)) for number_, own in groupby(claims, key=lambda c: (c.claim, c.statement))],
+        verdicts={verdict: sum(c.verdict == verdict for c in claims) for verdict in _SIGNS},
+        signs=_SIGNS,
+        figures=_by_section(pictures),
+        tables=[_table(*table) for table in tables if len(table[3])],
+        provenance=provenance(study),
+    )
+
+
+def _by_section(pictures: Sequence[tuple[Picture, Path]]) -> Mapping[str, list[tuple[str, list[dict[str, str]]]]]:
+    """Section -> rows (heading, figures), in the order of drawing."""
+    sections: dict[str, list[tuple[str, list[dict[str, str]]]]] = {}
+    for (section, row), own in groupby(pictures, key=lambda pair: (pair[0].section, pair[0].row)):
+        shown = [{"stem": p.stem, "caption": p.caption, "source": _embedded(file)} for p, file in own]
+        sections.setdefault(section, []).append((row, shown))
+    return sections
+
+
+def _embedded(svg: Path) -> str:
+    return "data:image/svg+xml;base64," + base64.b64encode(svg.read_bytes()).decode("ascii")
+
+
+def _table(section: str, stem: str, caption: str, content: pd.DataFrame) -> Table:
+    columns = [c for c in content.columns if not content[c].isna().all()]
+    rows = [[_cell(column, row[column]) for column in columns] for _, row in content.iterrows()]
+    headings = [_heading(column) for column in columns]
+    return Table(section=section, stem=stem, caption=caption, headings=headings, rows=rows)
+
+
+def _heading(column: str) -> str:
+    return _HEADINGS.get(column, column.replace("_", " "))
+
+
+def _cell(column: str, value: Any) -> str:
+    if isinstance(value, str) and column in ("x", "y"):
+        return _heading(value)
+    if isinstance(value, str):
+        return _learner(value) if column in ("learner", "surrogate", "target") else value
+    return probability(value) if column in ("p_value", "p_holm") else number(value)
+
+
+def _learner(name: str) -> str:
+    return label(name) if "_" in name else family_label(name)
+
+
+def number(value: float) -> str:
+    """A number with three digits, whole numbers whole, a dash for NaN."""
+    if not math.isfinite(value):
+        return _DASH
+    return f"{value:.0f}" if float(value).is_integer() else f"{value:.3g}"
+
+
+def probability(value: float) -> str:
+    """A p-value with two digits, a dash for NaN."""
+    return _DASH if math.isnan(value) else f"{value:.2g}"

@@ -1,0 +1,167 @@
+"""A study as the tracking store has it: tidy tables of its runs and curves, its gaps, where it comes from."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from transfer_exp.report import client as store
+from transfer_exp.report import gaps
+from transfer_exp.types import UserError
+
+MEASURES = [
+    "clean_error",
+    "surrogate_clean_error",
+    "gradient_size",
+    "gradient_size_logistic",
+    "gradient_alignment",
+    "loss_variability",
+    "loss_variability_logistic",
+    "perturbation_correlation",
+    "seconds",
+]
+CURVE_COLUMNS = [
+    *("study", "dataset", "attack", "surrogate", "target", "surrogate_fraction", "seed"),
+    *("epsilon", "error", "clean_error", "whitebox_error", "success", "whitebox_success", "surrogate_error"),
+    *("loss", "loss_logistic", "perturbation_correlation", "perturbation_l1", "perturbation_l2", "perturbation_linf"),
+]
+_TEXT_COLUMNS = {"study", "dataset", "attack", "surrogate", "target"}
+_DIGITS = 9  # of an epsilon, so that equal ones compare equal
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """A study's finished runs.
+
+    runs: one row a combination (identity, parameters, scalar measures, tags). curves: one row a combination and epsilon,
+    columns ``CURVE_COLUMNS``. fraction: the largest share of the surrogate data, at which learners are compared.
+    gaps: what is missing, failed or mixed. parents: the sweeps' parent runs, oldest first.
+    """
+
+    name: str
+    attack: str
+    norm: str
+    epsilon_reference: float
+    epsilon_shown: tuple[float, ...]
+    fraction: float
+    runs: pd.DataFrame
+    curves: pd.DataFrame
+    gaps: tuple[str, ...]
+    parents: tuple[Run, ...] = ()
+
+    @property
+    def fractions(self) -> list[float]:
+        """Shares of the surrogate data, largest first."""
+        return sorted(self.runs["surrogate_fraction"].unique(), reverse=True)
+
+
+def load(*, tracking_uri: str, study: str) -> Study:
+    """Read a study. Raises UserError for an unreachable store, an unknown study, one without finished run."""
+    client = store.connect(tracking_uri)
+    with store.speaking_of(tracking_uri):
+        experiment = store.experiment_id(client, study)
+        found = store.search(client, experiment, "combination")
+        parents = store.search(client, experiment, "study")
+        if not any(run.info.status == "FINISHED" for run in found):
+            raise UserError(f"study: expected finished runs of {study}, got none of {len(found)}; run it (again) first")
+        by_id = {run.info.run_id: run for run in found}
+        every, left_out = _of_one_kind(runs_frame(found))
+        finished = newest(every)
+        curves, without = _curves(client, [by_id[i] for i in finished["run_id"]])
+    return assemble(name=study, every=every, curves=curves, notes=[*left_out, *without], parents=parents)
+
+
+def assemble(
+    *, name: str, every: pd.DataFrame, curves: pd.DataFrame, notes: Sequence[str] = (), parents: Sequence[Run] = ()
+) -> Study:
+    """A study from all tried runs (of one data set and attack) and the curves of those that count."""
+    runs = newest(every)
+    last = runs.sort_values("start_time", kind="stable").iloc[-1]
+    reference = round(float(last["epsilon_reference"]), _DIGITS)
+    shown = [round(float(e), _DIGITS) for e in json.loads(last["epsilon_shown"])]
+    return Study(
+        name=name,
+        attack=str(last["attack"]),
+        norm=str(last["norm"]),
+        epsilon_reference=reference,
+        epsilon_shown=tuple(shown),
+        fraction=float(runs["surrogate_fraction"].max()),
+        runs=runs,
+        curves=curves,
+        gaps=(*notes, *gaps.missing(every, runs), *gaps.absent_learners(runs), *gaps.disagreements(runs)),
+        parents=tuple(parents),
+    )
+
+
+def runs_frame(found: Sequence[Run]) -> pd.DataFrame:
+    """One row a run: identity, status, parameters, tags of origin, scalar measures (all of ``MEASURES`` exist)."""
+    frame = pd.DataFrame([_row(run) for run in found])
+    for column in [*MEASURES, "norm"]:
+        if column not in frame:
+            frame[column] = np.nan
+    for column in frame.columns.difference([*_TEXT_COLUMNS, "run_id", "status", "git_commit", "data_checksum"]):
+        if not column.startswith("version/"):
+            frame[column] = _numeric(frame[column])
+    return frame.astype({"surrogate_fraction": float, "seed": int})
+
+
+def _row(run: Run) -> dict[str, Any]:
+    info, data = run.info, run.data
+    origin = {
+        k: v for k, v in data.tags.items() if k in ("git_commit", "data_checksum", "signature") or k.startswith("version/")
+    }
+    measured = {k: v for k, v in data.metrics.items() if not k.startswith(("curve/", "system/"))}
+    about = {"run_id": info.run_id, "status": info.status, "start_time": info.start_time, "end_time": info.end_time}
+    return {**about, **data.params, **measured, **origin}
+
+
+def _numeric(column: pd.Series[Any]) -> pd.Series[Any]:
+    try:
+        return pd.to_numeric(column)
+    except (ValueError, TypeError):
+        return column  # a word among them: the column stays text
+
+
+def newest(every: pd.DataFrame) -> pd.DataFrame:
+    """The newest finished run of each combination, in the order of surrogate, target, fraction, seed."""
+    finished = every[every["status"] == "FINISHED"].sort_values("start_time", kind="stable")
+    return finished.drop_duplicates(gaps.KEY, keep="last").sort_values(gaps.KEY, ignore_index=True)
+
+
+def _of_one_kind(every: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """The runs on the data set and with the attack of the newest finished run, and a note on the others."""
+    last = every[every["status"] == "FINISHED"].sort_values("start_time", kind="stable").iloc[-1]
+    own = (every["dataset"] == last["dataset"]) & (every["attack"] == last["attack"])
+    if own.all():
+        return every, []
+    other = int((~own).sum())
+    return every[own], [f"left out: {other} runs not on {last['dataset']} with {last['attack']}, as the newest run"]
+
+
+def _curves(client: MlflowClient, runs: Sequence[Run]) -> tuple[pd.DataFrame, list[str]]:
+    texts = store.read_artifacts(client, runs, "curves.csv")
+    lost = len(runs) - len(texts)
+    notes = [f"curves.csv is missing from {lost} finished runs: they count in no curve and no error matrix"] if lost else []
+    return curves_frame(list(texts.values())), notes
+
+
+def curves_frame(texts: Sequence[bytes]) -> pd.DataFrame:
+    """All curves in one table, columns ``CURVE_COLUMNS``; files with one header are parsed together, which is fast."""
+    bodies: dict[bytes, list[bytes]] = {}
+    for text in texts:
+        header, _, body = text.replace(b"\r\n", b"\n").partition(b"\n")
+        bodies.setdefault(header, []).append(body.rstrip(b"\n"))
+    parts = [pd.read_csv(io.BytesIO(b"\n".join([header, *body]))) for header, body in bodies.items()]
+    frame = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=CURVE_COLUMNS)
+    frame = frame.reindex(columns=CURVE_COLUMNS)
+    numbers = [c for c in CURVE_COLUMNS if c not in _TEXT_COLUMNS]
+    frame[numbers] = frame[numbers].astype(float)
+    return frame.astype({"seed": int}).assign(epsilon=frame["epsilon"].round(_DIGITS))

@@ -1,0 +1,130 @@
+"""The numbers of a study's report, as tables. Means over seeds unless a table says otherwise; NaN where there is nothing."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+
+from transfer_exp.figures.learner_style import LEVELS, label, ordered
+from transfer_exp.report.records import Study
+from transfer_exp.types import Norm
+
+MEAN = "mean"
+SIZES: tuple[Norm, ...] = ("l1", "l2", "linf")
+
+
+def at(study: Study, epsilon: float, fraction: float | None = None) -> pd.DataFrame:
+    """The rows of the curves at one epsilon and one share of the surrogate data (default: the largest)."""
+    curves = study.curves
+    share = study.fraction if fraction is None else fraction
+    return curves[np.isclose(curves["epsilon"], epsilon) & np.isclose(curves["surrogate_fraction"], share)]
+
+
+def at_reference(study: Study) -> pd.DataFrame:
+    """The runs on all of the surrogate data, with their curves' values at the reference epsilon.
+
+    Adds ``error_ratio`` = error / white-box error (NaN where the latter is 0 or absent).
+    """
+    values = at(study, study.epsilon_reference)
+    keep = ["surrogate", "target", "seed", "error", "whitebox_error", "surrogate_error"]
+    sizes = [f"perturbation_{norm}" for norm in SIZES]
+    runs = study.runs[np.isclose(study.runs["surrogate_fraction"], study.fraction)]
+    merged = runs.merge(values[keep + sizes], on=["surrogate", "target", "seed"], how="left")
+    ratio = merged["error"] / merged["whitebox_error"].where(merged["whitebox_error"] > 0)
+    return merged.assign(error_ratio=ratio)
+
+
+def matrix(rows: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Surrogates x targets, means of a column over the rest, H/L pairs adjacent; empty when the column is."""
+    rows = rows.dropna(subset=[column])
+    table = rows.groupby(["surrogate", "target"])[column].mean().unstack()
+    return table.reindex(index=ordered(table.index), columns=ordered(table.columns))
+
+
+def error_matrix(study: Study, epsilon: float, fraction: float | None = None) -> pd.DataFrame:
+    """Error of the targets on the attacks of the surrogates."""
+    return matrix(at(study, epsilon, fraction), "error")
+
+
+def with_means(table: pd.DataFrame) -> pd.DataFrame:
+    """The matrix with a row and a column ``mean`` (over the cells that have a value)."""
+    wide = table.assign(**{MEAN: table.mean(axis=1)})
+    wide.loc[MEAN] = wide.mean(axis=0)
+    return wide
+
+
+def format_matrix(table: pd.DataFrame, *, title: str) -> str:
+    """A surrogate x target matrix of shares as plain text for a terminal: whole percents, means last."""
+    wide = with_means(table)
+    names = [label(str(name)) for name in wide.index]
+    left = max(len(name) for name in [*names, "surrogate"])
+    heads = [label(str(name)) for name in wide.columns]
+    lines = [title, " " * left + "  target", "surrogate".ljust(left) + "".join(f"  {head}" for head in heads)]
+    for name, row in zip(names, wide.to_numpy(), strict=True):
+        cells = ("–" if math.isnan(value) else f"{100 * value:.0f}%" for value in row)  # noqa: RUF001
+        lines.append(name.ljust(left) + "".join(f"  {cell:>{len(head)}}" for cell, head in zip(cells, heads, strict=True)))
+    return "\n".join(lines)
+
+
+def whitebox_curves(study: Study) -> pd.DataFrame:
+    """Columns ``learner, epsilon, mean, spread``: white-box error of each target, mean and standard deviation over seeds."""
+    rows = study.curves.dropna(subset=["whitebox_error"]).rename(columns={"target": "learner"})
+    a_seed = rows.groupby(["learner", "epsilon", "seed"])["whitebox_error"].mean()
+    over_seeds = a_seed.groupby(level=["learner", "epsilon"])
+    return pd.DataFrame({"mean": over_seeds.mean(), "spread": over_seeds.std()}).reset_index()
+
+
+def targets(study: Study) -> pd.DataFrame:
+    """One row a target: S by its own and by the logistic loss, clean, white-box and mean black-box error."""
+    columns = ["gradient_size", "gradient_size_logistic", "clean_error", "whitebox_error", "error"]
+    return _by(at_reference(study), "target", columns).rename(columns={"error": "mean_transferred_error"})
+
+
+def surrogates(study: Study) -> pd.DataFrame:
+    """One row a surrogate: V by both losses, mean transfer, own error clean and attacked."""
+    columns = ["loss_variability", "loss_variability_logistic", "error", "surrogate_clean_error", "surrogate_error"]
+    return _by(at_reference(study), "surrogate", columns).rename(columns={"error": "mean_transfer"})
+
+
+def sizes(study: Study) -> pd.DataFrame:
+    """Columns ``learner, norm, mean, spread``: size of the perturbations of each surrogate at the reference epsilon."""
+    parts = []
+    for norm in SIZES:
+        a_seed = at_reference(study).groupby(["surrogate", "seed"])[f"perturbation_{norm}"].mean()
+        over_seeds = a_seed.groupby(level="surrogate")
+        part = pd.DataFrame({"mean": over_seeds.mean(), "spread": over_seeds.std()})
+        parts.append(part.rename_axis("learner").reset_index().assign(norm=norm))
+    return pd.concat(parts, ignore_index=True).dropna(subset=["mean"])
+
+
+def pairs(study: Study) -> pd.DataFrame:
+    """One row a pair of surrogate and target: R, rho and error ratio at the reference epsilon, V of the surrogate."""
+    columns = [
+        "gradient_alignment",
+        "perturbation_correlation",
+        "error_ratio",
+        "error",
+        "whitebox_error",
+        "loss_variability",
+    ]
+    return at_reference(study).groupby(["surrogate", "target"])[columns].mean().reset_index()
+
+
+def twins(rows: pd.DataFrame, *, role: str, name: str, column: str) -> tuple[pd.Series, pd.Series]:
+    """Values of the H and of the L learner of a family for each seed, means over what both have met.
+
+    role: ``surrogate`` or ``target``. Only seeds, and within them only learners of the other role, that both have count.
+    """
+    other = "target" if role == "surrogate" else "surrogate"
+    high, low = (f"{name}_{level}" for level in LEVELS)
+    own = rows[rows[role].isin([high, low])].dropna(subset=[column])
+    wide = own.groupby(["seed", other, role])[column].mean().unstack().reindex(columns=[high, low]).dropna()
+    means = wide.groupby(level="seed").mean()
+    return means[high], means[low]
+
+
+def _by(rows: pd.DataFrame, role: str, columns: list[str]) -> pd.DataFrame:
+    table = rows.groupby(role)[columns].mean()
+    return table.reindex(ordered(table.index)).reset_index()
