@@ -99,6 +99,8 @@ def cli(root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtu
     yield run
     signal.signal(signal.SIGTERM, handler)
     logging.getLogger().handlers.clear()  # Hydra's own, on streams that end with the test
+    for name in ("transfer_exp", "transfer_exp.pipeline"):
+        logging.getLogger(name).setLevel(logging.NOTSET)
 
 
 def subprocess_cli(*words: str, cwd: Path, **environment: str) -> Ended:
