@@ -11,6 +11,7 @@ import json
 import logging
 import shlex
 import sys
+import tempfile
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -27,6 +28,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from transfer_exp.job import Job, check_settings, exit_on_terminate, run_job
 from transfer_exp.records import versions
+from transfer_exp.report.build import build_report, study_summary
 from transfer_exp.signature import signature
 from transfer_exp.tracking import Tracker
 from transfer_exp.types import UserError
@@ -140,12 +142,13 @@ class Sweep(Callback):
         (self.folder / "parent.json").write_text(json.dumps(announced))
         _log.info("study %s: %d combinations, recorded in %s", config.study, total, self.tracker.uri)
 
-    def on_multirun_end(self, config: DictConfig, **_kwargs: Any) -> None:  # noqa: ARG002  (Hydra names it)
+    def on_multirun_end(self, config: DictConfig, **_kwargs: Any) -> None:
         """Close the parent; a table of failures, and a non-zero exit, when there were any."""
         if self.tracker is None:
             return
         jobs = [json.loads(file.read_text()) for file in sorted(self.folder.glob("job-*.json"))]
         failed = [job for job in jobs if job["status"] == "failed"]
+        self._summarise([job["run_id"] for job in jobs if job["run_id"]], is_study=config.hydra.runtime.choices.experiment)
         self.tracker.finish(self.run_id, "FAILED" if failed else "FINISHED")
         self.tracker = None
         if failed:
@@ -154,6 +157,23 @@ class Sweep(Callback):
             raise SystemExit(
                 f"error: {len(failed)} of {len(jobs)} combinations failed:\n{text}\nType the same command to try them again."
             )
+
+    def _summarise(self, runs: list[str], *, is_study: bool) -> None:
+        """Matrices and curves of the sweep's runs on its parent and on the screen; a study gets its whole report."""
+        if self.tracker is None or not runs:
+            return
+        uri, study, root = self.tracker.uri, self.tracker.study, self.tracker.root
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                text = study_summary(tracking_uri=uri, study=study, out=Path(folder), only=set(runs))
+                self.tracker.client.log_artifacts(self.run_id, folder, "summary")
+            print(f"\n{text}\n")
+            if is_study:
+                page = build_report(tracking_uri=uri, study=study, out=root / "reports" / study)
+                print(f"Report: {page}")
+        except UserError as error:
+            _log.warning("no summary: %s", error)
+        print("Compare the runs in MLflow's page: make ui")
 
     def _close_if_open(self) -> None:
         """A sweep that was interrupted or could not be composed: Hydra does not call ``on_multirun_end`` then."""

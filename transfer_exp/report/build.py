@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -108,23 +108,30 @@ def _as_json(study: Study, claims: list[Claim]) -> str:
     return json.dumps({**about, "claims": [claim.plain() for claim in claims]}, indent=1, allow_nan=False) + "\n"
 
 
-def study_summary(*, tracking_uri: str, study: str, out: Path) -> list[Path]:
-    """The error matrix of every epsilon (csv and heat map) and the white-box curves, as files in ``out``; returns the files.
+def study_summary(*, tracking_uri: str, study: str, out: Path, only: Collection[str] | None = None) -> str:
+    """The light end of any sweep: the error matrix of every epsilon (csv, heat map) and the white-box curves in ``out``.
 
-    The light end of any sweep: no tests, no page. Raises UserError as ``build_report``.
+    ``only``: ids of the sweep's own runs. Returns the matrices of the study's chosen epsilons as text. Raises UserError
+    as ``build_report``.
     """
-    records = load(tracking_uri=tracking_uri, study=study)
+    records = load(tracking_uri=tracking_uri, study=study, only=only)
     out.mkdir(parents=True, exist_ok=True)
-    files = []
     for epsilon in sorted(records.curves["epsilon"].unique()):
         for fraction in records.fractions:
             for picture in drawing.error_map(records, epsilon, fraction):
-                file = out / f"{picture.stem}.csv"
-                tables.with_means(tables.error_matrix(records, epsilon, fraction)).rename_axis("surrogate").to_csv(file)
-                files += [file, *drawing.write(picture, out, ["png"])]
+                content = tables.with_means(tables.error_matrix(records, epsilon, fraction))
+                content.rename_axis("surrogate").to_csv(out / f"{picture.stem}.csv")
+                drawing.write(picture, out, ["png"])
     for picture in drawing.white_box(records):
-        files += drawing.write(picture, out, ["png"])
-    return files
+        drawing.write(picture, out, ["png"])
+    over = f"mean over {records.runs['seed'].nunique()} seeds"
+    return "\n\n".join(
+        tables.format_matrix(
+            tables.error_matrix(records, epsilon),
+            title=f"{words.error_name(records)} at {words.strength(records, epsilon)}, {over}",
+        )
+        for epsilon in records.epsilon_shown
+    )
 
 
 @contextmanager

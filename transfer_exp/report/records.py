@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,12 +63,16 @@ class Study:
         return sorted(self.runs["surrogate_fraction"].unique(), reverse=True)
 
 
-def load(*, tracking_uri: str, study: str) -> Study:
-    """Read a study. Raises UserError for an unreachable store, an unknown study, one without finished run."""
+def load(*, tracking_uri: str, study: str, only: Collection[str] | None = None) -> Study:
+    """Read a study, or ``only`` the runs of it with these ids.
+
+    Raises UserError for an unreachable store, an unknown study, one without finished run.
+    """
     client = store.connect(tracking_uri)
     with store.speaking_of(tracking_uri):
         experiment = store.experiment_id(client, study)
         found = store.search(client, experiment, "combination")
+        found = found if only is None else [run for run in found if run.info.run_id in only]
         parents = store.search(client, experiment, "study")
         if not any(run.info.status == "FINISHED" for run in found):
             raise UserError(f"study: expected finished runs of {study}, got none of {len(found)}; run it (again) first")
