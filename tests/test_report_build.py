@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import re
 import socket
+import time
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from mlflow import MlflowClient
-from synthetic_study import SMALL, combination, grid, write_store
+from synthetic_study import SMALL, SURROGATES, TARGETS, combination, grid, write_store
 
 from transfer_exp.report.__main__ import main
 from transfer_exp.report.build import build_report, replacing, study_summary
@@ -210,3 +211,12 @@ def test_study_without_finished_run(folder):
 def test_numbers_for_people():
     assert [number(x) for x in (10.0, 0.12345, float("nan"), float("inf"))] == ["10", "0.123", "–", "–"]  # noqa: RUF001
     assert [probability(x) for x in (0.001953125, float("nan"))] == ["0.002", "–"]  # noqa: RUF001
+
+
+@pytest.mark.slow
+def test_report_of_a_full_study_takes_less_than_a_minute(tmp_path):
+    uri = write_store(tmp_path, "full", grid(SURROGATES, TARGETS, [1.0, 0.2], range(10)))
+    started = time.perf_counter()
+    build_report(tracking_uri=uri, study="full", out=tmp_path / "out")
+    assert time.perf_counter() - started < 60
+    assert len(pd.read_csv(tmp_path / "out" / "runs.csv")) == 2400

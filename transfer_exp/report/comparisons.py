@@ -50,7 +50,8 @@ def sign_tests(study: Study) -> pd.DataFrame:
     """
     parts = [pd.DataFrame(_test_families(block)) for block in _blocks(study)]
     for part in parts:
-        part["p_holm"] = stats.holm(part["p_value"].tolist()) if len(part) else []
+        if len(part):
+            part.insert(list(part.columns).index("reason"), "p_holm", stats.holm(part["p_value"].tolist()))
     return pd.concat([part for part in parts if len(part)], ignore_index=True) if any(map(len, parts)) else pd.DataFrame()
 
 

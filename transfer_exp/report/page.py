@@ -23,6 +23,7 @@ from transfer_exp.report.records import Study
 _DASH = "–"  # noqa: RUF001
 _SIGNS = {"holds": "✓", "fails": "✗", "not tested": "○"}
 _HEADINGS = {
+    "expected": "claimed larger",
     "p_value": "p",
     "p_holm": "p, Holm",
     "mean_high": "H, mean",
@@ -96,10 +97,18 @@ def _embedded(svg: Path) -> str:
 
 
 def _table(section: str, stem: str, caption: str, content: pd.DataFrame) -> Table:
-    columns = [c for c in content.columns if not content[c].isna().all()]
+    columns = [c for c in content.columns if _says_something(content[c], fixed_by_caption=section == "tests")]
     rows = [[_cell(column, row[column]) for column in columns] for _, row in content.iterrows()]
     headings = [_heading(column) for column in columns]
     return Table(section=section, stem=stem, caption=caption, headings=headings, rows=rows)
+
+
+def _says_something(column: pd.Series[Any], *, fixed_by_caption: bool) -> bool:
+    """Whether the page needs a column that the file has: not one without content, nor one that the caption makes plain."""
+    if column.name == "role" or column.isna().all() or (column == "").all():
+        return False
+    plain = fixed_by_caption and column.name in ("epsilon", "surrogate_fraction")
+    return not plain or column.dropna().nunique() > 1
 
 
 def _heading(column: str) -> str:

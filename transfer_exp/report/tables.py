@@ -95,6 +95,7 @@ def sizes(study: Study) -> pd.DataFrame:
         a_seed = at_reference(study).groupby(["surrogate", "seed"])[f"perturbation_{norm}"].mean()
         over_seeds = a_seed.groupby(level="surrogate")
         part = pd.DataFrame({"mean": over_seeds.mean(), "spread": over_seeds.std()})
+        part = part.reindex(ordered(part.index))
         parts.append(part.rename_axis("learner").reset_index().assign(norm=norm))
     return pd.concat(parts, ignore_index=True).dropna(subset=["mean"])
 
