@@ -121,7 +121,7 @@ def test_report_again_replaces_the_earlier_one(folder, tmp_path):
 def test_summary_has_a_matrix_for_every_epsilon_and_the_curves(folder, tmp_path):
     text = study_summary(tracking_uri=f"sqlite:///{folder}/mlflow.db", study="<second> & last", out=tmp_path)
     files = list(tmp_path.iterdir())
-    assert "Ridge L" in text
+    assert "ridge L" in text
     assert {file.suffix for file in files} == {".csv", ".png"}
     assert len(files) == 2 * 11 + 1
     assert all(file.stat().st_size for file in files)
