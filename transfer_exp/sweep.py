@@ -7,6 +7,7 @@ announced and every finished job leaves one small file.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import json
 import logging
 import shlex
@@ -73,7 +74,7 @@ def _guarded(config: DictConfig, overrides: list[str], parent: str | None) -> Jo
 
 def _show_progress(job: Job, folder: Path, announced: dict[str, Any]) -> None:
     done, total = len(list(folder.glob("job-*.json"))), announced["total"]
-    elapsed = time.time() - announced["begin"]
+    elapsed = time.time() - _first_start(folder, job)
     left = max(total - done, 0)
     remaining = f"{left} left, about {_duration(elapsed / done * left)}" if left else f"all in {_duration(elapsed)}"
     reason = f": {job.reason}" if job.reason else ""
@@ -88,6 +89,14 @@ def _show_progress(job: Job, folder: Path, announced: dict[str, Any]) -> None:
         remaining,
         reason,
     )
+
+
+def _first_start(folder: Path, job: Job) -> float:
+    """When the first job began: Hydra composes all of a sweep before, which would spoil an estimate."""
+    file = folder / "first-start"
+    with contextlib.suppress(FileExistsError), file.open("x") as handle:
+        handle.write(str(time.time() - job.seconds))
+    return float(file.read_text() or time.time() - job.seconds)
 
 
 def _duration(seconds: float) -> str:
@@ -138,7 +147,7 @@ class Sweep(Callback):
         self.run_id = earlier or self.tracker.start(f"study {config.study}", tags=tags)
         self.tracker.client.update_run(self.run_id, status="RUNNING")
         atexit.register(self._close_if_open)
-        announced = {"run_id": self.run_id, "study": config.study, "total": total, "begin": time.time()}
+        announced = {"run_id": self.run_id, "study": config.study, "total": total}
         (self.folder / "parent.json").write_text(json.dumps(announced))
         _log.info("study %s: %d combinations, recorded in %s", config.study, total, self.tracker.uri)
 
