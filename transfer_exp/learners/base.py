@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from transfer_exp.learners.retraining import Retraining
 from transfer_exp.types import Floats, Ints, Matrix, UserError, dense
 
 SCORE_BATCH = 2000
@@ -61,6 +62,16 @@ class Learner(ABC):
     @abstractmethod
     def fit(self, x: Matrix, y: Ints, *, seed: int) -> Model:
         """Train on points ``(n, d)`` with labels in {-1, +1}; ``seed`` feeds every random choice."""
+
+    def retraining(self, x: Matrix, y: Ints, x_val: Matrix, y_val: Ints, *, room: int) -> Retraining:
+        """Training data ``(n, d)`` and one point that moves, retrained cheaply; see ``retraining``.
+
+        Raises UserError: only learners that say otherwise can be poisoned with gradients.
+        """
+        raise UserError(
+            f"surrogate: expected a linear SVM, an RBF SVM, logistic or ridge regression on the raw features to poison, got "
+            f"{self.name or type(self).__name__}; others can only be targets"
+        )
 
     def restore(self, state: dict[str, np.ndarray[Any, Any]]) -> Model:
         """The model whose ``state()`` was ``state``."""

@@ -17,7 +17,11 @@ from sklearn.svm import SVC
 from torch import Tensor
 
 from transfer_exp.learners.base import Learner, Model, require_positive
-from transfer_exp.types import Ints, Matrix
+from transfer_exp.learners.gram import LinearKernel
+from transfer_exp.learners.retraining import Retraining
+from transfer_exp.learners.retraining_smooth import LogisticRetraining, RidgeRetraining
+from transfer_exp.learners.retraining_svm import SVMRetraining
+from transfer_exp.types import Ints, Matrix, dense
 
 
 class LinearModel(Model):
@@ -71,6 +75,10 @@ class LinearSVM(Learner):
         """Fit; deterministic, ``seed`` is not used."""
         return HingeLinearModel.of(SVC(kernel="linear", C=self.C, tol=self.tolerance, cache_size=1000).fit(x, y))
 
+    def retraining(self, x: Matrix, y: Ints, x_val: Matrix, y_val: Ints, *, room: int) -> Retraining:
+        """Retraining with one moving point, in float64."""
+        return SVMRetraining(LinearKernel(), dense(x), y, dense(x_val), y_val, C=self.C, room=room)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Logistic(Learner):
@@ -88,6 +96,10 @@ class Logistic(Learner):
         estimator = LogisticRegression(C=self.C, tol=self.tolerance, max_iter=20_000)
         return LogisticLinearModel.of(estimator.fit(x, y))
 
+    def retraining(self, x: Matrix, y: Ints, x_val: Matrix, y_val: Ints, *, room: int) -> Retraining:
+        """Retraining with one moving point, in float64."""
+        return LogisticRetraining(dense(x), y, dense(x_val), y_val, penalty=1 / self.C, room=room)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Ridge(Learner):
@@ -103,3 +115,7 @@ class Ridge(Learner):
         """Fit; deterministic, ``seed`` is not used."""
         solver = "auto" if isinstance(x, np.ndarray) else "sparse_cg"
         return SquaredLinearModel.of(RidgeRegression(alpha=self.alpha, solver=solver, tol=1e-8).fit(x, y))
+
+    def retraining(self, x: Matrix, y: Ints, x_val: Matrix, y_val: Ints, *, room: int) -> Retraining:
+        """Retraining with one moving point, in float64."""
+        return RidgeRetraining(dense(x), y, dense(x_val), y_val, penalty=self.alpha, room=room)

@@ -3,7 +3,8 @@
     maximise A_i(x_i) over x_i in a convex set, each point on its own:  x_i <- P(x_i + eta_i d_i),  d_i = g_i / |g_i|_2
 
 Each move first tries the farthest feasible point along the gradient, the limit of P(x + eta d) as eta grows (on a
-linear objective that is the optimum), and where that does not improve searches for eta_i. A point is finished when
+linear objective that is the optimum), and where that does not improve searches for eta_i. ``leap=False`` only searches:
+better where the objective is far from linear and has poor maxima far away. A point is finished when
 
     gap_i  = <g_i, farthest_i - x_i>   what is left to gain to first order (Frank-Wolfe gap; 0 at a stationary point), or
     gain_i = A_i(x') - A_i(x)          what the last move gained (the paper's criterion)
@@ -125,6 +126,7 @@ def ascend(
     n_iter: int,
     tolerance: float,
     max_trials: int = 8,
+    leap: bool = True,
 ) -> Ascent:
     """Ascend from feasible ``x`` ``(n, d)`` with objective ``value`` ``(n,)``; the objective never falls.
 
@@ -134,11 +136,13 @@ def ascend(
     step = step.clone()
     rows = torch.arange(len(x), device=x.device)
     for _ in range(n_iter):
+        if not len(rows):
+            break
         front = _look(objective, feasible, result, rows, base, tolerance)
         rows = front.rows
         if not len(rows):
             break
-        moved = _to_corner(objective, result, front)
+        moved = _to_corner(objective, result, front) if leap else torch.zeros_like(rows, dtype=torch.bool)
         moved |= _search(objective, feasible, result, front, ~moved, step, max_trials)
         gain = result.value[rows] - front.value
         result.n_iter[rows] += 1

@@ -1,0 +1,58 @@
+import torch
+
+from transfer_exp.optim.ascent import ascend
+
+
+class Bowl:
+    """A = -|x - top|^2; remembers where it was asked."""
+
+    def __init__(self, top):
+        self.top = torch.tensor(top, dtype=torch.float64)
+        self.asked, self.gradients = [], []
+
+    def value(self, x, rows):
+        self.asked += x.tolist()
+        return -((x - self.top) ** 2).sum(1)
+
+    def gradient(self, x, rows):
+        self.gradients.append(len(x))
+        return -2 * (x - self.top)
+
+
+class Square:
+    """[-1, 1]^2."""
+
+    def project(self, x, rows):
+        return x.clamp(-1, 1)
+
+    def farthest(self, direction, rows):
+        return direction.sign()
+
+
+def run(bowl, starts, **options):
+    x = torch.tensor(starts, dtype=torch.float64)
+    value = bowl.value(x, torch.arange(len(x)))
+    one = torch.ones_like(value)
+    return ascend(bowl, Square(), x=x, value=value, base=value, step=one, n_iter=50, tolerance=1e-6, **options)
+
+
+def test_without_the_leap_no_corner_is_tried_that_no_step_reaches():
+    for leap in (True, False):
+        bowl = Bowl([0.5, 0.25])
+        result = run(bowl, [[0.0, 0.0]], leap=leap)
+        torch.testing.assert_close(result.x, bowl.top[None], atol=1e-3, rtol=0)
+        assert ([1.0, 1.0] in bowl.asked) == leap
+
+
+def test_both_ways_reach_a_top_outside_the_set():
+    for leap in (True, False):
+        assert run(Bowl([3.0, 2.0]), [[0.0, 0.0]], leap=leap).x.tolist() == [[1.0, 1.0]]
+
+
+def test_finished_points_cost_nothing_more_and_an_empty_batch_is_never_asked_about():
+    for leap in (True, False):
+        bowl = Bowl([0.5, 0.25])
+        run(bowl, [[0.0, 0.0], [0.5, 0.25], [-1.0, 0.0]], leap=leap)
+        assert bowl.gradients[0] == 3
+        assert sorted(bowl.gradients, reverse=True) == bowl.gradients
+        assert bowl.gradients[-1] >= 1

@@ -1,0 +1,224 @@
+import os
+
+import numpy as np
+import pytest
+import torch
+
+from transfer_exp.attacks.poisoning import BoxSet, Poisoning, ValidationLoss, _join, validation_gradients
+from transfer_exp.data.digits import load_digits_pair
+from transfer_exp.data.mnist import load_mnist
+from transfer_exp.data.splits import make_split
+from transfer_exp.learners import MLP, RBFSVM, Forest, LinearSVM, Logistic, Ridge
+from transfer_exp.measures import error, losses
+from transfer_exp.types import Box, Sizes, UserError
+
+DIGITS = {
+    "svm_high": LinearSVM(C=100),
+    "svm_low": LinearSVM(C=0.01),
+    "logistic_high": Logistic(C=10),
+    "logistic_low": Logistic(C=0.01),
+    "ridge_high": Ridge(alpha=0.1),
+    "ridge_low": Ridge(alpha=10),
+    "rbf_high": RBFSVM(C=100, gamma=0.1),
+    "rbf_low": RBFSVM(C=1, gamma=0.1),
+}
+MNIST = {
+    **DIGITS,
+    "ridge_high": Ridge(alpha=10),
+    "ridge_low": Ridge(alpha=100),
+    "rbf_high": RBFSVM(C=100, gamma=0.01),
+    "rbf_low": RBFSVM(C=1, gamma=0.01),
+}
+
+
+def parts(dataset, seed):
+    split = make_split(dataset, seed=seed)
+    return tuple((dataset.x[rows], dataset.y[rows]) for rows in (split.surrogate, split.validation, split.test))
+
+
+def digits(seed=0):
+    sizes = Sizes(target=60, surrogate=60, validation=100, test=100)
+    dataset = load_digits_pair(name="digits", digits=(8, 9), split=sizes)
+    return dataset, *parts(dataset, seed)
+
+
+def craft(learner, n_points=6, seed=0, **options):
+    dataset, (x, y), (x_val, y_val), _ = digits(seed)
+    return Poisoning(**options).craft(learner, x, y, x_val, y_val, n_points=n_points, box=dataset.box, seed=seed)
+
+
+@pytest.fixture(scope="module", params=DIGITS)
+def crafted(request):
+    return DIGITS[request.param], craft(DIGITS[request.param])
+
+
+def test_points_are_in_the_box_and_start_from_different_flipped_training_points(crafted):
+    _, poisoned = crafted
+    dataset, (x, y), _, _ = digits()
+    assert poisoned.points.shape == (6, 64)
+    assert poisoned.points.dtype == np.float64
+    assert (poisoned.points >= dataset.box.lower).all()
+    assert (poisoned.points <= dataset.box.upper).all()
+    assert len(set(poisoned.start_rows.tolist())) == 6
+    np.testing.assert_array_equal(poisoned.start_points, x[poisoned.start_rows])
+    np.testing.assert_array_equal(poisoned.labels, -y[poisoned.start_rows])
+
+
+def test_the_objective_is_the_validation_loss_of_a_fresh_fit_and_does_not_fall(crafted):
+    learner, poisoned = crafted
+    _, (x, y), (x_val, y_val), _ = digits()
+    assert (poisoned.objective >= poisoned.objective_start).all()
+    assert (poisoned.objective > poisoned.objective_start).any()
+    for m in (1, 6):
+        model = learner.fit(np.vstack([x, poisoned.points[:m]]), np.append(y, poisoned.labels[:m]), seed=0)
+        loss = losses(model.scores(x_val), y_val, model.loss_name).mean()
+        # Learners are fitted at their own, looser tolerance.
+        assert poisoned.objective[m - 1] == pytest.approx(loss, rel=5e-3)
+
+
+def test_a_larger_attack_begins_with_the_smaller_one(crafted):
+    learner, poisoned = crafted
+    few = craft(learner, n_points=2)
+    np.testing.assert_array_equal(few.points, poisoned.points[:2])
+    np.testing.assert_array_equal(few.objective, poisoned.objective[:2])
+
+
+def test_counts_and_health_are_what_was_done(crafted):
+    _, poisoned = crafted
+    assert (poisoned.gradients >= 1).all()
+    assert (poisoned.retrainings > poisoned.gradients * ~poisoned.stayed).all()
+    health = poisoned.health()
+    assert health["stayed_at_start"] == pytest.approx((poisoned.points == poisoned.start_points).all(1).mean())
+    assert health["implicit_residual"] < 1e-8
+    assert health["retraining_fallbacks"] == 0
+
+
+def test_the_ascent_never_lowers_the_objective(crafted):
+    learner, _ = crafted
+    for n_iter in (1, 2, 4):
+        shorter = craft(learner, n_points=1, n_iter=n_iter, tolerance=0.0)
+        longer = craft(learner, n_points=1, n_iter=2 * n_iter, tolerance=0.0)
+        assert longer.objective[0] >= shorter.objective[0] >= shorter.objective_start[0]
+
+
+def test_the_best_of_several_starts_is_no_worse_than_any_of_them():
+    one, best = craft(Ridge(alpha=1), n_points=1), craft(Ridge(alpha=1), n_points=1, n_starts=60)
+    _, (x, y), (x_val, y_val), _ = digits()
+    training = Ridge(alpha=1).retraining(x, y, x_val, y_val, room=0)
+    largest = max(training.retrain(point, -int(label)).loss for point, label in zip(x, y, strict=True))
+    assert best.objective_start[0] == pytest.approx(largest, rel=1e-9)
+    assert best.objective_start[0] > one.objective_start[0]
+
+
+def test_seeds_choose_the_starts():
+    first, again, other = (craft(Ridge(alpha=1), n_points=4, seed=seed).start_rows.tolist() for seed in (1, 1, 2))
+    assert first == again
+    assert first != other
+
+
+def test_a_point_without_gradient_stays_and_is_counted():
+    # Two classes far apart and a point deep in its own class: outside the margin, so of no weight.
+    x = np.array([[0.0, 0.0], [0.1, 0.0], [1.0, 1.0], [0.9, 1.0]])
+    y = np.array([-1, -1, 1, 1])
+    training = LinearSVM(C=10).retraining(x, y, x, y, room=1)
+    start = training.retrain(np.array([1.0, 0.9999]), 1)
+    assert start.beta[-1] == 0
+    point = Poisoning()._optimise(training, start, Box.uniform(2))
+    assert np.array_equal(point.end.point, start.point)
+    assert training.counts.gradients == 1
+    poisoned = _join([point])
+    assert poisoned.health()["stayed_at_start"] == 1
+    assert poisoned.health()["no_support_vector"] == 1
+
+
+def test_the_objective_for_the_ascent_reuses_its_trials():
+    _, (x, y), (x_val, y_val), _ = digits()
+    training = Ridge(alpha=1).retraining(x, y, x_val, y_val, room=1)
+    objective = ValidationLoss(training, training.retrain(x[0], -int(y[0])))
+    at = torch.tensor(x[:1])
+    rows = torch.tensor([0])
+    objective.value(at, rows)
+    objective.gradient(at, rows)
+    assert training.counts.retrainings == 1
+    objective.value(at + 0.1, rows)
+    assert training.counts.retrainings == 2
+
+
+def test_the_box_alone_is_projected_onto_and_has_corners():
+    feasible = BoxSet(np.array([0.5, 0.5, 0.5]), Box.uniform(3))
+    rows = torch.tensor([0])
+    moved = torch.tensor([[-1.0, 0.2, 9.0]], dtype=torch.float64)
+    assert feasible.project(moved, rows).tolist() == [[0.0, 0.2, 1.0]]
+    assert feasible.farthest(torch.tensor([[-2.0, 0.0, 1e-9]]), rows).tolist() == [[0.0, 0.5, 1.0]]
+
+
+@pytest.mark.parametrize("learner", DIGITS.values(), ids=DIGITS)
+def test_validation_gradients_are_of_each_point_alone(learner):
+    _, (x, y), (x_val, y_val), _ = digits()
+    points, labels = x[:5], -y[:5]
+    gradients = validation_gradients(learner, x, y, x_val, y_val, points=points, labels=labels)
+    assert gradients.shape == (5, 64)
+    backwards = validation_gradients(learner, x, y, x_val, y_val, points=points[::-1], labels=labels[::-1])
+    np.testing.assert_allclose(backwards[::-1], gradients, rtol=1e-5, atol=1e-7 * np.abs(gradients).max())
+    training = learner.retraining(x, y, x_val, y_val, room=0)
+    single, _ = training.gradient(training.retrain(points[4], int(labels[4])))
+    np.testing.assert_allclose(gradients[4], single, rtol=1e-5, atol=1e-7 * np.abs(gradients).max())
+
+
+def poisoned_errors(learner, dataset, seed, *, share=0.1):
+    """Test errors (clean, random flips, unoptimised starts, optimised) with ``share`` of the training set poisoned."""
+    (x, y), (x_val, y_val), (x_test, y_test) = parts(dataset, seed)
+    m = round(len(y) * share / (1 - share))
+    poisoned = Poisoning().craft(learner, x, y, x_val, y_val, n_points=m, box=dataset.box, seed=seed)
+    flips = np.random.default_rng(seed).choice(len(y), m, replace=False)
+    rows = [
+        (x[:0], y[:0]),
+        (x[flips], -y[flips]),
+        (poisoned.start_points, poisoned.labels),
+        (poisoned.points, poisoned.labels),
+    ]
+    fits = (learner.fit(np.vstack([x, px]), np.append(y, py), seed=0) for px, py in rows)
+    return [error(model.scores(x_test), y_test) for model in fits]
+
+
+@pytest.mark.parametrize("learner", DIGITS.values(), ids=DIGITS)
+def test_the_white_box_attack_beats_flips_and_starts_on_digits(learner):
+    dataset, *_ = digits()
+    _, flips, starts, optimised = np.mean([poisoned_errors(learner, dataset, seed) for seed in range(5)], axis=0)
+    assert optimised > max(flips, starts)
+
+
+@pytest.mark.slow
+@pytest.mark.data
+@pytest.mark.parametrize("learner", MNIST.values(), ids=MNIST)
+def test_the_white_box_attack_beats_flips_and_starts_on_mnist89(learner):
+    folder = os.environ.get("TRANSFER_EXP_DATA")
+    if folder is None:
+        pytest.skip("needs MNIST: set TRANSFER_EXP_DATA")
+    sizes = Sizes(target=500, surrogate=500, validation=1000, test=1000)
+    dataset = load_mnist(name="mnist89", folder=folder, digits=(8, 9), split=sizes)
+    _, flips, starts, optimised = np.mean([poisoned_errors(learner, dataset, seed) for seed in range(5)], axis=0)
+    assert optimised > max(flips, starts)
+
+
+def test_what_cannot_be_poisoned_is_refused():
+    dataset, (x, y), (x_val, y_val), _ = digits()
+
+    def call(learner=Ridge(alpha=1), x=x, y=y, n_points=1):  # noqa: B008
+        return Poisoning().craft(learner, x, y, x_val, y_val, n_points=n_points, box=dataset.box, seed=0)
+
+    for learner in (MLP(name="mlp_high"), Forest(name="mlp_high")):
+        with pytest.raises(UserError, match="got mlp_high"):
+            call(learner)
+    with pytest.raises(UserError, match="two classes"):
+        call(y=np.arange(len(y)) % 3)
+    with pytest.raises(UserError, match="from 1 to 60 points"):
+        call(n_points=61)
+    with pytest.raises(UserError, match="inside the box"):
+        call(x=x + 2)
+
+
+@pytest.mark.parametrize("bad", [{"n_starts": 0}, {"n_iter": 0}, {"n_trials": 0}, {"tolerance": -1.0}])
+def test_bad_options_are_refused(bad):
+    with pytest.raises(UserError, match=next(iter(bad))):
+        Poisoning(**bad)

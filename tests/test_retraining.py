@@ -1,0 +1,217 @@
+"""Cheap retraining against fresh fits, its gradient against retraining at x_c +- h. scikit-learn's digits 8 and 9."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import Ridge as RidgeRegression
+from sklearn.svm import SVC
+
+from transfer_exp.data.digits import load_digits_pair
+from transfer_exp.learners import MLP, RBFSVM, Forest, LinearSVM, Logistic, Ridge
+from transfer_exp.learners.retraining_svm import SVMRetraining
+from transfer_exp.types import Sizes, UserError
+
+SMOOTH = [Ridge(alpha=0.1), Ridge(alpha=10), Logistic(C=10), Logistic(C=0.01)]
+SVMS = [LinearSVM(C=100), LinearSVM(C=0.01), RBFSVM(C=100, gamma=0.1), RBFSVM(C=1, gamma=0.1)]
+EPSILONS = (1e-3, 1e-4, 1e-5, 1e-6)
+
+
+def name(learner):
+    return "-".join([type(learner).__name__, *(str(v) for v in dataclasses.asdict(learner).values() if v)])
+
+
+def reference(learner):
+    if isinstance(learner, Ridge):
+        return RidgeRegression(alpha=learner.alpha, solver="cholesky")
+    if isinstance(learner, Logistic):
+        return LogisticRegression(C=learner.C, tol=1e-12, solver="newton-cholesky", max_iter=1000)
+    if isinstance(learner, RBFSVM):
+        return SVC(C=learner.C, gamma=learner.gamma, tol=1e-10)
+    return SVC(kernel="linear", C=learner.C, tol=1e-10)
+
+
+def data():
+    digits = load_digits_pair(name="digits", digits=(8, 9), split=Sizes(test=2))
+    rows = np.random.default_rng(0).permutation(len(digits.y))
+    x, y = digits.x[rows], digits.y[rows]
+    return (x[:80], y[:80]), (x[80:200], y[80:200])
+
+
+def poisoned(learner, n_placed):
+    """Retraining with points already in place, and the next flipped point as (point, label)."""
+    (x, y), (x_val, y_val) = data()
+    training = learner.retraining(x, y, x_val, y_val, room=n_placed + 1)
+    rng = np.random.default_rng(1)
+    for k in range(n_placed):
+        point = np.clip(x[k] + 0.1 * rng.normal(size=64), 0, 1)
+        training.place(training.retrain(point, -int(y[k])))
+    return training, x[n_placed], -int(y[n_placed])
+
+
+def trials(learner):
+    """The point at its start, then near, far, and back."""
+    training, point, label = poisoned(learner, 6)
+    rng = np.random.default_rng(2)
+    for reach in (0.0, 0.01, 0.3, 3.0, 0.3, 0.0):
+        yield training, training.retrain(np.clip(point + reach * rng.normal(size=64), 0, 1), label)
+    assert training.counts.fallbacks == 0
+
+
+@pytest.mark.parametrize("learner", SMOOTH, ids=name)
+def test_scores_of_smooth_learners_are_those_of_a_fresh_fit(learner):
+    for training, fitted in trials(learner):
+        fresh = reference(learner).fit(training.gram.points, np.append(training.y, fitted.label))
+        scores = fresh.predict if isinstance(learner, Ridge) else fresh.decision_function
+        np.testing.assert_allclose(fitted.val_scores, scores(training.gram.x_val), atol=1e-5)
+
+
+@pytest.mark.parametrize("learner", SVMS, ids=name)
+def test_scores_of_svms_are_those_of_a_fresh_fit(learner):
+    """To 1e-5, or as well as libsvm meets its own margins: its kernel matrix is in single precision at any tolerance."""
+    for training, fitted in trials(learner):
+        x, y = training.gram.points, np.append(training.y, fitted.label)
+        fresh = reference(learner).fit(x, y)
+        size = np.abs(fresh.dual_coef_[0])
+        margin = fresh.support_[size < learner.C * (1 - 1e-9)]
+        its_error = np.abs(y * fresh.decision_function(x) - 1)[margin].max(initial=0.0)
+        scores = fresh.decision_function(training.gram.x_val)
+        np.testing.assert_allclose(fitted.val_scores, scores, atol=max(1e-5, 4 * its_error))
+
+
+@pytest.mark.parametrize("learner", SVMS, ids=name)
+def test_svms_meet_their_optimality_conditions(learner):
+    for training, fitted in trials(learner):
+        y = np.append(training.y, fitted.label)
+        alpha, margin = y * fitted.beta, y * (training.gram.train @ fitted.beta + fitted.bias)
+        assert alpha.min() >= 0
+        assert alpha.max() <= learner.C
+        assert abs(fitted.beta.sum()) < 1e-9 * learner.C
+        assert margin[alpha < learner.C].min() > 1 - 1e-8
+        assert margin[alpha > 0].max() < 1 + 1e-8
+
+
+@pytest.mark.parametrize("learner", [*SMOOTH, *SVMS], ids=name)
+def test_the_order_of_trials_does_not_matter(learner):
+    (x, y), (x_val, y_val) = data()
+    direct = learner.retraining(x, y, x_val, y_val, room=0).retrain(x[5], -int(y[5]))
+    training = learner.retraining(x, y, x_val, y_val, room=0)
+    for k in (9, 3, 8):
+        training.retrain(x[k], -int(y[k]))
+    np.testing.assert_allclose(training.retrain(x[5], -int(y[5])).val_scores, direct.val_scores, atol=1e-7)
+
+
+@pytest.mark.parametrize("n_placed", [0, 8])
+@pytest.mark.parametrize("learner", SMOOTH, ids=name)
+def test_gradient_of_smooth_learners_is_that_of_retraining(learner, n_placed):
+    training, point, label = poisoned(learner, n_placed)
+    gradient, residual = training.gradient(training.retrain(point, label))
+    assert residual < 1e-9
+    rng = np.random.default_rng(3)
+    for _ in range(20):
+        direction = rng.normal(size=64)
+        direction /= np.linalg.norm(direction)
+        h = 1e-3
+        # Central differences at h and h / 2, extrapolated: the error is of order h^4.
+        wide, narrow = (_slope(training, point, label, direction, step) for step in (h, h / 2))
+        expected = (4 * narrow - wide) / 3
+        assert abs(gradient @ direction - expected) < 1e-4 * abs(expected) + 1e-9 * np.linalg.norm(gradient)
+
+
+def _slope(training, point, label, direction, h):
+    up, down = (training.retrain(point + s * h * direction, label).loss for s in (1, -1))
+    return (up - down) / (2 * h)
+
+
+def _partition(training, fitted):
+    """Where every coefficient is (0, between, C), and which validation points have a hinge."""
+    bound = np.abs(fitted.beta) * 2 / training.C - 1
+    return np.sign(np.where(np.abs(bound) == 1, bound, 0)), training.y_val * fitted.val_scores < 1
+
+
+@pytest.mark.parametrize("n_placed", [0, 8])
+@pytest.mark.parametrize("learner", SVMS, ids=name)
+def test_gradient_of_svms_is_that_of_retraining_where_the_support_set_stays(learner, n_placed):
+    """Each direction takes the largest h at which the partition stays; how many had to go below each h is printed."""
+    training, point, label = poisoned(learner, n_placed)
+    assert isinstance(training, SVMRetraining)
+    fitted = training.retrain(point, label)
+    gradient, residual = training.gradient(fitted)
+    assert residual < 1e-9
+    before = _partition(training, fitted)
+    rng = np.random.default_rng(4)
+    changed = dict.fromkeys(EPSILONS, 0)
+    for _ in range(20):
+        direction = rng.normal(size=64)
+        direction /= np.linalg.norm(direction)
+        for h in EPSILONS:
+            ends = [training.retrain(point + s * h * direction, label) for s in (1, -1)]
+            if all(np.array_equal(a, b) for end in ends for a, b in zip(_partition(training, end), before, strict=True)):
+                expected = (ends[0].loss - ends[1].loss) / (2 * h)
+                assert abs(gradient @ direction - expected) < 1e-2 * abs(expected) + 1e-6 * np.linalg.norm(gradient)
+                break
+            changed[h] += 1
+    print(f"{name(learner)}, {n_placed} in place: directions of 20 along which the support set changes within h: {changed}")
+    assert changed[EPSILONS[-1]] == 0
+
+
+def test_a_point_that_is_no_support_vector_has_no_gradient():
+    (x, y), (x_val, y_val) = data()
+    training = LinearSVM(C=1).retraining(x, y, x_val, y_val, room=0)
+    w = training.retrain(x[0], int(y[0])).beta @ training.gram.points
+    far = x[0] + 5 * y[0] * w / np.linalg.norm(w) ** 2
+    fitted = training.retrain(far, int(y[0]))
+    assert fitted.beta[-1] == 0
+    gradient, _ = training.gradient(fitted)
+    assert not gradient.any()
+
+
+def test_with_no_margin_support_vector_the_gradient_is_that_of_the_half_way_bias():
+    x = np.array([[-2.0, 0.3], [-1.0, 0.0], [1.0, 0.1], [2.0, 0.0]])
+    y = np.array([-1, -1, 1, 1])
+    x_val, y_val = np.array([[-1.5, 0.2], [0.5, 0.4], [1.5, 0.0]]), np.array([-1, 1, 1])
+    training = LinearSVM(C=1e-3).retraining(x[:3], y[:3], x_val, y_val, room=0)
+    fitted = training.retrain(x[3], 1)
+    assert (np.abs(fitted.beta) == 1e-3).all()
+    gradient, _ = training.gradient(fitted)
+    for k in range(2):
+        step = 1e-4 * np.eye(2)[k]
+        up, down = (training.retrain(x[3] + s * step, 1).loss for s in (1, -1))
+        assert gradient[k] == pytest.approx((up - down) / 2e-4, abs=1e-9)
+    fresh = SVC(kernel="linear", C=1e-3, tol=1e-10).fit(x, y)
+    np.testing.assert_allclose(fitted.val_scores, fresh.decision_function(x_val), atol=1e-9)
+
+
+def test_ridge_uses_one_factorisation_and_svms_hardly_any():
+    ridge, _, _ = poisoned(Ridge(alpha=1), 10)
+    assert ridge.counts.factorisations == 1
+    training, point, label = poisoned(RBFSVM(C=1, gamma=0.1), 0)
+    training.retrain(point, label)
+    before = dataclasses.replace(training.counts)
+    training.retrain(point + 1e-6, label)
+    after = training.counts - before
+    assert (after.factorisations, after.solves, after.fallbacks) == (0, 1, 0)
+
+
+def test_libsvm_takes_over_when_the_active_set_gives_up(monkeypatch):
+    training, point, label = poisoned(RBFSVM(C=1, gamma=0.1), 3)
+    expected = training.retrain(point, label).val_scores
+    monkeypatch.setattr("transfer_exp.learners.retraining_svm._MAX_SOLVES", 0)
+    again = training.retrain(point, label)
+    assert training.counts.fallbacks == 1
+    np.testing.assert_allclose(again.val_scores, expected, atol=1e-5)
+
+
+def test_placing_more_than_there_is_room_for_is_an_error():
+    (x, y), (x_val, y_val) = data()
+    training = Ridge(alpha=1).retraining(x, y, x_val, y_val, room=0)
+    with pytest.raises(IndexError):
+        training.place(training.retrain(x[0], 1))
+
+
+@pytest.mark.parametrize("learner", [MLP(), Forest()], ids=name)
+def test_other_learners_are_refused(learner):
+    (x, y), (x_val, y_val) = data()
+    with pytest.raises(UserError, match="expected a linear SVM"):
+        learner.retraining(x, y, x_val, y_val, room=1)

@@ -1,0 +1,149 @@
+"""Cheap retraining of a learner after one training point moved, and the gradient of its validation loss in that point.
+
+All four learners have f(x) = sum_i beta_i k(x_i, x) + b with 1^T beta = 0 and, at their optimum,
+
+    K_SS beta_S + D beta_S + b = const    on a set S of training points, with D diagonal; other beta constant
+
+    ridge, logistic   S = all,  D = lambda / l''(f_i)  (lambda = alpha, 1 / C; beta_i = -l'(f_i) / lambda)
+    SVMs              S = margin support vectors,  D = 0
+
+(objectives: see ``linear``; losses: see ``losses``). The objective of the attack is the learner's own loss, the *mean*
+over validation points, J = sum_v l(y_v, f_v) / n_val. With g_v = l'(f_v) / n_val and the adjoint p,
+
+    [K_SS + D  1] [p]   [K_SV g]
+    [1^T       0] [t] = [1^T g ],
+
+differentiating the optimum in x_c (implicit function theorem; paper, section 2) gives
+
+    dJ/dx_c = beta_c sum_v g_v dk(x_v, x_c) - beta_c sum_i p_i dk(x_i, x_c) - p_c df(x_c),     d in x_c.
+
+The last term, from the moving point's own condition, is zero unless c is in S. All is zero when beta_c and p_c are: a
+point that is no support vector has no gradient.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+
+from transfer_exp.learners.gram import Gram, Kernel, Moved
+from transfer_exp.learners.losses import LOSSES
+from transfer_exp.types import Floats, Ints
+
+
+@dataclass(frozen=True, kw_only=True)
+class Retrained:
+    """The learner retrained with the moving point, with ``label``, where ``moved`` has it.
+
+    beta: signed coefficients ``(n + 1,)``, the moving point's last. val_scores: ``(n_val,)``. loss: mean over validation.
+    """
+
+    moved: Moved
+    label: int
+    beta: Floats
+    bias: float
+    val_scores: Floats
+    loss: float
+
+    @property
+    def point(self) -> Floats:
+        """The moving point ``(d,)``."""
+        return self.moved.point
+
+
+@dataclass
+class Counts:
+    """What was done: retrainings, gradients, factorisations, solves with them, falls back to a fit from nothing."""
+
+    retrainings: int = 0
+    gradients: int = 0
+    factorisations: int = 0
+    solves: int = 0
+    fallbacks: int = 0
+
+    def __sub__(self, other: Counts) -> Counts:
+        return Counts(*(getattr(self, f) - getattr(other, f) for f in self.__dataclass_fields__))
+
+
+class Retraining(ABC):
+    """A learner on fixed training points ``(n, d)`` and one point that moves; at most ``room`` are placed."""
+
+    loss_name: ClassVar[str]
+
+    def __init__(self, kernel: Kernel, x: Floats, y: Ints, x_val: Floats, y_val: Ints, *, room: int) -> None:
+        self.gram = Gram(kernel, x, x_val, room=room)
+        self.y = y.astype(np.float64)
+        self.y_val = y_val.astype(np.float64)
+        self.counts = Counts()
+        self._fixed: tuple[Floats, float] = (np.zeros(len(y) + 1), 0.0)
+        self._warm: tuple[Floats, float] = self._fixed
+        self._last_label = 0
+
+    @abstractmethod
+    def _train(self, y: Floats, beta: Floats, bias: float) -> tuple[Floats, float]:
+        """beta ``(n + 1,)`` and bias for labels ``(n + 1,)`` with the moving point where ``gram`` has it.
+
+        Starts from the given ones, which are its own to change.
+        """
+
+    @abstractmethod
+    def _cost(self, y: Floats, beta: Floats, bias: float) -> float:
+        """What ``_train`` minimises, to tell which start is nearer."""
+
+    @abstractmethod
+    def _adjoint(self, fitted: Retrained, right: Floats, total: float) -> tuple[Floats, float]:
+        """p ``(n + 1,)``, zero outside S, for K_V^T g ``(n + 1,)`` and 1^T g; and the relative residual."""
+
+    @abstractmethod
+    def _placed(self, fitted: Retrained) -> None:
+        """The moving point becomes a fixed one."""
+
+    def retrain(self, point: Floats, label: int) -> Retrained:
+        """Train on the fixed points and ``(point, label)``."""
+        self.counts.retrainings += 1
+        moved = self.gram.move(point)
+        y = np.append(self.y, label)
+        beta, bias = self._train(y, *self._start(y))
+        self._warm, self._last_label = (beta, bias), label
+        scores = self.gram.validation @ beta + bias
+        loss = _loss(self.loss_name, scores, self.y_val)
+        return Retrained(moved=moved, label=label, beta=beta, bias=bias, val_scores=scores, loss=loss)
+
+    def _start(self, y: Floats) -> tuple[Floats, float]:
+        """The last solution, or that without the moving point: a label or a long move can make the last one useless."""
+        starts = [self._fixed] if y[-1] != self._last_label else [self._warm, self._fixed]
+        beta, bias = min(starts, key=lambda start: self._cost(y, *start))
+        return beta.copy(), bias
+
+    def gradient(self, fitted: Retrained) -> tuple[Floats, float]:
+        """dJ/dx_c ``(d,)`` at a result of ``retrain`` since the last ``place``, and the residual of its linear solve."""
+        self.counts.gradients += 1
+        self.gram.restore(fitted.moved)
+        slope = _slope(self.loss_name, fitted.val_scores, self.y_val)
+        p, residual = self._adjoint(fitted, slope @ self.gram.validation, float(slope.sum()))
+        weight = fitted.beta[-1]
+        return self.gram.pull(-weight * p - p[-1] * fitted.beta, weight * slope), residual
+
+    def place(self, fitted: Retrained) -> None:
+        """Make the moving point, as in ``fitted``, one of the fixed ones."""
+        self.gram.restore(fitted.moved)
+        self._placed(fitted)
+        self.gram.keep()
+        self._fixed = np.append(fitted.beta, 0.0), fitted.bias
+        self._last_label = 0
+        self.y = np.append(self.y, fitted.label)
+
+
+def _loss(name: str, scores: Floats, y: Floats) -> float:
+    return float(LOSSES[name](torch.as_tensor(scores), torch.as_tensor(y)).mean())
+
+
+def _slope(name: str, scores: Floats, y: Floats) -> Floats:
+    """Derivative of the mean loss in each score, ``(n,)``."""
+    score = torch.as_tensor(scores).clone().requires_grad_()
+    (slope,) = torch.autograd.grad(LOSSES[name](score, torch.as_tensor(y)).mean(), score)
+    return np.asarray(slope.numpy())
