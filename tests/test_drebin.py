@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from transfer_exp.data.drebin import load_drebin, read_drebin
+from transfer_exp.data.drebin import Apps, read_drebin
 from transfer_exp.data.drebin215 import _FILE, group_equal, load_drebin215
 from transfer_exp.data.drebin_sample import load_drebin_sample
 from transfer_exp.data.splits import make_split
-from transfer_exp.types import Sizes, UserError, dense
+from transfer_exp.pipeline.parsed import load_drebin
+from transfer_exp.types import Dataset, Sizes, UserError, dense
 
 SPLIT = Sizes(target=2, surrogate=2, test=2)
 APPS = {
@@ -64,17 +65,55 @@ def test_original_distribution_is_read_the_same_from_everywhere(tmp_path: Path, 
     assert apps.skipped_lines == 1
 
 
+def _load(folder: Path) -> Dataset:
+    return load_drebin(name="drebin", folder=str(folder), store=str(folder / "store"), split=SPLIT, n_features=2)
+
+
 def test_original_distribution_becomes_a_data_set(tmp_path: Path) -> None:
     _families(tmp_path)
     _zip(tmp_path)
-    data = load_drebin(name="drebin", folder=str(tmp_path), split=SPLIT)
+    data = _load(tmp_path)
     assert isinstance(data.x, sp.csr_array)
     assert (data.x.dtype, data.x.indices.dtype) == (np.float64, np.int32)  # what libsvm takes
     assert data.notes == {"skipped_lines": 1}
     assert data.box.upper.tolist() == [1, 1, 1]
-    assert data.checksum == load_drebin(name="other name", folder=str(tmp_path), split=SPLIT).checksum
+    assert data.n_selected == 2
     _families(tmp_path, MALWARE[:1])
-    assert data.checksum != load_drebin(name="drebin", folder=str(tmp_path), split=SPLIT).checksum
+    assert data.checksum != _load(tmp_path).checksum
+
+
+@pytest.mark.parametrize("where", ["zip", "unpacked"])
+def test_original_distribution_is_parsed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+    _families(tmp_path)
+    if where == "zip":
+        _zip(tmp_path)
+    else:
+        (tmp_path / "feature_vectors").mkdir()
+        for name, content in APPS.items():
+            (tmp_path / "feature_vectors" / name).write_text(content)
+    first, apps = _load(tmp_path), read_drebin(str(tmp_path))
+    with monkeypatch.context() as patch:
+        patch.setattr("transfer_exp.pipeline.parsed.read_drebin", lambda folder: pytest.fail("parsed again"))
+        again = _load(tmp_path)
+    assert again.checksum == first.checksum
+    assert np.array_equal(dense(again.x), dense(apps.x))
+    assert (again.x.dtype, again.x.indices.dtype, again.notes) == (np.float64, np.int32, first.notes)
+    other = {**APPS, "a" * 64: "permission::OTHER"}  # one app changes: the stored parse no longer counts
+    if where == "zip":
+        _zip(tmp_path, other)
+    else:
+        (tmp_path / "feature_vectors" / ("a" * 64)).write_text(other["a" * 64])
+    assert _load(tmp_path).checksum != first.checksum
+
+
+def test_stored_apps_come_back_whole(tmp_path: Path) -> None:
+    _families(tmp_path)
+    _zip(tmp_path)
+    apps = read_drebin(str(tmp_path))
+    back = Apps.restore({name: np.asarray(array) for name, array in apps.state().items()})
+    assert (back.features, back.apps, back.skipped_lines) == (apps.features, apps.apps, apps.skipped_lines)
+    assert np.array_equal(dense(back.x), dense(apps.x))
+    assert np.array_equal(back.y, apps.y)
 
 
 def test_missing_distribution_says_where_to_ask_and_what_goes_where(tmp_path: Path) -> None:
@@ -125,7 +164,8 @@ def test_unknown_family_file_is_refused(tmp_path: Path, hashes: list[str], heade
     _families(tmp_path, hashes, header)
     _zip(tmp_path)
     with pytest.raises(UserError, match=message):
-        load_drebin(name="drebin", folder=str(tmp_path), split=SPLIT)
+        _load(tmp_path)
+    assert not list(tmp_path.rglob("*.npz"))
 
 
 def test_two_vectors_of_one_app_are_refused(tmp_path: Path) -> None:
@@ -237,8 +277,8 @@ def test_published_table_has_its_published_counts(real: str) -> None:
 
 
 @pytest.mark.data
-def test_published_sample_has_its_published_counts(real: str) -> None:
+def test_published_sample_has_its_published_counts(real: str, tmp_path: Path) -> None:
     data = load_drebin_sample(name="sample", folder=real, split=SPLIT)
     assert (data.x.shape, data.x.sum(), (data.y == 1).sum()) == ((1000, 545_334), 47_088, 47)
     with pytest.raises(UserError, match="on request"):  # the sample is not the original distribution
-        load_drebin(name="drebin", folder=real, split=SPLIT)
+        load_drebin(name="drebin", folder=real, store=str(tmp_path), split=SPLIT)

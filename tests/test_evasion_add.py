@@ -24,7 +24,7 @@ N_FEATURES = 120
 @pytest.fixture(scope="module")
 def data() -> Dataset:
     sizes = Sizes(target=10, surrogate=10, test=10)
-    return load_synthetic(name="s", split=sizes, n_points=600, n_features=N_FEATURES, malware_share=0.4, separation=1.5)
+    return load_synthetic(name="s", split=sizes, n_points=600, n_columns=N_FEATURES, malware_share=0.4, separation=1.5)
 
 
 @pytest.fixture(scope="module")

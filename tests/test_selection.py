@@ -33,7 +33,7 @@ def test_equal_gaps_go_to_lower_columns() -> None:
 
 
 def test_gaps_agree_with_shares_on_sparse_data() -> None:
-    data = load_synthetic(name="synthetic", split=SPLIT, n_points=500, n_features=3000, malware_share=0.2)
+    data = load_synthetic(name="synthetic", split=SPLIT, n_points=500, n_columns=3000, malware_share=0.2)
     columns = select_features(data.x, data.y, n_features=40)
     x = dense(data.x)
     gaps = np.abs(x[data.y == 1].mean(0) - x[data.y == -1].mean(0))
@@ -57,7 +57,7 @@ def test_bad_selections_are_refused() -> None:
 
 def test_synthetic_data_has_the_documented_shape() -> None:
     n, d = 20_000, 30_000
-    data = load_synthetic(name="synthetic", split=SPLIT, n_points=n, n_features=d)
+    data = load_synthetic(name="synthetic", split=SPLIT, n_points=n, n_columns=d)
     x, y = data.x, data.y
     assert isinstance(x, sp.csr_array)
     assert set(np.unique(x.data)) == {1.0}
@@ -76,7 +76,7 @@ def test_synthetic_data_has_the_documented_shape() -> None:
 def test_synthetic_data_is_a_function_of_its_seed() -> None:
     def draw(seed: int, separation: float = 1.0) -> str:
         return load_synthetic(
-            name="s", split=SPLIT, n_points=300, n_features=200, generator_seed=seed, separation=separation
+            name="s", split=SPLIT, n_points=300, n_columns=200, generator_seed=seed, separation=separation
         ).checksum
 
     assert draw(0) == draw(0)
@@ -86,15 +86,15 @@ def test_synthetic_data_is_a_function_of_its_seed() -> None:
 def test_separation_separates() -> None:
     largest = []
     for separation in (0.0, 2.0):
-        data = load_synthetic(name="s", split=SPLIT, n_points=4000, n_features=400, malware_share=0.5, separation=separation)
+        data = load_synthetic(name="s", split=SPLIT, n_points=4000, n_columns=400, malware_share=0.5, separation=separation)
         gaps = share_gaps(data.x, data.y) / 2000**2
         largest.append(gaps.max())
     assert largest[0] < 0.3 < largest[1]
 
 
 @pytest.mark.parametrize(
-    "options", [{"n_points": 1}, {"n_features": 2}, {"malware_share": 0.0}, {"malware_share": 1e-9}, {"separation": -1.0}]
+    "options", [{"n_points": 1}, {"n_columns": 2}, {"malware_share": 0.0}, {"malware_share": 1e-9}, {"separation": -1.0}]
 )
 def test_bad_synthetic_options_are_refused(options: dict[str, float]) -> None:
     with pytest.raises(UserError, match=r"dataset: expected n_points >= 2.*" + next(iter(options))):
-        load_synthetic(name="s", split=SPLIT, **{"n_points": 100, "n_features": 50, **options})  # type: ignore[arg-type]
+        load_synthetic(name="s", split=SPLIT, **{"n_points": 100, "n_columns": 50, **options})  # type: ignore[arg-type]

@@ -13,7 +13,7 @@ from transfer_exp.types import Dataset, Sizes, dense
 @pytest.fixture(scope="module")
 def data() -> Dataset:
     sizes = Sizes(target=10, surrogate=10, test=10)
-    return load_synthetic(name="s", split=sizes, n_points=500, n_features=300, malware_share=0.3)
+    return load_synthetic(name="s", split=sizes, n_points=500, n_columns=300, malware_share=0.3)
 
 
 # Dense and sparse code paths stop at different points of the same tolerance: it is made tight, or the bound is its size.

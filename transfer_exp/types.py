@@ -90,7 +90,8 @@ class Dataset:
     rows that only the test part may use (an official test set); all False when there is none.
     checksum: hex digest of the content, part of every signature. group: ``(n,)``, rows of one group (equal rows, say)
     never stand in two parts of a split; None when every row may go anywhere. notes: counts of what reading the data
-    dropped or changed, to be logged.
+    dropped or changed, to be logged. n_selected: how many features a repetition keeps, chosen on its training parts; None
+    for all.
     """
 
     name: str
@@ -103,6 +104,7 @@ class Dataset:
     image_shape: tuple[int, int] | None = None
     group: Ints | None = None
     notes: dict[str, float] = field(default_factory=dict)
+    n_selected: int | None = None
 
     @property
     def n_features(self) -> int:

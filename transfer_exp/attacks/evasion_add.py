@@ -17,7 +17,7 @@ Only points of class +1 (malware) are attacked: a legitimate app has no detector
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias, get_args
 
 import numpy as np
@@ -41,6 +41,8 @@ class EvasionAdd:
 
     change: whether features may be added (0 to 1), removed (1 to 0) or both. fixed: columns that must not change, as
     numbered in the points given to ``craft``. n_tries: features tried for one change. batch_size: points at a time.
+    For the one who measures, without influence on ``craft``: n_attacked, how many malware test points are attacked (None:
+    all); false_alarm_rate, the share of legitimate points that the detector may flag.
     """
 
     name: str = field(default="evasion_add", compare=False)
@@ -48,6 +50,8 @@ class EvasionAdd:
     fixed: tuple[int, ...] = ()
     n_tries: int = 5
     batch_size: int = 1000
+    n_attacked: int | None = None
+    false_alarm_rate: float = 0.005
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "fixed", tuple(self.fixed))
@@ -57,11 +61,26 @@ class EvasionAdd:
             raise UserError(
                 f"attack: expected n_tries >= 1, batch_size >= 1, got n_tries={self.n_tries}, batch_size={self.batch_size}"
             )
+        if self.n_attacked is not None and self.n_attacked < 1:
+            raise UserError(f"attack.n_attacked: expected a whole number >= 1 or null, got {self.n_attacked}")
+        if not 0 < self.false_alarm_rate < 1:
+            raise UserError(f"attack.false_alarm_rate: expected a share between 0 and 1, got {self.false_alarm_rate}")
 
     @property
     def norm(self) -> Norm:
         """Whole features are counted by the l1 norm."""
         return "l1"
+
+    def among(self, columns: Ints, n_features: int) -> EvasionAdd:
+        """The attack on points that keep only these of ``n_features`` columns: ``fixed`` is numbered anew."""
+        self.require_fixed(n_features)
+        return replace(self, fixed=tuple(np.flatnonzero(np.isin(columns, self.fixed)).tolist()))
+
+    def require_fixed(self, n_features: int) -> None:
+        """Raise UserError unless every ``fixed`` column is one of ``n_features``."""
+        strangers = sorted(k for k in self.fixed if not 0 <= k < n_features)
+        if strangers:
+            raise UserError(f"attack.fixed: expected columns from 0 to {n_features - 1}, got {strangers[:5]}")
 
     def craft(self, model: Model, x: Matrix, y: Ints, *, epsilons: Sequence[float], box: Box) -> Crafted:
         """Attack binary points ``(n, d)``, dense or CSR, with labels ``(n,)`` all +1, at every epsilon of the grid.
@@ -82,9 +101,7 @@ class EvasionAdd:
         wrong = sorted(set(np.unique(y).tolist()) - {1})
         if wrong or not len(y):
             raise UserError(f"attack: expected only points of class +1 (malware), got labels {wrong or 'of no point'}")
-        strangers = sorted(k for k in self.fixed if not 0 <= k < x.shape[1])
-        if strangers:
-            raise UserError(f"attack.fixed: expected columns from 0 to {x.shape[1] - 1}, got {strangers[:5]}")
+        self.require_fixed(int(x.shape[1]))
         if epsilons[-1] > _MOST_CHANGES:
             raise UserError(f"epsilon.grid: expected at most {_MOST_CHANGES} features, got {epsilons[-1]}")
 

@@ -30,6 +30,7 @@ def binary_dataset(
     split: Sizes,
     group: Ints | None = None,
     notes: dict[str, float] | None = None,
+    n_selected: int | None = None,
 ) -> Dataset:
     """A data set of binary points ``(n, d)`` (float64 CSR) in the box [0, 1], labels +1 for malware.
 
@@ -49,15 +50,18 @@ def binary_dataset(
         checksum=signature(x=checksum(x), y=checksum(y)),
         group=group,
         notes=notes or {},
+        n_selected=n_selected,
     )
 
 
 def keep_features(dataset: Dataset, columns: Ints) -> Dataset:
-    """The data set with only the given columns, in that order; its checksum tells which were kept."""
+    """The data set with only the given columns, in that order; its checksum tells which, its notes how many were dropped."""
     return replace(
         dataset,
         x=dataset.x[:, columns],
         box=Box(lower=dataset.box.lower[columns], upper=dataset.box.upper[columns]),
         checksum=signature(whole=dataset.checksum, columns=columns),
         image_shape=None,
+        notes={**dataset.notes, "dropped_features": dataset.n_features - len(columns)},
+        n_selected=None,
     )

@@ -12,19 +12,23 @@ import re
 import zipfile
 import zlib
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import scipy.sparse as sp
 from tqdm import tqdm
 
 from transfer_exp.data.binary import binary_dataset
+from transfer_exp.signature import checksum, signature
 from transfer_exp.types import Dataset, Ints, Sizes, UserError
 
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
+_NAMES = ("features", "apps")
 _REQUEST = "the data set is given out on request for research at https://drebin.mlsec.org"
 
 
@@ -41,6 +45,23 @@ class Apps:
     features: list[str]
     apps: list[str]
     skipped_lines: int
+
+    def state(self) -> dict[str, Any]:
+        """Plain arrays that ``restore`` makes these apps from: what to store."""
+        x = {"indices": self.x.indices, "indptr": self.x.indptr}
+        return {**x, "y": self.y, "skipped_lines": self.skipped_lines, **{n: _joined(getattr(self, n)) for n in _NAMES}}
+
+    @classmethod
+    def restore(cls, state: Mapping[str, Any]) -> Apps:
+        """The apps whose ``state()`` was ``state``."""
+        names = {name: bytes(state[name]).decode().split("\n") for name in _NAMES}
+        shape = (len(names["apps"]), len(names["features"]))
+        x = sp.csr_array((np.ones(len(state["indices"])), state["indices"], state["indptr"]), shape=shape)
+        return cls(x=x, y=state["y"], skipped_lines=int(state["skipped_lines"]), **names)
+
+
+def _joined(names: list[str]) -> npt.NDArray[np.uint8]:
+    return np.frombuffer("\n".join(names).encode(), np.uint8)  # an array of strings would pad all to the longest
 
 
 def _is_app(name: str) -> bool:
@@ -87,29 +108,54 @@ def _readable(file: Path) -> Iterator[None]:
         ) from error
 
 
-def _contents(folder: Path) -> Iterator[tuple[int, str, bytes]]:
-    """(number of apps, hash, content) of every app, from the archive or the unpacked folder found first."""
+def _source(folder: Path) -> tuple[Path, list[Path]]:
+    """The archive, or else the unpacked folder and its files, that is found first."""
     for place in (folder / "drebin", folder):
-        archive = place / "feature_vectors.zip"
+        archive, unpacked = place / "feature_vectors.zip", place / "feature_vectors"
         if archive.is_file():
-            yield from _from_zip(archive)
-            return
-        unpacked = place / "feature_vectors"
+            return archive, []
         files = [file for file in unpacked.iterdir() if _is_app(file.name)] if unpacked.is_dir() else []
         if files:
-            yield from ((len(files), file.name, file.read_bytes()) for file in files)
-            return
+            return unpacked, files
     raise _missing(folder, "feature_vectors.zip or a folder feature_vectors/ with one file for each app")
 
 
-def _from_zip(archive: Path) -> Iterator[tuple[int, str, bytes]]:
+def _contents(folder: Path) -> Iterator[tuple[int, str, bytes]]:
+    """(number of apps, hash, content) of every app, from the archive or the unpacked folder."""
+    source, files = _source(folder)
+    if files:
+        yield from ((len(files), file.name, file.read_bytes()) for file in files)
+        return
     # Members are read in place; their paths are only looked at for the hash, never used to write.
-    with _readable(archive), zipfile.ZipFile(archive) as content:
-        members = [member for member in content.infolist() if _is_app(member.filename)]
-        if not members:
-            raise UserError(f"{archive}: expected files named by a SHA-256, got none; is it DREBIN's feature_vectors.zip?")
+    with _readable(source), zipfile.ZipFile(source) as content:
+        members = _members(source, content)
         for member in members:
             yield len(members), member.filename.rsplit("/", 1)[-1], content.read(member)
+
+
+def _members(archive: Path, content: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
+    members = [member for member in content.infolist() if _is_app(member.filename)]
+    if not members:
+        raise UserError(f"{archive}: expected files named by a SHA-256, got none; is it DREBIN's feature_vectors.zip?")
+    return members
+
+
+def fingerprint(folder: str) -> str:
+    """Hex digest of the distribution in ``folder`` that changes when its content does, without reading every app.
+
+    An archive counts by names, sizes and CRC-32 of its members, an unpacked folder by names, sizes and times of its files.
+    Raises UserError as ``read_drebin`` on missing files, and on an archive without a readable table of contents.
+    """
+    family_file = _family_file(Path(folder))
+    source, files = _source(Path(folder))
+    if files:
+        stats = ((file.name, file.stat()) for file in sorted(files))
+        entries = [f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in stats]
+    else:
+        with _readable(source), zipfile.ZipFile(source) as content:
+            entries = sorted(f"{m.filename} {m.file_size} {m.CRC}" for m in _members(source, content))
+    families = np.frombuffer(family_file.read_bytes(), np.uint8)
+    return signature(entries=checksum(_joined(entries)), families=checksum(families))
 
 
 class _Parser:
@@ -169,11 +215,7 @@ def read_drebin(folder: str) -> Apps:
     return Apps(x=x, y=y, features=features, apps=apps, skipped_lines=parser.skipped)
 
 
-def drebin_dataset(apps: Apps, *, name: str, split: Sizes) -> Dataset:
-    """The data set of parsed apps. Raises UserError when one class is missing."""
-    return binary_dataset(name=name, x=apps.x, y=apps.y, split=split, notes={"skipped_lines": apps.skipped_lines})
-
-
-def load_drebin(*, name: str, folder: str, split: Sizes) -> Dataset:
-    """Parse the original distribution in ``folder`` (see ``read_drebin``) and make its data set."""
-    return drebin_dataset(read_drebin(folder), name=name, split=split)
+def drebin_dataset(apps: Apps, *, name: str, split: Sizes, n_features: int | None = None) -> Dataset:
+    """The data set of parsed apps. n_features: as ``Dataset.n_selected``. Raises UserError when one class is missing."""
+    notes: dict[str, float] = {"skipped_lines": apps.skipped_lines}
+    return binary_dataset(name=name, x=apps.x, y=apps.y, split=split, notes=notes, n_selected=n_features)

@@ -76,11 +76,12 @@ def group_equal(rows: npt.NDArray[np.uint8]) -> Ints:
     return np.asarray(group, dtype=np.int64)
 
 
-def load_drebin215(*, name: str, folder: str, split: Sizes) -> Dataset:
+def load_drebin215(*, name: str, folder: str, split: Sizes, n_features: int | None = None) -> Dataset:
     """Read the table. Raises UserError on a missing or damaged file, or cells other than 0, 1 and ``?``.
 
     notes: ``unknown_cells`` set to 0, ``distinct_vectors`` before dropping, ``contradictory_vectors`` and their
-    ``contradictory_rows`` dropped, ``duplicate_rows`` kept that equal an earlier row.
+    ``contradictory_rows`` dropped, ``duplicate_rows`` kept that equal an earlier row. n_features: as
+    ``Dataset.n_selected``.
     """
     file = _find(Path(folder))
     table = _table(file)
@@ -97,6 +98,7 @@ def load_drebin215(*, name: str, folder: str, split: Sizes) -> Dataset:
         y=y[kept],
         split=split,
         group=group[kept],
+        n_selected=n_features,
         notes={
             "unknown_cells": int(table.isna().to_numpy().sum()),
             "distinct_vectors": n_groups,

@@ -52,8 +52,11 @@ def _labels(file: Path, n_points: int) -> Ints:
     return np.where([label == "1" for label in labels], 1, -1)
 
 
-def load_drebin_sample(*, name: str, folder: str, split: Sizes) -> Dataset:
-    """Read the sample. Raises UserError on missing or damaged files, and on values other than 0 and 1."""
+def load_drebin_sample(*, name: str, folder: str, split: Sizes, n_features: int | None = None) -> Dataset:
+    """Read the sample. Raises UserError on missing or damaged files, and on values other than 0 and 1.
+
+    n_features: as ``Dataset.n_selected``.
+    """
     x = _points(_find(Path(folder), _POINTS))
     y = _labels(_find(Path(folder), _LABELS), int(x.shape[0]))
-    return binary_dataset(name=name, x=x, y=y, split=split)
+    return binary_dataset(name=name, x=x, y=y, split=split, n_selected=n_features)

@@ -73,26 +73,27 @@ def load_synthetic(
     name: str,
     split: Sizes,
     n_points: int = 129_013,
-    n_features: int = 545_333,
+    n_columns: int = 545_333,
     malware_share: float = 0.043,
     separation: float = 2.0,
     generator_seed: int = 0,
+    n_features: int | None = None,
 ) -> Dataset:
     """Draw the data set; equal arguments give equal data.
 
     separation: how far the classes' feature shares lie apart (0: malware only has more features; 2: a linear learner
-    on 30,000 points finds about 97% of it at 0.5% false alarms).
-    Raises UserError on counts below 2 points or 8 features, or shares that leave a class empty.
+    on 30,000 points finds about 97% of it at 0.5% false alarms). n_features: as ``Dataset.n_selected``.
+    Raises UserError on counts below 2 points or 8 columns, or shares that leave a class empty.
     """
     n_malware = round(malware_share * n_points) if 0 < malware_share < 1 else 0
-    if n_points < 2 or n_features < 8 or not 0 < n_malware < n_points or separation < 0:
+    if n_points < 2 or n_columns < 8 or not 0 < n_malware < n_points or separation < 0:
         raise UserError(
-            "dataset: expected n_points >= 2, n_features >= 8, separation >= 0 and a malware_share in (0, 1) that leaves "
-            f"both classes a point, got n_points={n_points}, n_features={n_features}, separation={separation}, "
+            "dataset: expected n_points >= 2, n_columns >= 8, separation >= 0 and a malware_share in (0, 1) that leaves "
+            f"both classes a point, got n_points={n_points}, n_columns={n_columns}, separation={separation}, "
             f"malware_share={malware_share}"
         )
     random = np.random.default_rng(generator_seed)
-    rates = -np.log1p(-_column_shares(n_features))[random.permutation(n_features)]
+    rates = -np.log1p(-_column_shares(n_columns))[random.permutation(n_columns)]
     y = np.full(n_points, -1)
     y[random.permutation(n_points)[:n_malware]] = 1
     parts = []
@@ -101,7 +102,7 @@ def load_synthetic(
         rows, columns = _ones(len(own), column_rates, random)
         parts.append((own[rows], columns))
     rows, columns = (np.concatenate(part) for part in zip(*parts, strict=True))
-    x = sp.csr_array((np.ones(len(rows)), (rows, columns)), shape=(n_points, n_features))
+    x = sp.csr_array((np.ones(len(rows)), (rows, columns)), shape=(n_points, n_columns))
     x.sum_duplicates()
     x.data[:] = 1.0
-    return binary_dataset(name=name, x=x, y=y, split=split)
+    return binary_dataset(name=name, x=x, y=y, split=split, n_selected=n_features)

@@ -8,6 +8,7 @@ import numpy as np
 
 from transfer_exp import measures
 from transfer_exp.attacks.evasion import Evasion
+from transfer_exp.attacks.evasion_add import EvasionAdd
 from transfer_exp.learners import Learner
 from transfer_exp.signature import code_version, signature
 from transfer_exp.types import Dataset, Examples, Floats, Grid, UserError
@@ -23,7 +24,7 @@ class Combination:
     dataset: Dataset
     surrogate: Learner
     target: Learner
-    attack: Evasion
+    attack: Evasion | EvasionAdd
     epsilon: Grid
     seed: int = 0
     surrogate_fraction: float = 1.0
@@ -46,6 +47,7 @@ class Combination:
         return signature(
             data=self.dataset.checksum,
             sizes=self.dataset.sizes,
+            n_selected=self.dataset.n_selected,
             code=code_version("data", "learners", "optim", "attacks", "measures.py", "pipeline", "seeds.py"),
             **parts,
         )

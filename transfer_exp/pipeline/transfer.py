@@ -1,0 +1,204 @@
+"""What attack points show of transfer: curves over the grid, S, R, V, rho, health. Shared by the evasion attacks."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from transfer_exp import measures
+from transfer_exp.attacks.evasion import Crafted
+from transfer_exp.data.splits import apart, make_split
+from transfer_exp.pipeline.combination import Combination, Outcome
+from transfer_exp.pipeline.pieces import Fitted, crafted, fitted, torch_device
+from transfer_exp.store import Store
+from transfer_exp.types import NORMS, Floats, Grid, Ints, Split, dense
+
+_log = logging.getLogger(__name__)
+_WORRYING = {"zero_gradient": 0.05, "not_rising": 0.05, "iterations_exhausted": 0.1, "violation": 1e-5}
+_CURVES = (
+    "error",
+    "success",
+    "whitebox_error",
+    "whitebox_success",
+    "surrogate_error",
+    "loss",
+    "loss_logistic",
+    "perturbation_correlation",
+    "perturbation_l1",
+    "perturbation_l2",
+    "perturbation_linf",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """Surrogate and target of a combination, trained."""
+
+    surrogate: Fitted
+    target: Fitted
+
+    @classmethod
+    def trained(cls, combination: Combination, split: Split, store: Store) -> Pair:
+        """Both, on their parts of the split."""
+        device = torch_device(combination.device)
+        data, seed = combination.dataset, combination.seed
+        return cls(
+            surrogate=fitted(store, combination.surrogate, data, split.surrogate, seed, "surrogate_training", device),
+            target=fitted(store, combination.target, data, split.target, seed, "target_training", device),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attacked:
+    """Points ``(n, d)`` of the given rows under attack: made on the surrogate and, where it has gradients, on the target.
+
+    A model takes a point for +1 when its score lies above its threshold.
+    """
+
+    combination: Combination
+    pair: Pair
+    rows: Ints
+    clean: Floats
+    y: Ints
+    black_box: Crafted
+    white_box: Crafted | None
+    surrogate_threshold: float
+    target_threshold: float
+
+    @classmethod
+    def crafted(
+        cls,
+        combination: Combination,
+        pair: Pair,
+        rows: Ints,
+        store: Store,
+        *,
+        surrogate_threshold: float = 0.0,
+        target_threshold: float = 0.0,
+    ) -> Attacked:
+        """Attack the points of these rows with the whole grid."""
+        return cls(
+            combination=combination,
+            pair=pair,
+            rows=rows,
+            clean=dense(combination.dataset.x[rows]),
+            y=combination.dataset.y[rows],
+            black_box=crafted(store, combination, pair.surrogate, rows),
+            white_box=crafted(store, combination, pair.target, rows) if pair.target.model.differentiable else None,
+            surrogate_threshold=surrogate_threshold,
+            target_threshold=target_threshold,
+        )
+
+
+def measured(attacked: Attacked, split: Split, store: Store) -> Outcome:
+    """Curves, S, R, V, rho, health and sizes. An error is the share of attacked points on the wrong side of a threshold."""
+    outcome = Outcome(
+        sizes={f"n_{part.name}": len(getattr(split, part.name)) for part in fields(split)}
+        | {"n_features": attacked.combination.dataset.n_features}
+    )
+    _add_curves(outcome, attacked)
+    _add_gradients(outcome, attacked)
+    _add_variability(outcome, attacked, store)
+    _add_health(outcome, attacked)
+    return outcome
+
+
+def _add_curves(outcome: Outcome, attacked: Attacked) -> None:
+    grid, y = attacked.combination.epsilon, attacked.y
+    curves: dict[str, list[float]] = {name: [] for name in _CURVES}
+    clean = attacked.pair.target.model.scores(attacked.clean) - attacked.target_threshold
+    for k in range(len(grid.grid)):
+        _add_black_box(curves, attacked, k, clean)
+        own = -y * attacked.black_box.objective[k] - attacked.surrogate_threshold
+        curves["surrogate_error"].append(measures.error(own, y))
+        if attacked.white_box is not None:
+            _add_white_box(curves, attacked, attacked.white_box, k, clean)
+    outcome.curves = {name: values for name, values in curves.items() if values}
+    _add_shown(outcome, grid)
+
+
+def _add_black_box(curves: dict[str, list[float]], attacked: Attacked, k: int, clean: Floats) -> None:
+    """One epsilon; ``clean``: how far the target's scores of the clean points lie above its threshold, ``(n,)``."""
+    model, y = attacked.pair.target.model, attacked.y
+    scores = model.scores(attacked.black_box.points(k, attacked.clean, attacked.combination.dataset.box))
+    curves["error"].append(measures.error(scores - attacked.target_threshold, y))
+    curves["success"].append(measures.success(scores - attacked.target_threshold, clean, y))
+    curves["loss_logistic"].append(float(measures.losses(scores, y, "logistic").mean()))
+    if model.loss_name:
+        curves["loss"].append(float(measures.losses(scores, y, model.loss_name).mean()))
+    offsets = attacked.black_box.offsets[k].astype(np.float64)
+    for norm in NORMS:
+        curves[f"perturbation_{norm}"].append(float(measures.perturbation_size(offsets, norm).mean()))
+
+
+def _add_white_box(curves: dict[str, list[float]], attacked: Attacked, white_box: Crafted, k: int, clean: Floats) -> None:
+    points = white_box.points(k, attacked.clean, attacked.combination.dataset.box)
+    scores = attacked.pair.target.model.scores(points) - attacked.target_threshold
+    curves["whitebox_error"].append(measures.error(scores, attacked.y))
+    curves["whitebox_success"].append(measures.success(scores, clean, attacked.y))
+    black, white = (made.offsets[k].astype(np.float64) for made in (attacked.black_box, white_box))
+    curves["perturbation_correlation"].append(measures.mean_defined(measures.perturbation_correlation(black, white))[0])
+
+
+def _add_shown(outcome: Outcome, grid: Grid) -> None:
+    """Scalars of the curves at the shown epsilons and at the reference, for tables and scatter plots."""
+    for epsilon in grid.shown:
+        k = grid.grid.index(epsilon)
+        error = outcome.metrics[f"error_at_{epsilon:g}"] = outcome.curves["error"][k]
+        if "whitebox_error" in outcome.curves:
+            white = outcome.metrics[f"whitebox_error_at_{epsilon:g}"] = outcome.curves["whitebox_error"][k]
+            if white > 0:
+                outcome.metrics[f"error_ratio_at_{epsilon:g}"] = error / white
+    if "perturbation_correlation" in outcome.curves:
+        correlation = outcome.curves["perturbation_correlation"][grid.grid.index(grid.reference)]
+        if np.isfinite(correlation):
+            outcome.metrics["perturbation_correlation"] = correlation
+
+
+def _add_gradients(outcome: Outcome, attacked: Attacked) -> None:
+    surrogate, target = attacked.pair.surrogate.model, attacked.pair.target.model
+    if not target.differentiable:
+        return
+    gradients, scores = measures.score_gradients(target, attacked.clean), target.scores(attacked.clean)
+    for suffix, loss_name in (("", target.loss_name), ("_logistic", "logistic")):
+        if loss_name is not None:
+            norm = attacked.combination.attack.norm
+            sizes = measures.gradient_sizes(gradients, scores, attacked.y, loss_name=loss_name, norm=norm)
+            outcome.add(f"gradient_size{suffix}", sizes)
+    own = measures.score_gradients(surrogate, attacked.clean)
+    outcome.add("gradient_alignment", measures.gradient_alignment(own, gradients))
+
+
+def _add_variability(outcome: Outcome, attacked: Attacked, store: Store) -> None:
+    """V over the surrogate parts of repetitions 0, 1, ..., less the attacked points and their equals."""
+    combination = attacked.combination
+    dataset, device, scores = combination.dataset, torch_device(combination.device), []
+    for repetition in range(combination.n_variability):
+        other = make_split(dataset, seed=repetition, surrogate_fraction=combination.surrogate_fraction)
+        rows = apart(dataset, other.surrogate, attacked.rows)
+        again = fitted(store, combination.surrogate, dataset, rows, repetition, "surrogate_training", device)
+        scores.append(again.model.scores(attacked.clean))
+    for suffix, loss_name in (("", attacked.pair.surrogate.model.loss_name), ("_logistic", "logistic")):
+        if loss_name is not None:
+            point_losses = measures.losses(np.stack(scores), attacked.y, loss_name)
+            outcome.add(f"loss_variability{suffix}", measures.loss_variability(point_losses))
+
+
+def _add_health(outcome: Outcome, attacked: Attacked) -> None:
+    """Health checks and effort of the attack; what looks wrong is said aloud."""
+    combination, black_box = attacked.combination, attacked.black_box
+    health = black_box.health(
+        attacked.clean, epsilons=combination.epsilon.grid, norm=combination.attack.norm, box=combination.dataset.box
+    )
+    for name, value in health.items():
+        outcome.metrics[f"health/{name}"] = value
+        if value > _WORRYING[name]:
+            _log.warning(
+                "health: %s = %.3g on %s (expected below %g)", name, value, combination.surrogate.name, _WORRYING[name]
+            )
+    gradient_calls, score_calls, gradient_rows, score_rows = black_box.effort.sum(axis=0).tolist()
+    outcome.metrics |= {"effort/gradient_calls": gradient_calls, "effort/score_calls": score_calls}
+    outcome.metrics |= {"effort/gradient_rows": gradient_rows, "effort/score_rows": score_rows}
+    outcome.curves["objective"] = black_box.objective.mean(axis=1).tolist()
