@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 RUN := $(BIN)/python -m transfer_exp
 WORKERS := $(if $(filter-out 1,$(JOBS)),hydra/launcher=joblib hydra.launcher.n_jobs=$(JOBS))
-STUDIES := mnist89-evasion drebin215-evasion drebin-evasion
+STUDIES := mnist89-evasion drebin215-evasion drebin-evasion mnist89-poisoning lfw-poisoning
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-slow lint types format ui reproduce clean $(STUDIES)
@@ -51,6 +51,10 @@ mnist89-evasion: $(READY)  ## study: evasion on MNIST 8 against 9 (2,400 combina
 drebin215-evasion: $(READY)  ## study: added features on Drebin-215 (2,400 combinations)
 
 drebin-evasion: $(READY)  ## study: added features on DREBIN, the paper's sizes (needs its data; days)
+
+mnist89-poisoning: $(READY)  ## study: poisoning on MNIST 8 against 9 (960 combinations)
+
+lfw-poisoning: $(READY)  ## study: poisoning on faces (960 combinations)
 
 $(STUDIES):
 	$(RUN) experiment=$(subst -,_,$@) $(WORKERS) $(ARGS)

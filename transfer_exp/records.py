@@ -19,23 +19,9 @@ from omegaconf import DictConfig, OmegaConf
 
 import transfer_exp
 from transfer_exp.figures.examples import examples_png
-from transfer_exp.pipeline import Combination, Outcome
+from transfer_exp.pipeline import CURVES, Combination, Outcome
 from transfer_exp.store import Store
 from transfer_exp.tracking import Record
-
-_CSV_CURVES = (
-    "error",
-    "whitebox_error",
-    "success",
-    "whitebox_success",
-    "surrogate_error",
-    "loss",
-    "loss_logistic",
-    "perturbation_correlation",
-    "perturbation_l1",
-    "perturbation_l2",
-    "perturbation_linf",
-)
 
 
 @lru_cache(maxsize=1)
@@ -112,9 +98,9 @@ def _curves_csv(identity: Mapping[str, Any], grid: Sequence[float], outcome: Out
     """One row per epsilon; empty where a value is undefined."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*identity, "epsilon", "clean_error", *_CSV_CURVES])
+    writer.writerow([*identity, "epsilon", "clean_error", *CURVES])
     for k, epsilon in enumerate(grid):
-        values = [outcome.curves[name][k] if name in outcome.curves else math.nan for name in _CSV_CURVES]
+        values = [outcome.curves[name][k] if name in outcome.curves else math.nan for name in CURVES]
         cells: list[Any] = ["" if math.isnan(v) else v for v in values]
         writer.writerow([*identity.values(), epsilon, outcome.metrics["clean_error"], *cells])
     return text.getvalue().encode()

@@ -10,6 +10,7 @@ another, each from a training point with its label flipped, so that the first m 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +21,7 @@ from transfer_exp.learners import Learner
 from transfer_exp.learners.retraining import Counts, Retrained, Retraining
 from transfer_exp.optim.ascent import ascend
 from transfer_exp.seeds import generator
-from transfer_exp.types import Box, Floats, Ints, Matrix, UserError, dense
+from transfer_exp.types import Box, Floats, Ints, Matrix, Norm, UserError, dense
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +66,8 @@ class Poisoning:
     n_trials: most step lengths tried along one gradient.
     """
 
+    norm: ClassVar[Norm] = "l2"
+    name: str = field(default="poisoning", compare=False)
     n_starts: int = 1
     n_iter: int = 10
     tolerance: float = 1e-2
@@ -78,24 +81,37 @@ class Poisoning:
             )
 
     def craft(
-        self, learner: Learner, x: Matrix, y: Ints, x_val: Matrix, y_val: Ints, *, n_points: int, box: Box, seed: int
+        self,
+        learner: Learner,
+        x: Matrix,
+        y: Ints,
+        x_val: Matrix,
+        y_val: Ints,
+        *,
+        n_points: int,
+        box: Box,
+        seed: int,
+        starts: tuple[Matrix, Ints] | None = None,
     ) -> Poisoned:
         """``n_points`` points against ``learner`` trained on ``(n, d)``, for validation points ``(n_val, d)``.
+
+        ``starts``: points and true labels to start from, with the label flipped; the training points when None.
 
         Raises UserError on a learner that cannot be poisoned, more points than training data, labels other than -1 and
         +1, or points outside the box.
         """
-        _check(x, y, y_val, n_points, box)
+        first, true_labels = (x, y) if starts is None else starts
+        _check(y, y_val, first, n_points, box)
         training = learner.retraining(x, y, x_val, y_val, room=n_points)
         rng = generator(seed, "attack_start")
-        data, unused = dense(x), np.arange(len(y))
+        data, unused = dense(first), np.arange(len(true_labels))
         placed = []
         for _ in range(n_points):
             before = replace(training.counts)
             tried = rng.choice(len(unused), size=min(self.n_starts, len(unused)), replace=False)
-            starts = [training.retrain(data[unused[k]], -int(y[unused[k]])) for k in tried]
-            best = int(np.argmax([start.loss for start in starts]))
-            point = self._optimise(training, starts[best], box)
+            tries = [training.retrain(data[unused[k]], -int(true_labels[unused[k]])) for k in tried]
+            best = int(np.argmax([one.loss for one in tries]))
+            point = self._optimise(training, tries[best], box)
             training.place(point.end)
             placed.append(replace(point, row=int(unused[tried[best]]), counts=training.counts - before))
             unused = np.delete(unused, tried[best])
@@ -187,13 +203,16 @@ def validation_gradients(
     return np.array([training.gradient(one)[0] for one in fitted])
 
 
-def _check(x: Matrix, y: Ints, y_val: Ints, n_points: int, box: Box) -> None:
+def _check(y: Ints, y_val: Ints, starts: Matrix, n_points: int, box: Box) -> None:
     for labels in (y, y_val):
         if set(np.unique(labels)) != {-1, 1}:
             raise UserError(f"poisoning: expected two classes labelled -1 and +1, got {np.unique(labels).tolist()[:5]}")
-    if not 1 <= n_points <= len(y):
-        raise UserError(f"poisoning: expected from 1 to {len(y)} points (the size of the training data), got {n_points}")
-    if bool(((dense(x) < box.lower) | (dense(x) > box.upper)).any()):
+    if not 1 <= n_points <= starts.shape[0]:
+        raise UserError(
+            f"poisoning: expected from 1 to {starts.shape[0]} points (one for each point of the attacker's training data), "
+            f"got {n_points}; ask for smaller fractions or more data"
+        )
+    if bool(((dense(starts) < box.lower) | (dense(starts) > box.upper)).any()):
         raise UserError("attack: expected every point inside the box, got some outside; widen lower and upper")
 
 

@@ -58,6 +58,8 @@ class Learner(ABC):
 
     name: str = field(default="", compare=False)
     model_type: ClassVar[type[Model]]
+    poisonable: ClassVar[bool] = False
+    """Whether ``retraining`` exists, and with it poisoning points with gradients."""
 
     @abstractmethod
     def fit(self, x: Matrix, y: Ints, *, seed: int) -> Model:
@@ -66,9 +68,17 @@ class Learner(ABC):
     def retraining(self, x: Matrix, y: Ints, x_val: Matrix, y_val: Ints, *, room: int) -> Retraining:
         """Training data ``(n, d)`` and one point that moves, retrained cheaply; see ``retraining``.
 
-        Raises UserError: only learners that say otherwise can be poisoned with gradients.
+        Raises UserError where the learner is not ``poisonable``.
         """
-        raise UserError(
+        raise self._not_poisonable()
+
+    def require_poisonable(self) -> None:
+        """Raise UserError unless the learner is ``poisonable``."""
+        if not self.poisonable:
+            raise self._not_poisonable()
+
+    def _not_poisonable(self) -> UserError:
+        return UserError(
             f"surrogate: expected a linear SVM, an RBF SVM, logistic or ridge regression on the raw features to poison, got "
             f"{self.name or type(self).__name__}; others can only be targets"
         )

@@ -39,6 +39,7 @@ class RBFSVM(Learner):
     gamma: float
     tolerance: float = 1e-3
     model_type = RBFModel
+    poisonable = True
 
     def __post_init__(self) -> None:
         require_positive(self, C=self.C, gamma=self.gamma, tolerance=self.tolerance)

@@ -67,6 +67,7 @@ class LinearSVM(Learner):
     C: float
     tolerance: float = 1e-3
     model_type = HingeLinearModel
+    poisonable = True
 
     def __post_init__(self) -> None:
         require_positive(self, C=self.C, tolerance=self.tolerance)
@@ -87,6 +88,7 @@ class Logistic(Learner):
     C: float
     tolerance: float = 1e-5
     model_type = LogisticLinearModel
+    poisonable = True
 
     def __post_init__(self) -> None:
         require_positive(self, C=self.C, tolerance=self.tolerance)
@@ -107,6 +109,7 @@ class Ridge(Learner):
 
     alpha: float
     model_type = SquaredLinearModel
+    poisonable = True
 
     def __post_init__(self) -> None:
         require_positive(self, alpha=self.alpha)

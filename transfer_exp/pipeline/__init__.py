@@ -5,13 +5,15 @@ surrogates, targets and attack points.
 """
 
 from transfer_exp.attacks.evasion_add import EvasionAdd
-from transfer_exp.pipeline.combination import Combination, Outcome
+from transfer_exp.attacks.poisoning import Poisoning
+from transfer_exp.pipeline.combination import CURVES, Combination, Outcome
 from transfer_exp.pipeline.evasion import run_evasion
 from transfer_exp.pipeline.evasion_add import run_evasion_add
 from transfer_exp.pipeline.features import on_chosen_features
+from transfer_exp.pipeline.poisoning import run_poisoning
 from transfer_exp.store import Store
 
-__all__ = ["Combination", "Outcome", "run"]
+__all__ = ["CURVES", "Combination", "Outcome", "run"]
 
 
 def run(combination: Combination, store: Store) -> Outcome:
@@ -20,6 +22,8 @@ def run(combination: Combination, store: Store) -> Outcome:
     attack = combination.attack
     if isinstance(attack, EvasionAdd):
         outcome = run_evasion_add(combination, attack, store)
+    elif isinstance(attack, Poisoning):
+        outcome = run_poisoning(combination, attack, store)
     else:
         outcome = run_evasion(combination, store)
     outcome.metrics |= {f"data/{name}": count for name, count in combination.dataset.notes.items()}

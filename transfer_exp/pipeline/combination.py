@@ -9,9 +9,25 @@ import numpy as np
 from transfer_exp import measures
 from transfer_exp.attacks.evasion import Evasion
 from transfer_exp.attacks.evasion_add import EvasionAdd
+from transfer_exp.attacks.poisoning import Poisoning
 from transfer_exp.learners import Learner
 from transfer_exp.signature import code_version, signature
 from transfer_exp.types import Dataset, Examples, Floats, Grid, UserError
+
+CURVES = (
+    "error",
+    "success",
+    "whitebox_error",
+    "whitebox_success",
+    "surrogate_error",
+    "loss",
+    "loss_logistic",
+    "perturbation_correlation",
+    "perturbation_l1",
+    "perturbation_l2",
+    "perturbation_linf",
+)
+"""Curves that a combination may have, each over the grid."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +40,7 @@ class Combination:
     dataset: Dataset
     surrogate: Learner
     target: Learner
-    attack: Evasion | EvasionAdd
+    attack: Evasion | EvasionAdd | Poisoning
     epsilon: Grid
     seed: int = 0
     surrogate_fraction: float = 1.0
@@ -37,6 +53,8 @@ class Combination:
                 f"surrogate: expected a learner with input gradients, got {self.surrogate.name or 'a forest'}; "
                 "forests can only be targets"
             )
+        if isinstance(self.attack, Poisoning):
+            self.surrogate.require_poisonable()
         for name, least in (("seed", 0), ("n_variability", 2)):
             if getattr(self, name) < least:
                 raise UserError(f"{name}: expected a whole number >= {least}, got {getattr(self, name)}")
@@ -72,3 +90,17 @@ class Outcome:
             self.metrics[name] = mean
         if undefined:
             self.metrics[f"health/{name}_undefined"] = undefined
+
+    def add_shown(self, grid: Grid) -> None:
+        """Add scalars of the curves at the shown epsilons and at the reference, for tables and scatter plots."""
+        for epsilon in grid.shown:
+            k = grid.grid.index(epsilon)
+            error = self.metrics[f"error_at_{epsilon:g}"] = self.curves["error"][k]
+            if "whitebox_error" in self.curves:
+                white = self.metrics[f"whitebox_error_at_{epsilon:g}"] = self.curves["whitebox_error"][k]
+                if white > 0:
+                    self.metrics[f"error_ratio_at_{epsilon:g}"] = error / white
+        if "perturbation_correlation" in self.curves:
+            correlation = self.curves["perturbation_correlation"][grid.grid.index(grid.reference)]
+            if np.isfinite(correlation):
+                self.metrics["perturbation_correlation"] = correlation

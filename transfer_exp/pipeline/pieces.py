@@ -9,6 +9,7 @@ import torch
 
 from transfer_exp import seeds
 from transfer_exp.attacks.evasion import Crafted
+from transfer_exp.attacks.poisoning import Poisoning
 from transfer_exp.learners import Learner, Model
 from transfer_exp.pipeline.combination import Combination
 from transfer_exp.signature import checksum, code_version, signature
@@ -61,6 +62,7 @@ def fitted(
 def crafted(store: Store, combination: Combination, attacked: Fitted, rows: Ints) -> Crafted:
     """Attack points of the given rows made on a model, from the store when they were made before."""
     dataset, attack, grid = combination.dataset, combination.attack, combination.epsilon.grid
+    assert not isinstance(attack, Poisoning)  # its points are made on data, not on a model: pipeline.poisoning
     buffer = next(attacked.model.buffers())
     key = signature(
         model=attacked.key,

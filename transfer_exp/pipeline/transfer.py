@@ -10,26 +10,13 @@ import numpy as np
 from transfer_exp import measures
 from transfer_exp.attacks.evasion import Crafted
 from transfer_exp.data.splits import apart, make_split
-from transfer_exp.pipeline.combination import Combination, Outcome
+from transfer_exp.pipeline.combination import CURVES, Combination, Outcome
 from transfer_exp.pipeline.pieces import Fitted, crafted, fitted, torch_device
 from transfer_exp.store import Store
-from transfer_exp.types import NORMS, Floats, Grid, Ints, Split, dense
+from transfer_exp.types import NORMS, Floats, Ints, Split, dense
 
 _log = logging.getLogger(__name__)
 _WORRYING = {"zero_gradient": 0.05, "not_rising": 0.05, "iterations_exhausted": 0.1, "violation": 1e-5}
-_CURVES = (
-    "error",
-    "success",
-    "whitebox_error",
-    "whitebox_success",
-    "surrogate_error",
-    "loss",
-    "loss_logistic",
-    "perturbation_correlation",
-    "perturbation_l1",
-    "perturbation_l2",
-    "perturbation_linf",
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +94,7 @@ def measured(attacked: Attacked, split: Split, store: Store) -> Outcome:
 
 def _add_curves(outcome: Outcome, attacked: Attacked) -> None:
     grid, y = attacked.combination.epsilon, attacked.y
-    curves: dict[str, list[float]] = {name: [] for name in _CURVES}
+    curves: dict[str, list[float]] = {name: [] for name in CURVES}
     clean = attacked.pair.target.model.scores(attacked.clean) - attacked.target_threshold
     for k in range(len(grid.grid)):
         _add_black_box(curves, attacked, k, clean)
@@ -116,7 +103,7 @@ def _add_curves(outcome: Outcome, attacked: Attacked) -> None:
         if attacked.white_box is not None:
             _add_white_box(curves, attacked, attacked.white_box, k, clean)
     outcome.curves = {name: values for name, values in curves.items() if values}
-    _add_shown(outcome, grid)
+    outcome.add_shown(grid)
 
 
 def _add_black_box(curves: dict[str, list[float]], attacked: Attacked, k: int, clean: Floats) -> None:
@@ -140,21 +127,6 @@ def _add_white_box(curves: dict[str, list[float]], attacked: Attacked, white_box
     curves["whitebox_success"].append(measures.success(scores, clean, attacked.y))
     black, white = (made.offsets[k].astype(np.float64) for made in (attacked.black_box, white_box))
     curves["perturbation_correlation"].append(measures.mean_defined(measures.perturbation_correlation(black, white))[0])
-
-
-def _add_shown(outcome: Outcome, grid: Grid) -> None:
-    """Scalars of the curves at the shown epsilons and at the reference, for tables and scatter plots."""
-    for epsilon in grid.shown:
-        k = grid.grid.index(epsilon)
-        error = outcome.metrics[f"error_at_{epsilon:g}"] = outcome.curves["error"][k]
-        if "whitebox_error" in outcome.curves:
-            white = outcome.metrics[f"whitebox_error_at_{epsilon:g}"] = outcome.curves["whitebox_error"][k]
-            if white > 0:
-                outcome.metrics[f"error_ratio_at_{epsilon:g}"] = error / white
-    if "perturbation_correlation" in outcome.curves:
-        correlation = outcome.curves["perturbation_correlation"][grid.grid.index(grid.reference)]
-        if np.isfinite(correlation):
-            outcome.metrics["perturbation_correlation"] = correlation
 
 
 def _add_gradients(outcome: Outcome, attacked: Attacked) -> None:
