@@ -1,0 +1,107 @@
+"""One poisoning combination end to end, against retraining by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from transfer_exp import seeds
+from transfer_exp.attacks.poisoning import Poisoning
+from transfer_exp.data.digits import load_digits_pair
+from transfer_exp.data.splits import make_split
+from transfer_exp.learners import MLP, Forest, LinearSVM, Ridge
+from transfer_exp.pipeline import Combination, Outcome, run
+from transfer_exp.pipeline.poisoning import poisoning_counts
+from transfer_exp.store import Store
+from transfer_exp.types import Dataset, Grid, Sizes, UserError
+
+GRID = Grid(grid=(0.0, 0.1, 0.2), reference=0.1, shown=(0.1, 0.2))
+
+
+@pytest.fixture(scope="module")
+def digits() -> Dataset:
+    return load_digits_pair(name="digits89", digits=[8, 9], split=Sizes(target=60, surrogate=60, validation=80, test=80))
+
+
+def combination(digits: Dataset, **options) -> Combination:
+    fixed = {"surrogate": Ridge(alpha=10), "target": LinearSVM(C=0.01), "attack": Poisoning(), "epsilon": GRID}
+    return Combination(dataset=digits, n_variability=3, **{**fixed, **options})
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory) -> Store:
+    return Store(tmp_path_factory.mktemp("store"))
+
+
+@pytest.fixture(scope="module")
+def outcome(digits, store) -> Outcome:
+    return run(combination(digits), store)
+
+
+def test_counts_are_the_shares_of_the_poisoned_training_set() -> None:
+    assert poisoning_counts([0, 0.025, 0.05, 0.1, 0.2], 500) == [0, 13, 26, 56, 125]
+    with pytest.raises(UserError, match="below 1"):
+        poisoning_counts([0, 1], 500)
+
+
+def test_errors_are_those_of_the_target_retrained_by_hand(digits, outcome) -> None:
+    split = make_split(digits, seed=0)
+    x, y = digits.x[split.surrogate], digits.y[split.surrogate]
+    val = digits.x[split.validation], digits.y[split.validation]
+    made = Poisoning().craft(Ridge(alpha=10), x, y, *val, n_points=15, box=digits.box, seed=0)
+    assert (made.labels == -y[made.start_rows]).all()
+    assert made.points.min() >= 0
+    assert made.points.max() <= 1
+    for k, m in enumerate((0, 7, 15)):
+        joined = np.r_[digits.x[split.target], made.points[:m]], np.r_[digits.y[split.target], made.labels[:m]]
+        target = LinearSVM(C=0.01).fit(*joined, seed=seeds.integer(0, "target_training"))
+        wrong = np.sign(target.scores(digits.x[split.test])) != digits.y[split.test]
+        assert outcome.curves["error"][k] == pytest.approx(wrong.mean())
+    assert outcome.metrics["clean_error"] == outcome.curves["error"][0]
+
+
+def test_measures_are_there_and_in_range(outcome) -> None:
+    assert -1 <= outcome.metrics["gradient_alignment"] <= 1
+    assert -1 <= outcome.metrics["perturbation_correlation"] <= 1
+    assert outcome.metrics["gradient_size"] > 0
+    assert outcome.metrics["loss_variability"] > 0
+    assert outcome.curves["perturbation_l2"][0] == 0
+    assert np.isnan(outcome.curves["perturbation_correlation"][0])
+    assert {"health/stayed_at_start", "health/no_support_vector", "health/implicit_residual"} <= set(outcome.metrics)
+
+
+def test_the_white_box_of_a_target_is_the_same_whatever_the_surrogate(digits, store, outcome) -> None:
+    other = run(combination(digits, surrogate=LinearSVM(C=1.0)), store)
+    assert other.curves["whitebox_error"] == outcome.curves["whitebox_error"]
+    assert other.curves["error"] != outcome.curves["error"]
+
+
+def test_again_is_all_from_the_store_and_equal(digits, store, outcome) -> None:
+    again = Store(store.root)
+    repeated = run(combination(digits), again)
+    assert not again.misses
+    assert repeated.metrics == outcome.metrics
+
+
+def test_a_forest_target_has_no_gradients_and_no_white_box(digits, store) -> None:
+    forest = run(combination(digits, target=Forest(n_trees=5)), store)
+    assert len(forest.curves["error"]) == 3
+    assert "whitebox_error" not in forest.curves
+    assert not {"gradient_size", "gradient_alignment", "perturbation_correlation"} & set(forest.metrics)
+
+
+@pytest.mark.parametrize("surrogate", [MLP(name="mlp_high"), Forest(name="forest_high")])
+def test_surrogates_without_a_poisoning_gradient_are_refused(digits, surrogate) -> None:
+    with pytest.raises(UserError, match="can only be targets"):
+        combination(digits, surrogate=surrogate)
+
+
+def test_bad_settings_are_refused(digits, store) -> None:
+    with pytest.raises(UserError, match=r"split\.validation"):
+        run(combination(replace(digits, sizes=replace(digits.sizes, validation=0))), store)
+    with pytest.raises(UserError, match="begin with 0"):
+        run(combination(digits, epsilon=Grid(grid=(0.1, 0.2), reference=0.1, shown=(0.1,))), store)
+    with pytest.raises(UserError, match="from 1 to 12 points"):
+        run(combination(digits, surrogate_fraction=0.2), store)
