@@ -79,7 +79,12 @@ def run_poisoning(combination: Combination, attack: Poisoning, store: Store) -> 
 
 
 def poisoning_counts(fractions: Sequence[float], n_training: int) -> list[int]:
-    """Points to add so that they are each fraction of the training set then: f n / (1 - f). UserError unless below 1."""
+    """Points to add so that they are each fraction of the training set then: f n / (1 - f).
+
+    Raises UserError unless the fractions begin with 0 (the unpoisoned learner), are below 1, and ask for a point at all.
+    """
+    if fractions[0] != 0:
+        raise UserError(f"epsilon.grid: expected to begin with 0, the unpoisoned learner, got {list(fractions)}")
     if max(fractions) >= 1 or round(max(fractions) / (1 - max(fractions)) * n_training) < 1:
         raise UserError(
             f"epsilon.grid: expected fractions of the training set below 1, the largest enough for a point among "
@@ -163,13 +168,8 @@ def _add_curves(outcome: Outcome, work: _Work, black_box: Poisoned, white_box: P
             rho = measures.perturbation_correlation(moved, white_box.points - white_box.start_points)
             curves["perturbation_correlation"] = _running_mean(rho, work.counts, empty=float("nan"))
     outcome.curves = {name: values for name, values in curves.items() if values}
-    unpoisoned = work.counts.index(0) if 0 in work.counts else None
-    if unpoisoned is None:
-        raise UserError(
-            f"epsilon.grid: expected to begin with 0, the unpoisoned learner, got {list(combination.epsilon.grid)}"
-        )
-    outcome.metrics["clean_error"] = curves["error"][unpoisoned]
-    outcome.metrics["surrogate_clean_error"] = curves["surrogate_error"][unpoisoned]
+    outcome.metrics["clean_error"] = curves["error"][0]
+    outcome.metrics["surrogate_clean_error"] = curves["surrogate_error"][0]
     outcome.add_shown(combination.epsilon)
 
 
