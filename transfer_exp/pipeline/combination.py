@@ -45,7 +45,7 @@ class Combination:
         parts = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "dataset"}
         return signature(
             data=self.dataset.checksum,
-            sizes=self.dataset.sizes,
+            **{name: getattr(self.dataset, name) for name in ("sizes", "box", "test_pool", "group")},
             code=code_version("data", "learners", "optim", "attacks", "measures.py", "pipeline", "seeds.py"),
             **parts,
         )
