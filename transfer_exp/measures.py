@@ -109,7 +109,13 @@ def gradient_alignment(first: Floats, second: Floats) -> Floats:
 
 def perturbation_correlation(first: Floats, second: Floats) -> Floats:
     """Rho of each point ``(n,)``: Pearson correlation of two perturbations ``(n, d)``; NaN where one is constant."""
-    return _cosine(first - first.mean(1, keepdims=True), second - second.mean(1, keepdims=True))
+    return _cosine(_centred(first), _centred(second))
+
+
+def _centred(delta: Floats) -> Floats:
+    """Rows less their means; exactly zero where a row is constant, whose mean may be off by rounding."""
+    constant = delta.max(1, keepdims=True) == delta.min(1, keepdims=True)
+    return np.where(constant, 0.0, delta - delta.mean(1, keepdims=True))
 
 
 def _cosine(first: Floats, second: Floats) -> Floats:

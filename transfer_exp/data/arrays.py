@@ -25,8 +25,10 @@ def _read(file: Path) -> dict[str, np.ndarray[Any, Any]]:
     if not file.is_file():
         raise UserError(f"dataset.file: expected a .npz file, got {file}, which is not there")
     try:
-        with np.load(file, allow_pickle=False) as archive:
+        with file.open("rb") as handle, np.load(handle, allow_pickle=False) as archive:
             return {key: archive[key] for key in archive.files}
+    except TypeError as error:  # a .npy: an array is no context manager
+        raise UserError(f"{file}: expected an .npz of plain arrays (np.savez), got a single array (np.save)") from error
     except (ValueError, OSError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(f"{file}: expected an .npz of plain arrays (no pickled objects), got: {error}") from error
 
@@ -66,6 +68,8 @@ def _labels(file: Path, arrays: dict[str, np.ndarray[Any, Any]], n_points: int) 
     y = arrays["y"]
     if y.shape != (n_points,):
         raise UserError(f"{file}: expected y of shape ({n_points},), got {y.shape}")
+    if y.dtype.kind in "fc" and not np.isfinite(y).all():
+        raise UserError(f"{file}: expected two labels in y, got {np.count_nonzero(~np.isfinite(y))} NaN or inf")
     classes = np.unique(y)
     if len(classes) != 2:
         raise UserError(f"{file}: expected two different labels in y, got {len(classes)}: {classes[:5].tolist()}")

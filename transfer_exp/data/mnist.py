@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -52,7 +53,7 @@ def _read(folder: Path, name: str) -> bytes:
     file = _find(folder, name)
     try:
         content = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
-    except (OSError, EOFError, ValueError) as error:
+    except (OSError, EOFError, ValueError, zlib.error) as error:
         raise UserError(f"{file}: expected a gzip file, got a damaged one ({error}); delete it and run again") from error
     digest = hashlib.sha256(content).hexdigest()
     if digest != _SHA256[name]:

@@ -52,7 +52,7 @@ class MLP(Learner):
     def __post_init__(self) -> None:
         object.__setattr__(self, "hidden", tuple(self.hidden))
         require_positive(self, n_epochs=self.n_epochs, batch_size=self.batch_size, learning_rate=self.learning_rate)
-        if self.weight_decay < 0 or not self.hidden or min(self.hidden) < 1:
+        if not self.weight_decay >= 0 or not self.hidden or min(self.hidden) < 1:
             raise UserError(
                 f"{self.name or 'MLP'}: expected weight_decay >= 0 and at least one hidden layer of at least one unit, "
                 f"got weight_decay={self.weight_decay}, hidden={list(self.hidden)}"

@@ -64,8 +64,7 @@ class Combination:
         parts = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "dataset"}
         return signature(
             data=self.dataset.checksum,
-            sizes=self.dataset.sizes,
-            n_selected=self.dataset.n_selected,
+            **{name: getattr(self.dataset, name) for name in ("sizes", "box", "test_pool", "group", "n_selected")},
             code=code_version("data", "learners", "optim", "attacks", "measures.py", "pipeline", "seeds.py"),
             **parts,
         )

@@ -68,6 +68,7 @@ def crafted(store: Store, combination: Combination, attacked: Fitted, rows: Ints
         model=attacked.key,
         attack=attack,
         data=dataset.checksum,
+        box=dataset.box,
         rows=checksum(rows),
         grid=grid,
         device=buffer.device.type,
