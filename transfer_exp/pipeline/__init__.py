@@ -8,7 +8,6 @@ from transfer_exp.attacks.evasion_add import EvasionAdd
 from transfer_exp.pipeline.combination import Combination, Outcome
 from transfer_exp.pipeline.evasion import run_evasion
 from transfer_exp.pipeline.evasion_add import run_evasion_add
-from transfer_exp.pipeline.features import on_chosen_features
 from transfer_exp.store import Store
 
 __all__ = ["Combination", "Outcome", "run"]
@@ -16,11 +15,6 @@ __all__ = ["Combination", "Outcome", "run"]
 
 def run(combination: Combination, store: Store) -> Outcome:
     """Do one combination; raises UserError on what the user can mend."""
-    combination = on_chosen_features(combination)
-    attack = combination.attack
-    if isinstance(attack, EvasionAdd):
-        outcome = run_evasion_add(combination, attack, store)
-    else:
-        outcome = run_evasion(combination, store)
-    outcome.metrics |= {f"data/{name}": count for name, count in combination.dataset.notes.items()}
-    return outcome
+    if isinstance(combination.attack, EvasionAdd):
+        return run_evasion_add(combination, combination.attack, store)
+    return run_evasion(combination, store)
