@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import socket
+import zipfile
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -54,6 +55,35 @@ def below_a_file(key: str) -> Callable[[Path], list[str]]:
 def closed_server(tmp_path: Path) -> list[str]:
     with closing(socket.create_server(("127.0.0.1", 0))) as server:
         return [f"tracking.uri=http://127.0.0.1:{server.getsockname()[1]}"]
+
+
+# Words that come last win: small binary data instead of digits, attacked by whole features.
+ADD = [
+    *("attack=evasion_add", "attack.n_attacked=null", "epsilon=drebin"),
+    *("epsilon.grid=[0,2]", "epsilon.reference=2", "epsilon.shown=[2]"),
+]
+BINARY = [
+    *("dataset=synthetic", "dataset.n_points=800", "dataset.n_columns=100", "dataset.n_features=20", *ADD),
+    *("dataset.split.target=100", "dataset.split.surrogate=100", "dataset.split.validation=300"),
+    "dataset.split.test=100",
+]
+
+
+def drebin(tmp_path: Path, *, families: str = "sha256,family\n" + "a" * 64 + ",F\n", n_lost: int = 0) -> list[str]:
+    """The original distribution, small, without the last bytes of its archive."""
+    (tmp_path / "sha256_family.csv").write_text(families)
+    with zipfile.ZipFile(tmp_path / "feature_vectors.zip", "w") as archive:
+        for letter in "abcd":
+            archive.writestr(f"feature_vectors/{letter * 64}", "permission::SEND_SMS\n")
+    content = (tmp_path / "feature_vectors.zip").read_bytes()
+    (tmp_path / "feature_vectors.zip").write_bytes(content[: len(content) - n_lost])
+    return ["dataset=drebin", f"paths.data={tmp_path}", *ADD]
+
+
+def without_zip(tmp_path: Path) -> list[str]:
+    words = drebin(tmp_path)
+    (tmp_path / "feature_vectors.zip").unlink()
+    return words
 
 
 def with_nan() -> np.ndarray[Any, Any]:
@@ -121,14 +151,57 @@ CASES: dict[str, tuple[list[str] | Callable[[Path], list[str]], str]] = {
     "no threads": (["threads=0"], "threads: expected a whole number >= 1, got 0"),
     "resume neither": (["resume=maybe"], "resume: expected true or false, got 'maybe'"),
     "study without name": (["study=null"], "study: expected text, got None"),
+    "not binary": (
+        lambda t: [*arrays(t, X=POINTS, y=LABELS), *ADD],
+        "arrays: expected only the values 0 and 1, got 38 others (first: 0.025641)",
+    ),
+    "DREBIN is not there": (lambda t: ["dataset=drebin", f"paths.data={t}", *ADD], "given out on request for research at"),
+    "DREBIN without archive": (without_zip, "expected feature_vectors.zip or a folder feature_vectors/ with one file"),
+    "DREBIN truncated": (lambda t: drebin(t, n_lost=30), "feature_vectors.zip: expected a whole zip archive"),
+    "family file of something else": (
+        lambda t: drebin(t, families="name;kind\n"),
+        "sha256_family.csv: expected the header sha256,family, got name;kind",
+    ),
+    "family of an unknown app": (
+        lambda t: drebin(t, families="sha256,family\n" + "e" * 64 + ",F\n"),
+        "sha256_family.csv: expected a feature vector for each of its 1 apps, got none for 1 (first: eeee",
+    ),
+    "Drebin-215 is not there": (lambda t: ["dataset=drebin215", f"paths.data={t}", *ADD], "Drebin-215: expected drebin-215"),
+    "fewer malware than asked": (
+        [*BINARY, "attack.n_attacked=1000"],
+        "attacked points: expected from 1 to 30 of the 100 rows of synthetic (those of class +1), got 1000; ask for fewer",
+    ),
+    "no malware asked": ([*BINARY, "attack.n_attacked=0"], "attack.n_attacked: expected a whole number >= 1 or null, got 0"),
+    "no share of false alarms": (
+        [*BINARY, "attack.false_alarm_rate=0"],
+        "attack.false_alarm_rate: expected a share between 0 and 1, got 0",
+    ),
+    "impossible false-alarm rate": (
+        [*BINARY, "attack.false_alarm_rate=0.001"],
+        "expected at least 0.0047619, one in the 210 legitimate validation points, got 0.001; choose a higher rate",
+    ),
+    "no validation points": (
+        [*BINARY, "dataset.split.validation=0"],
+        "false_alarm_rate: expected at least 1, one in the 0 legitimate validation points, got 0.005",
+    ),
+    "more features than there are": (
+        [*BINARY, "dataset.n_features=101"],
+        "dataset.n_features: expected a number from 1 to 100, got 101",
+    ),
+    "a fixed column that is not there": (
+        [*BINARY, "attack.fixed=[100]"],
+        "attack.fixed: expected columns from 0 to 99, got [100]",
+    ),
     "no surrogate": (["~surrogate"], "configuration: Key 'surrogate' is not in struct"),
 }
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_it_is_said_in_one_line(name: str, cli: Cli, root: Path, tmp_path: Path) -> None:
-    words, message = CASES[name]
-    ended = cli(*SMALL, *(words(tmp_path) if callable(words) else words))
+    given, message = CASES[name]
+    words = given(tmp_path) if callable(given) else given
+    adds = "attack=evasion_add" in words  # which has no iterations
+    ended = cli(*(word for word in SMALL if not (adds and word.startswith("attack."))), *words)
     assert ended.rc == 1
     assert ended.stderr.startswith("error: ")
     assert message in ended.stderr

@@ -9,7 +9,6 @@ from transfer_exp.attacks.poisoning import Poisoning
 from transfer_exp.pipeline.combination import CURVES, Combination, Outcome
 from transfer_exp.pipeline.evasion import run_evasion
 from transfer_exp.pipeline.evasion_add import run_evasion_add
-from transfer_exp.pipeline.features import on_chosen_features
 from transfer_exp.pipeline.poisoning import run_poisoning
 from transfer_exp.store import Store
 
@@ -18,13 +17,9 @@ __all__ = ["CURVES", "Combination", "Outcome", "run"]
 
 def run(combination: Combination, store: Store) -> Outcome:
     """Do one combination; raises UserError on what the user can mend."""
-    combination = on_chosen_features(combination)
     attack = combination.attack
     if isinstance(attack, EvasionAdd):
-        outcome = run_evasion_add(combination, attack, store)
-    elif isinstance(attack, Poisoning):
-        outcome = run_poisoning(combination, attack, store)
-    else:
-        outcome = run_evasion(combination, store)
-    outcome.metrics |= {f"data/{name}": count for name, count in combination.dataset.notes.items()}
-    return outcome
+        return run_evasion_add(combination, attack, store)
+    if isinstance(attack, Poisoning):
+        return run_poisoning(combination, attack, store)
+    return run_evasion(combination, store)

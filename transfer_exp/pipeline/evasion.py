@@ -9,6 +9,7 @@ import numpy as np
 from transfer_exp import measures
 from transfer_exp.data.splits import make_split
 from transfer_exp.pipeline.combination import Combination, Outcome
+from transfer_exp.pipeline.features import on_chosen_features
 from transfer_exp.pipeline.transfer import Attacked, Pair, measured
 from transfer_exp.store import Store
 from transfer_exp.types import Examples
@@ -18,6 +19,7 @@ _N_EXAMPLES = 3
 
 def run_evasion(combination: Combination, store: Store) -> Outcome:
     """Train surrogate and target, craft on the surrogate (and, for the white box, on the target), measure transfer."""
+    combination = on_chosen_features(combination)
     split = make_split(combination.dataset, seed=combination.seed, surrogate_fraction=combination.surrogate_fraction)
     pair = Pair.trained(combination, split, store)
     attacked = Attacked.crafted(combination, pair, split.test, store)

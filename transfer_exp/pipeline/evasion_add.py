@@ -16,6 +16,7 @@ from transfer_exp.data.binary import require_binary
 from transfer_exp.data.splits import make_split, sample_class
 from transfer_exp.learners import Model
 from transfer_exp.pipeline.combination import Combination, Outcome
+from transfer_exp.pipeline.features import on_chosen_features
 from transfer_exp.pipeline.transfer import Attacked, Pair, measured
 from transfer_exp.store import Store
 from transfer_exp.types import Dataset, Ints, Split
@@ -27,15 +28,16 @@ def run_evasion_add(combination: Combination, attack: EvasionAdd, store: Store) 
     Raises UserError, before anything is trained, on points that are not binary, fewer malware test points than asked for,
     too few legitimate validation points for the false-alarm rate, ``fixed`` columns that are not there.
     """
+    split = make_split(combination.dataset, seed=combination.seed, surrogate_fraction=combination.surrogate_fraction)
+    rows = _checked(combination.dataset, attack, split, combination.seed)
+    # What is crafted depends neither on the rate nor on the number asked for: the store need not tell these apart.
+    crafting = replace(attack, n_attacked=None, false_alarm_rate=EvasionAdd.false_alarm_rate)
+    combination = on_chosen_features(replace(combination, attack=crafting))
     dataset = combination.dataset
-    split = make_split(dataset, seed=combination.seed, surrogate_fraction=combination.surrogate_fraction)
-    rows = _checked(dataset, attack, split, combination.seed)
     pair = Pair.trained(combination, split, store)
     surrogate, target = (Detector(m.model, dataset, split, attack.false_alarm_rate) for m in (pair.surrogate, pair.target))
-    # What is crafted depends neither on the rate nor on the number asked for: the store need not tell these apart.
-    crafting = replace(combination, attack=replace(attack, n_attacked=None, false_alarm_rate=EvasionAdd.false_alarm_rate))
     attacked = Attacked.crafted(
-        crafting, pair, rows, store, surrogate_threshold=surrogate.threshold, target_threshold=target.threshold
+        combination, pair, rows, store, surrogate_threshold=surrogate.threshold, target_threshold=target.threshold
     )
     outcome = measured(attacked, split, store)
     outcome.sizes["n_attacked"] = len(rows)

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import logging
-
 from transfer_exp.data.drebin import Apps, drebin_dataset, fingerprint, read_drebin
 from transfer_exp.signature import code_version, signature
-from transfer_exp.store import Arrays, Store
+from transfer_exp.store import Store
 from transfer_exp.types import Dataset, Sizes
-
-_log = logging.getLogger(__name__)
 
 
 def load_drebin(*, name: str, folder: str, store: str, split: Sizes, n_features: int | None = None) -> Dataset:
@@ -17,11 +13,6 @@ def load_drebin(*, name: str, folder: str, store: str, split: Sizes, n_features:
 
     n_features: as ``Dataset.n_selected``. Raises UserError on missing, damaged or contradicting files, and stores nothing.
     """
-
-    def parse() -> Arrays:
-        _log.info("parsing DREBIN in %s, once", folder)
-        return read_drebin(folder).state()
-
     key = signature(content=fingerprint(folder), code=code_version("data/drebin.py"))
-    apps = Apps.restore(Store(store).get("parsed", key, parse))
+    apps = Apps.restore(Store(store).get("parsed", key, lambda: read_drebin(folder).state()))
     return drebin_dataset(apps, name=name, split=split, n_features=n_features)

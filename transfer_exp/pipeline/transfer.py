@@ -80,11 +80,15 @@ class Attacked:
 
 
 def measured(attacked: Attacked, split: Split, store: Store) -> Outcome:
-    """Curves, S, R, V, rho, health and sizes. An error is the share of attacked points on the wrong side of a threshold."""
+    """Curves, S, R, V, rho, health, sizes, notes on the data.
+
+    An error is the share of attacked points on the wrong side of a threshold.
+    """
     outcome = Outcome(
         sizes={f"n_{part.name}": len(getattr(split, part.name)) for part in fields(split)}
         | {"n_features": attacked.combination.dataset.n_features}
     )
+    outcome.metrics |= {f"data/{name}": count for name, count in attacked.combination.dataset.notes.items()}
     _add_curves(outcome, attacked)
     _add_gradients(outcome, attacked)
     _add_variability(outcome, attacked, store)
