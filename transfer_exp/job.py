@@ -53,7 +53,8 @@ def run_job(config: DictConfig, *, overrides: list[str], parent: str | None = No
     exit_on_terminate()
     check_settings(config)
     torch.set_num_threads(config.threads)
-    name = f"{config.surrogate.name} > {config.target.name} seed {config.seed}"
+    share = "" if config.surrogate_fraction == 1 else f" on {config.surrogate_fraction} of its data"
+    name = f"{config.surrogate.name}{share} > {config.target.name} seed {config.seed}"
     tracker = Tracker(uri=config.tracking.uri, root=config.paths.root, study=config.study)
     with threadpool_limits(config.threads):
         tags = {"kind": "combination", "signature": "", **versions()}
