@@ -220,3 +220,15 @@ def test_report_of_a_full_study_takes_less_than_a_minute(tmp_path):
     build_report(tracking_uri=uri, study="full", out=tmp_path / "out")
     assert time.perf_counter() - started < 60
     assert len(pd.read_csv(tmp_path / "out" / "runs.csv")) == 2400
+
+
+def test_runs_that_were_killed_before_they_logged_what_they_are_are_told_and_not_fatal(tmp_path):
+    uri = write_store(tmp_path, "study", grid(["ridge_low"], ["ridge_low"], [1.0], [0]), images=False)
+    client = MlflowClient(uri)
+    experiment = client.get_experiment_by_name("study").experiment_id
+    for tags, status in (({"error": "UserError: no room"}, "FAILED"), ({}, "KILLED")):
+        run = client.create_run(experiment, tags={"kind": "combination", **tags})
+        client.set_terminated(run.info.run_id, status=status)
+    study = load(tracking_uri=uri, study="study")
+    assert len(study.runs) == 1
+    assert {"1 runs did not finish: UserError: no room", "1 runs did not finish: KILLED"} <= set(study.gaps)

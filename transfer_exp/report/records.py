@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -77,7 +78,10 @@ def load(*, tracking_uri: str, study: str, only: Collection[str] | None = None) 
         if not any(run.info.status == "FINISHED" for run in found):
             raise UserError(f"study: expected finished runs of {study}, got none of {len(found)}; run it (again) first")
         by_id = {run.info.run_id: run for run in found}
-        every, left_out = _of_one_kind(runs_frame(found))
+        # A run logs what it is at its end: of one that failed or was killed only the reason is known.
+        unnamed = [run for run in found if "seed" not in run.data.params]
+        every, left_out = _of_one_kind(runs_frame([run for run in found if "seed" in run.data.params]))
+        left_out += _unfinished(unnamed)
         finished = newest(every)
         curves, without = _curves(client, [by_id[i] for i in finished["run_id"]])
     return assemble(name=study, every=every, curves=curves, notes=[*left_out, *without], parents=parents)
@@ -148,6 +152,12 @@ def _of_one_kind(every: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
         return every, []
     other = int((~own).sum())
     return every[own], [f"left out: {other} runs not on {last['dataset']} with {last['attack']}, as the newest run"]
+
+
+def _unfinished(runs: Sequence[Run]) -> list[str]:
+    """A note on each kind of end that runs without parameters came to."""
+    ends = Counter(run.data.tags.get("error", run.info.status) for run in runs)
+    return [f"{count} runs did not finish: {end}" for end, count in sorted(ends.items())]
 
 
 def _curves(client: MlflowClient, runs: Sequence[Run]) -> tuple[pd.DataFrame, list[str]]:
