@@ -76,6 +76,14 @@ def run_job(config: DictConfig, *, overrides: list[str], parent: str | None = No
     return Job(name=name, status="finished", seconds=time.monotonic() - begin, run_id=run_id)
 
 
+def reason_of(error: UserError | OmegaConfBaseException) -> str:
+    """What is wrong, in one line."""
+    if isinstance(error, UserError):
+        return str(error)
+    # A part of the configuration was taken away, or does not resolve.
+    return f"configuration: {str(error).splitlines()[0]}"
+
+
 def check_settings(config: DictConfig) -> None:
     """Raise UserError unless the settings that no object of the combination checks are usable."""
     check_values({name: OmegaConf.select(config, name) for name in _SETTINGS}, _SETTINGS)

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra._internal.utils import run_and_report
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -27,10 +28,12 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from transfer_exp.job import Job, check_settings, exit_on_terminate, run_job
+from transfer_exp.checks import check_before_first, with_new_words
+from transfer_exp.job import Job, check_settings, exit_on_terminate, reason_of, run_job
 from transfer_exp.records import versions
 from transfer_exp.report.build import build_report, study_summary
 from transfer_exp.signature import signature
+from transfer_exp.store import Store
 from transfer_exp.tracking import Tracker
 from transfer_exp.types import UserError
 
@@ -61,10 +64,8 @@ def _guarded(config: DictConfig, overrides: list[str], parent: str | None) -> Jo
     begin = time.monotonic()
     try:
         return run_job(config, overrides=overrides, parent=parent)
-    except UserError as error:
-        reason = str(error)
-    except OmegaConfBaseException as error:  # a part of the configuration was taken away or does not resolve
-        reason = f"configuration: {str(error).splitlines()[0]}"
+    except (UserError, OmegaConfBaseException) as error:
+        reason = reason_of(error)
     except Exception as error:
         _log.exception("unexpected error")
         reason = f"{type(error).__name__}: {error}"
@@ -136,7 +137,9 @@ class Sweep(Callback):
         check_settings(config)
         overrides = list(config.hydra.overrides.task)
         parameters = dict(config.hydra.sweeper.params or {})
-        total = _count_jobs(overrides, parameters)
+        Store(config.paths.store)
+        jobs = _jobs(overrides, parameters)
+        check_before_first(_composed(config, job) for job in with_new_words(jobs))
         identity = signature(study=config.study, overrides=overrides, parameters={k: str(v) for k, v in parameters.items()})
         self.folder = Path(config.hydra.sweep.dir).absolute()
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -147,9 +150,9 @@ class Sweep(Callback):
         self.run_id = earlier or self.tracker.start(f"study {config.study}", tags=tags)
         self.tracker.client.update_run(self.run_id, status="RUNNING")
         atexit.register(self._close_if_open)
-        announced = {"run_id": self.run_id, "study": config.study, "total": total}
+        announced = {"run_id": self.run_id, "study": config.study, "total": len(jobs)}
         (self.folder / "parent.json").write_text(json.dumps(announced))
-        _log.info("study %s: %d combinations, recorded in %s", config.study, total, self.tracker.uri)
+        _log.info("study %s: %d combinations, recorded in %s", config.study, len(jobs), self.tracker.uri)
 
     def on_multirun_end(self, config: DictConfig, **_kwargs: Any) -> None:
         """Close the parent; a table of failures, and a non-zero exit, when there were any."""
@@ -191,9 +194,16 @@ class Sweep(Callback):
             print("The sweep ended early. What is finished is kept; type the same command to go on.", file=sys.stderr)
 
 
-def _count_jobs(overrides: list[str], parameters: dict[str, Any]) -> int:
-    """How many combinations Hydra's own sweeper will make of these words."""
+def _jobs(overrides: list[str], parameters: dict[str, Any]) -> list[list[str]]:
+    """The words of each combination that Hydra's own sweeper will make of these."""
     parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
     words = [*(f"{key}={value}" for key, value in parameters.items()), *overrides]
     batches = BasicSweeper.split_arguments(parser.parse_overrides(words), max_batch_size=None)
-    return sum(len(batch) for batch in batches)
+    return [job for batch in batches for job in batch]
+
+
+def _composed(config: DictConfig, job: list[str]) -> DictConfig:
+    """The configuration of one combination; a word that cannot be composed ends the program with Hydra's own answer."""
+    loader = GlobalHydra.instance().config_loader()
+    composed: DictConfig = run_and_report(lambda: loader.load_sweep_config(config, list(job)))
+    return composed
