@@ -14,10 +14,12 @@ import shlex
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra._internal.utils import run_and_report
 from hydra.core.global_hydra import GlobalHydra
@@ -121,6 +123,11 @@ class Sweep(Callback):
         self.tracker: Tracker | None = None
         self.run_id = ""
         self.folder = Path()
+        self.lock = FileLock("")
+
+    def __reduce__(self) -> tuple[type[Sweep], tuple[()]]:
+        # Workers get a blank one: the sweep is opened and closed in one process.
+        return Sweep, ()
 
     def on_multirun_start(self, config: DictConfig, **_kwargs: Any) -> None:
         """Open the parent and announce it to the jobs. Ends the program where it cannot be recorded or announced."""
@@ -137,7 +144,7 @@ class Sweep(Callback):
         check_settings(config)
         overrides = list(config.hydra.overrides.task)
         parameters = dict(config.hydra.sweeper.params or {})
-        Store(config.paths.store)
+        store = Store(config.paths.store)
         jobs = _jobs(overrides, parameters)
         check_before_first(_composed(config, job) for job in with_new_words(jobs))
         identity = signature(study=config.study, overrides=overrides, parameters={k: str(v) for k, v in parameters.items()})
@@ -145,8 +152,12 @@ class Sweep(Callback):
         self.folder.mkdir(parents=True, exist_ok=True)
         self.tracker = Tracker(uri=config.tracking.uri, root=config.paths.root, study=config.study)
         earlier = self.tracker.find(kind="study", sweep=identity) if config.resume else None
+        self.lock = store.lock(f"sweep-{signature(tracking=self.tracker.uri, sweep=identity)}")
+        with contextlib.suppress(Timeout):  # the same command elsewhere: it holds the lock for both
+            self.lock.acquire(blocking=False)
+        self.tracker.close_dead()
         command = shlex.join(["python", "-m", "transfer_exp", *sys.argv[1:]])
-        tags = {"kind": "study", "sweep": identity, "command": command, **versions()}
+        tags = {"kind": "study", "sweep": identity, "command": command, "lock": str(self.lock.lock_file), **versions()}
         self.run_id = earlier or self.tracker.start(f"study {config.study}", tags=tags)
         self.tracker.client.update_run(self.run_id, status="RUNNING")
         atexit.register(self._close_if_open)
@@ -161,8 +172,7 @@ class Sweep(Callback):
         jobs = [json.loads(file.read_text()) for file in sorted(self.folder.glob("job-*.json"))]
         failed = [job for job in jobs if job["status"] == "failed"]
         self._summarise([job["run_id"] for job in jobs if job["run_id"]], is_study=config.hydra.runtime.choices.experiment)
-        self.tracker.finish(self.run_id, "FAILED" if failed else "FINISHED")
-        self.tracker = None
+        self._close("FAILED" if failed else "FINISHED")
         if failed:
             lines = [f"  {' '.join(job['overrides'])}: {job['reason']}" for job in failed]
             text = "\n".join(lines)
@@ -187,10 +197,16 @@ class Sweep(Callback):
             _log.warning("no summary: %s", error)
         print("Compare the runs in MLflow's page: make ui")
 
+    def _close(self, status: str) -> None:
+        assert self.tracker is not None
+        self.tracker.finish(self.run_id, status)
+        self.lock.release()
+        self.tracker = None
+
     def _close_if_open(self) -> None:
         """A sweep that was interrupted or could not be composed: Hydra does not call ``on_multirun_end`` then."""
         if self.tracker is not None:
-            self.tracker.finish(self.run_id, "KILLED")
+            self._close("KILLED")
             print("The sweep ended early. What is finished is kept; type the same command to go on.", file=sys.stderr)
 
 
@@ -202,7 +218,7 @@ def _jobs(overrides: list[str], parameters: dict[str, Any]) -> list[list[str]]:
     return [job for batch in batches for job in batch]
 
 
-def _composed(config: DictConfig, job: list[str]) -> DictConfig:
+def _composed(config: DictConfig, job: Sequence[str]) -> DictConfig:
     """The configuration of one combination; a word that cannot be composed ends the program with Hydra's own answer."""
     loader = GlobalHydra.instance().config_loader()
     composed: DictConfig = run_and_report(lambda: loader.load_sweep_config(config, list(job)))
