@@ -1,4 +1,4 @@
-"""Sweeps that are killed again and again, many workers, two sweeps at once: every combination is done once, the same bits."""
+"""Sweeps killed again and again, many workers, several sweeps at once: every combination is done once, the same bits."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ def start(*words: str, root: Path, **environment: str) -> subprocess.Popen[str]:
     """A sweep in a process group of its own; what it says goes to ``<root>.log``."""
     inherited = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"}
     environment = {**inherited, "PYTHONPATH": str(SOURCE), "TRANSFER_EXP_ROOT": str(root), **environment}
-    log = root.with_suffix(".log").open("a")
-    return subprocess.Popen(
-        [sys.executable, "-m", "transfer_exp", *words],
-        cwd=root,
-        env=environment,
-        stderr=log,
-        stdout=log,
-        text=True,
-        start_new_session=True,
-    )
+    with root.with_suffix(".log").open("a") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "transfer_exp", *words],
+            cwd=root,
+            env=environment,
+            stderr=log,
+            stdout=log,
+            text=True,
+            start_new_session=True,
+        )
 
 
 def outcomes(found: list[Run]) -> dict[str, dict[str, float]]:
