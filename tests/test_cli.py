@@ -160,6 +160,7 @@ def test_a_failing_job_does_not_stop_the_others(cli: Cli, root: Path) -> None:
     assert [run.info.status for run in children] == ["FINISHED", "FAILED", "FINISHED"]
     reason = "dataset.split.test: expected at most 354 points of digits89"
     assert reason in children[1].data.tags["error"]
+    assert children[1].data.params.items() >= {"surrogate": "ridge_high", "target": "ridge_low", "seed": "0"}.items()
     assert reason in (files(children[1]) / "traceback.txt").read_text()
     table = ended.stderr[ended.stderr.index("error: 1 of 3 combinations failed") :]
     assert "dataset.split.test=100000" in table
@@ -178,13 +179,13 @@ def test_a_study_carries_its_own_sweep(cli: Cli, root: Path) -> None:
     assert len(runs(root, "digits89_evasion", kind="combination")) == 2
 
 
-def test_a_sweep_that_cannot_be_composed_leaves_nothing_running(root: Path, tmp_path: Path) -> None:
+def test_a_sweep_that_cannot_be_composed_records_nothing(root: Path, tmp_path: Path) -> None:
     words = ("-m", *SMALL, "study=tiny", "surrogate=ridge_high,nothing")
     ended = subprocess_cli(*words, cwd=tmp_path, TRANSFER_EXP_ROOT=str(root))
     assert ended.rc == 1
     assert "Could not find 'surrogate/nothing'" in ended.stderr
     assert "Available options" in ended.stderr
-    assert [run.info.status for run in runs(root, "tiny")] == ["KILLED"]
+    assert not runs(root, "tiny")
 
 
 def test_a_sweep_that_is_told_to_stop_closes_its_runs_and_can_go_on(root: Path, tmp_path: Path, cli: Cli) -> None:
@@ -201,7 +202,9 @@ def test_a_sweep_that_is_told_to_stop_closes_its_runs_and_can_go_on(root: Path, 
         _, stderr = process.communicate(timeout=30)
     assert process.returncode == 128 + signal.SIGTERM
     assert "type the same command to go on" in stderr
+    *_, killed = runs(root, "tiny")
     assert [run.info.status for run in runs(root, "tiny")] == ["KILLED", "FINISHED", "KILLED"]
+    assert killed.data.params.items() >= {"surrogate": "mlp_high", "surrogate.hidden": "[2000, 2000]", "norm": "l2"}.items()
     assert not list(root.rglob("*.tmp"))
 
 

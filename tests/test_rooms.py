@@ -8,7 +8,7 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
-from conftest import PACKAGE
+from conftest import PACKAGE, SOURCE
 
 # design.md, "Rooms". Rooms of one floor may use each other as long as no circle arises.
 FLOORS = {
@@ -16,7 +16,7 @@ FLOORS = {
     1: ("optim", "learners", "data", "measures"),
     2: ("attacks", "store"),
     3: ("figures",),
-    4: ("pipeline", "report", "tracking", "records", "job", "sweep"),
+    4: ("pipeline", "report", "tracking", "records", "job", "checks", "sweep"),
     5: ("__main__",),
 }
 FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
@@ -106,6 +106,14 @@ def test_nothing_heavy_is_imported_at_the_door() -> None:
     names |= {str(node.module).split(".")[0] for node in at_top.body if isinstance(node, ast.ImportFrom)}
     assert "hydra" in names
     assert not names & HEAVY
+
+
+def test_the_plugin_is_light_for_every_hydra_program() -> None:
+    (file,) = (SOURCE / "hydra_plugins").glob("*.py")  # no __init__: other packages have their plugins in this folder
+    tree = ast.parse(file.read_text(), str(file))
+    imported = {str(node.module).split(".")[0] for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    assert imported == {"__future__", "collections", "hydra"}
+    assert not [node for node in ast.walk(tree) if isinstance(node, ast.Import)]
 
 
 FORBIDDEN = (

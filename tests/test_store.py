@@ -135,6 +135,14 @@ def test_processes_wait_for_one_another(tmp_path: Path) -> None:
     assert (tmp_path / "made").read_text() == "made\n"
 
 
+def test_what_a_killed_writer_left_is_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "learner").mkdir()
+    (tmp_path / "learner" / ".a.npz.tmp").write_bytes(b"half an entry")
+    Store(tmp_path).get("learner", "a", make)
+    assert entry(tmp_path).name == "a.npz"
+    np.testing.assert_array_equal(Store(tmp_path).get("learner", "a", never)["weight"], WEIGHT)
+
+
 def test_work_that_fails_leaves_nothing_and_can_be_tried_again(tmp_path: Path) -> None:
     store = Store(tmp_path)
     with pytest.raises(AssertionError, match="made again"):

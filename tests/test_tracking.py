@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import multiprocessing
+import signal
 import socket
 import time
 from collections.abc import Iterator
@@ -13,9 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
 
 from transfer_exp import tracking
+from transfer_exp.job import exit_on_terminate
 from transfer_exp.tracking import Record, Tracker
 from transfer_exp.types import UserError
 
@@ -64,6 +68,72 @@ def test_a_run_is_closed_even_if_its_end_cannot_be_explained(tracker: Tracker, m
     with pytest.raises(ZeroDivisionError), tracker.run("bad", tags={}) as run_id:
         _ = 1 / 0
     assert tracker.client.get_run(run_id).info.status == "FAILED"
+
+
+def test_a_run_says_what_it_is_from_its_start(tracker: Tracker) -> None:
+    with tracker.run("run", tags={"a": "b"}, params={"seed": 3}) as run_id:
+        run = tracker.client.get_run(run_id)
+    assert run.data.params == {"seed": "3"}
+    assert run.data.tags["a"] == "b"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_at_the_birth_of_a_run_closes_it(
+    number: signal.Signals, tracker: Tracker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = tracker.start
+
+    def interrupted(name: str, **given: Any) -> str:
+        run_id = whole(name, **given)
+        signal.raise_signal(number)  # the run is there, its id is not yet returned
+        return run_id
+
+    before = signal.getsignal(signal.SIGTERM)
+    exit_on_terminate()
+    monkeypatch.setattr(tracker, "start", interrupted)
+    with pytest.raises((SystemExit, KeyboardInterrupt)), tracker.run("cut", tags={}):
+        pytest.fail("the signal was lost")
+    signal.signal(signal.SIGTERM, before)
+    assert [run.info.status for run in tracker.client.search_runs([tracker.experiment_id])] == ["KILLED"]
+    assert not signal.pthread_sigmask(signal.SIG_BLOCK, []) & {signal.SIGTERM, signal.SIGINT}
+
+
+def test_a_run_that_cannot_be_made_leaves_signals_as_they_were(tracker: Tracker) -> None:
+    with pytest.raises(MlflowException), tracker.run("bad", tags={"key": "x" * 100_000}):
+        pytest.fail("it was made")
+    assert not signal.pthread_sigmask(signal.SIG_BLOCK, []) & {signal.SIGTERM, signal.SIGINT}
+
+
+def test_runs_of_processes_that_are_gone_are_closed_and_others_are_not(tracker: Tracker, tmp_path: Path) -> None:
+    held, free = FileLock(tmp_path / "held.lock"), FileLock(tmp_path / "free.lock")
+    with free:
+        pass
+    tags = {"dead": free.lock_file, "alive": held.lock_file, "elsewhere": str(tmp_path / "nowhere.lock")}
+    ids = {name: tracker.start(name, tags={"lock": str(lock)}) for name, lock in tags.items()}
+    ids["older"] = tracker.start("older", tags={})
+    with held:
+        assert tracker.close_dead() == [ids["dead"]]
+    found = {name: tracker.client.get_run(run_id) for name, run_id in ids.items()}
+    assert {name: run.info.status for name, run in found.items()} == {
+        "dead": "KILLED",
+        "alive": "RUNNING",
+        "elsewhere": "RUNNING",
+        "older": "RUNNING",
+    }
+    assert found["dead"].data.tags["error"].startswith("killed")
+
+
+def test_a_run_that_ends_while_it_is_looked_at_stays_as_it_ended(
+    tracker: Tracker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with FileLock(tmp_path / "free.lock") as lock:
+        pass
+    run_id = tracker.start("quick", tags={"lock": str(lock.lock_file)})
+    seen = tracker.client.search_runs([tracker.experiment_id])
+    tracker.finish(run_id, "FINISHED")
+    monkeypatch.setattr(tracker.client, "search_runs", lambda *_: seen)
+    assert tracker.close_dead() == []
+    assert tracker.client.get_run(run_id).info.status == "FINISHED"
 
 
 def test_children_hang_below_their_parent(tracker: Tracker) -> None:
@@ -137,6 +207,16 @@ def test_a_deleted_study_is_named(root: Path, tracker: Tracker) -> None:
     tracker.client.delete_experiment(tracker.experiment_id)
     with pytest.raises(UserError, match="expected an active MLflow experiment, got study"):
         Tracker(uri=None, root=root, study="study")
+
+
+def test_a_database_that_was_being_made_when_its_process_was_killed_is_made_again(tmp_path: Path) -> None:
+    (tmp_path / ".mlflow.db.tmp").write_bytes(b"half of a database")
+    (tmp_path / ".mlflow.db.tmp-journal").write_bytes(b"half of its journal")
+    tracker = Tracker(uri=None, root=tmp_path, study="study")
+    with tracker.run("run", tags={}) as run_id:
+        pass
+    assert tracker.client.get_run(run_id).info.status == "FINISHED"
+    assert not list(tmp_path.glob("*.tmp*"))
 
 
 def _connect(root: Path, barrier: Barrier) -> None:

@@ -32,6 +32,8 @@ def test_an_installed_wheel_works_from_any_folder(tmp_path: Path) -> None:
     (wheel,) = (tmp_path / "wheels").glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
     assert "transfer_exp/conf/surrogate/svm_low.yaml" in names
+    assert "hydra_plugins/transfer_exp_sweeper.py" in names
+    assert "hydra_plugins/__init__.py" not in names  # other packages have their plugins there
     assert not [name for name in names if name.startswith(("tests", "conf/"))]
 
     command(sys.executable, "-m", "venv", "--without-pip", tmp_path / "fresh", cwd=tmp_path)
@@ -48,3 +50,4 @@ def test_an_installed_wheel_works_from_any_folder(tmp_path: Path) -> None:
     assert "finished" in command(tmp_path / "fresh" / "bin" / "transfer-exp", *SMALL, cwd=elsewhere)
     (run,) = runs(elsewhere)
     assert run.info.status == "FINISHED"
+    assert "[2/2] finished" in command(tmp_path / "fresh" / "bin" / "transfer-exp", "-m", *SMALL, "seed=1,2", cwd=elsewhere)

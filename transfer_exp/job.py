@@ -19,8 +19,9 @@ from omegaconf.errors import OmegaConfBaseException
 from threadpoolctl import threadpool_limits
 
 from transfer_exp.pipeline import Combination, run
-from transfer_exp.records import record, versions
+from transfer_exp.records import identity, parameters, record, versions
 from transfer_exp.schema import check_node, check_values
+from transfer_exp.signature import signature
 from transfer_exp.store import Store
 from transfer_exp.tracking import Tracker
 from transfer_exp.types import Dataset, UserError
@@ -56,24 +57,36 @@ def run_job(config: DictConfig, *, overrides: list[str], parent: str | None = No
     share = "" if config.surrogate_fraction == 1 else f" on {config.surrogate_fraction} of its data"
     name = f"{config.surrogate.name}{share} > {config.target.name} seed {config.seed}"
     tracker = Tracker(uri=config.tracking.uri, root=config.paths.root, study=config.study)
+    if parent is None:
+        tracker.close_dead()
     with threadpool_limits(config.threads):
         tags = {"kind": "combination", "signature": "", **versions()}
         try:
             store, combination = Store(config.paths.store), build(config)
         except UserError:
-            with tracker.run(name, tags=tags, parent=parent):
+            with tracker.run(name, tags=tags, params=identity(config), parent=parent):
                 raise
         tags |= {"signature": combination.signature(), "data_checksum": combination.dataset.checksum}
-        if config.resume:
-            finished = tracker.find(status="FINISHED", signature=tags["signature"])
-            if finished:
-                return Job(name=name, status="skipped", seconds=time.monotonic() - begin, run_id=finished)
-        with tracker.run(name, tags=tags, parent=parent) as run_id:
-            outcome = run(combination, store)
-            made = record(config, combination, outcome, store, overrides)
-            made.metrics["seconds"] = time.monotonic() - begin
-            tracker.log(run_id, made)
+        # Two sweeps at once: the second waits here for the first, then skips. The lock also says that the run is alive.
+        with store.lock(f"run-{signature(tracking=tracker.uri, study=config.study, run=tags['signature'])}") as lock:
+            if config.resume:
+                finished = tracker.find(status="FINISHED", signature=tags["signature"])
+                if finished:
+                    return Job(name=name, status="skipped", seconds=time.monotonic() - begin, run_id=finished)
+            tags["lock"] = str(lock.lock_file)
+            with tracker.run(name, tags=tags, params=parameters(config, combination), parent=parent) as run_id:
+                made = record(config, combination, run(combination, store), store, overrides)
+                made.metrics["seconds"] = time.monotonic() - begin
+                tracker.log(run_id, made)
     return Job(name=name, status="finished", seconds=time.monotonic() - begin, run_id=run_id)
+
+
+def reason_of(error: UserError | OmegaConfBaseException) -> str:
+    """What is wrong, in one line."""
+    if isinstance(error, UserError):
+        return str(error)
+    # A part of the configuration was taken away, or does not resolve.
+    return f"configuration: {str(error).splitlines()[0]}"
 
 
 def check_settings(config: DictConfig) -> None:

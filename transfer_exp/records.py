@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 import transfer_exp
 from transfer_exp.figures.examples import examples_png
@@ -48,40 +49,50 @@ def _git_commit() -> str:
         return "unknown"
 
 
-def record(config: DictConfig, combination: Combination, outcome: Outcome, store: Store, overrides: Sequence[str]) -> Record:
-    """All that is logged of one combination."""
-    identity = {
-        "study": config.study,
-        "dataset": combination.dataset.name,
-        "attack": combination.attack.name,
-        "surrogate": combination.surrogate.name,
-        "target": combination.target.name,
-        "surrogate_fraction": combination.surrogate_fraction,
-        "seed": combination.seed,
-    }
+def identity(config: DictConfig) -> dict[str, Any]:
+    """What tells a combination from the others of its study, as far as the configuration has it."""
+    places = {part: f"{part}.name" for part in ("dataset", "attack", "surrogate", "target")}
+    places = {"study": "study", **places, "surrogate_fraction": "surrogate_fraction", "seed": "seed"}
+    found = {name: _select(config, place) for name, place in places.items()}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _select(config: DictConfig, place: str) -> Any:
+    try:
+        return OmegaConf.select(config, place)
+    except OmegaConfBaseException:  # it does not resolve: the run that fails of it is recorded without
+        return None
+
+
+def parameters(config: DictConfig, combination: Combination) -> dict[str, Any]:
+    """All that is known of a combination when it starts."""
     grid = combination.epsilon
-    params = {
-        **identity,
+    return {
+        **identity(config),
         "norm": combination.attack.norm,
         "epsilon_grid": json.dumps(grid.grid),
         "epsilon_reference": grid.reference,
         "epsilon_shown": json.dumps(grid.shown),
         "device": combination.device,
-        **outcome.sizes,
         **_hyperparameters("surrogate", config.surrogate),
         **_hyperparameters("target", config.target),
     }
+
+
+def record(config: DictConfig, combination: Combination, outcome: Outcome, store: Store, overrides: Sequence[str]) -> Record:
+    """All that is logged of one combination when it ends."""
+    grid = combination.epsilon
     files = {
         "config.yaml": OmegaConf.to_yaml(config, resolve=True).encode(),
         "overrides.yaml": OmegaConf.to_yaml(OmegaConf.create(list(overrides))).encode(),
-        "curves.csv": _curves_csv(identity, grid.grid, outcome),
+        "curves.csv": _curves_csv(identity(config), grid.grid, outcome),
     }
     if outcome.examples is not None:
         files["examples.png"] = examples_png(outcome.examples)
         files["examples.npz"] = _npz(vars(outcome.examples))
     counts: dict[str, float] = {"store/hits": store.hits.total(), "store/misses": store.misses.total()}
     return Record(
-        params=params,
+        params=outcome.sizes,
         metrics={**outcome.metrics, **counts},
         curves={**outcome.curves, "epsilon": list(grid.grid)},
         files=files,
@@ -94,15 +105,15 @@ def _hyperparameters(role: str, node: DictConfig) -> dict[str, Any]:
     return {f"{role}.{key!s}": value for key, value in plain.items() if key not in ("_target_", "name")}
 
 
-def _curves_csv(identity: Mapping[str, Any], grid: Sequence[float], outcome: Outcome) -> bytes:
+def _curves_csv(columns: Mapping[str, Any], grid: Sequence[float], outcome: Outcome) -> bytes:
     """One row per epsilon; empty where a value is undefined."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*identity, "epsilon", "clean_error", *CURVES])
+    writer.writerow([*columns, "epsilon", "clean_error", *CURVES])
     for k, epsilon in enumerate(grid):
         values = [outcome.curves[name][k] if name in outcome.curves else math.nan for name in CURVES]
         cells: list[Any] = ["" if math.isnan(v) else v for v in values]
-        writer.writerow([*identity.values(), epsilon, outcome.metrics["clean_error"], *cells])
+        writer.writerow([*columns.values(), epsilon, outcome.metrics["clean_error"], *cells])
     return text.getvalue().encode()
 
 

@@ -45,7 +45,7 @@ class Store:
         file = self.root / kind / f"{key}.npz"
         found = self._read(file)
         if found is None:
-            with FileLock(self.root / "locks" / f"{kind}-{key}.lock"):
+            with self.lock(f"{kind}-{key}"):
                 found = self._read(file)  # another process may have finished it meanwhile
                 if found is None:
                     self.misses[kind] += 1
@@ -54,6 +54,10 @@ class Store:
                     return made
         self.hits[kind] += 1
         return found
+
+    def lock(self, name: str) -> FileLock:
+        """A lock of this name, which one process holds at a time and which is free as soon as that process is gone."""
+        return FileLock(self.root / "locks" / f"{name}.lock")
 
     def _read(self, file: Path) -> Arrays | None:
         try:
@@ -66,18 +70,18 @@ class Store:
             return None
 
     def _write(self, file: Path, arrays: Arrays) -> None:
-        temporary: Path | None = None
+        # The lock is held: nobody else writes this file, and one left behind by a killed process is overwritten.
+        temporary = file.with_name(f".{file.name}.tmp")
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=file.parent, prefix=".", suffix=".tmp", delete=False) as handle:
-                temporary = Path(handle.name)
-                np.savez(handle, allow_pickle=False, **arrays)
-            temporary.replace(file)
+            try:
+                with temporary.open("wb") as handle:
+                    np.savez(handle, allow_pickle=False, **arrays)
+                temporary.replace(file)
+            finally:
+                temporary.unlink(missing_ok=True)
         except OSError as error:
             raise self._unwritable(error) from error
-        finally:
-            if temporary is not None:
-                temporary.unlink(missing_ok=True)
 
     def _unwritable(self, error: OSError) -> UserError:
         return UserError(

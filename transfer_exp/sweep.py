@@ -14,11 +14,14 @@ import shlex
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra._internal.utils import run_and_report
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -27,10 +30,12 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from transfer_exp.job import Job, check_settings, exit_on_terminate, run_job
+from transfer_exp.checks import check_before_first, with_new_words
+from transfer_exp.job import Job, check_settings, exit_on_terminate, reason_of, run_job
 from transfer_exp.records import versions
 from transfer_exp.report.build import build_report, study_summary
 from transfer_exp.signature import signature
+from transfer_exp.store import Store
 from transfer_exp.tracking import Tracker
 from transfer_exp.types import UserError
 
@@ -61,10 +66,8 @@ def _guarded(config: DictConfig, overrides: list[str], parent: str | None) -> Jo
     begin = time.monotonic()
     try:
         return run_job(config, overrides=overrides, parent=parent)
-    except UserError as error:
-        reason = str(error)
-    except OmegaConfBaseException as error:  # a part of the configuration was taken away or does not resolve
-        reason = f"configuration: {str(error).splitlines()[0]}"
+    except (UserError, OmegaConfBaseException) as error:
+        reason = reason_of(error)
     except Exception as error:
         _log.exception("unexpected error")
         reason = f"{type(error).__name__}: {error}"
@@ -120,6 +123,11 @@ class Sweep(Callback):
         self.tracker: Tracker | None = None
         self.run_id = ""
         self.folder = Path()
+        self.lock = FileLock("")
+
+    def __reduce__(self) -> tuple[type[Sweep], tuple[()]]:
+        # Workers get a blank one: the sweep is opened and closed in one process.
+        return Sweep, ()
 
     def on_multirun_start(self, config: DictConfig, **_kwargs: Any) -> None:
         """Open the parent and announce it to the jobs. Ends the program where it cannot be recorded or announced."""
@@ -136,20 +144,26 @@ class Sweep(Callback):
         check_settings(config)
         overrides = list(config.hydra.overrides.task)
         parameters = dict(config.hydra.sweeper.params or {})
-        total = _count_jobs(overrides, parameters)
+        store = Store(config.paths.store)
+        jobs = _jobs(overrides, parameters)
+        check_before_first(_composed(config, job) for job in with_new_words(jobs))
         identity = signature(study=config.study, overrides=overrides, parameters={k: str(v) for k, v in parameters.items()})
         self.folder = Path(config.hydra.sweep.dir).absolute()
         self.folder.mkdir(parents=True, exist_ok=True)
         self.tracker = Tracker(uri=config.tracking.uri, root=config.paths.root, study=config.study)
         earlier = self.tracker.find(kind="study", sweep=identity) if config.resume else None
+        self.lock = store.lock(f"sweep-{signature(tracking=self.tracker.uri, sweep=identity)}")
+        with contextlib.suppress(Timeout):  # the same command elsewhere: it holds the lock for both
+            self.lock.acquire(blocking=False)
+        self.tracker.close_dead()
         command = shlex.join(["python", "-m", "transfer_exp", *sys.argv[1:]])
-        tags = {"kind": "study", "sweep": identity, "command": command, **versions()}
+        tags = {"kind": "study", "sweep": identity, "command": command, "lock": str(self.lock.lock_file), **versions()}
         self.run_id = earlier or self.tracker.start(f"study {config.study}", tags=tags)
         self.tracker.client.update_run(self.run_id, status="RUNNING")
         atexit.register(self._close_if_open)
-        announced = {"run_id": self.run_id, "study": config.study, "total": total}
+        announced = {"run_id": self.run_id, "study": config.study, "total": len(jobs)}
         (self.folder / "parent.json").write_text(json.dumps(announced))
-        _log.info("study %s: %d combinations, recorded in %s", config.study, total, self.tracker.uri)
+        _log.info("study %s: %d combinations, recorded in %s", config.study, len(jobs), self.tracker.uri)
 
     def on_multirun_end(self, config: DictConfig, **_kwargs: Any) -> None:
         """Close the parent; a table of failures, and a non-zero exit, when there were any."""
@@ -158,8 +172,7 @@ class Sweep(Callback):
         jobs = [json.loads(file.read_text()) for file in sorted(self.folder.glob("job-*.json"))]
         failed = [job for job in jobs if job["status"] == "failed"]
         self._summarise([job["run_id"] for job in jobs if job["run_id"]], is_study=config.hydra.runtime.choices.experiment)
-        self.tracker.finish(self.run_id, "FAILED" if failed else "FINISHED")
-        self.tracker = None
+        self._close("FAILED" if failed else "FINISHED")
         if failed:
             lines = [f"  {' '.join(job['overrides'])}: {job['reason']}" for job in failed]
             text = "\n".join(lines)
@@ -184,16 +197,29 @@ class Sweep(Callback):
             _log.warning("no summary: %s", error)
         print("Compare the runs in MLflow's page: make ui")
 
+    def _close(self, status: str) -> None:
+        assert self.tracker is not None
+        self.tracker.finish(self.run_id, status)
+        self.lock.release()
+        self.tracker = None
+
     def _close_if_open(self) -> None:
         """A sweep that was interrupted or could not be composed: Hydra does not call ``on_multirun_end`` then."""
         if self.tracker is not None:
-            self.tracker.finish(self.run_id, "KILLED")
+            self._close("KILLED")
             print("The sweep ended early. What is finished is kept; type the same command to go on.", file=sys.stderr)
 
 
-def _count_jobs(overrides: list[str], parameters: dict[str, Any]) -> int:
-    """How many combinations Hydra's own sweeper will make of these words."""
+def _jobs(overrides: list[str], parameters: dict[str, Any]) -> list[list[str]]:
+    """The words of each combination that Hydra's own sweeper will make of these."""
     parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
     words = [*(f"{key}={value}" for key, value in parameters.items()), *overrides]
     batches = BasicSweeper.split_arguments(parser.parse_overrides(words), max_batch_size=None)
-    return sum(len(batch) for batch in batches)
+    return [job for batch in batches for job in batch]
+
+
+def _composed(config: DictConfig, job: Sequence[str]) -> DictConfig:
+    """The configuration of one combination; a word that cannot be composed ends the program with Hydra's own answer."""
+    loader = GlobalHydra.instance().config_loader()
+    composed: DictConfig = run_and_report(lambda: loader.load_sweep_config(config, list(job)))
+    return composed

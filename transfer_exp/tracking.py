@@ -10,6 +10,7 @@ import contextlib
 import io
 import math
 import os
+import signal
 import sqlite3
 import time
 import traceback
@@ -22,8 +23,8 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
 
 import requests
-from filelock import FileLock
-from mlflow.entities import Metric, Param, RunTag
+from filelock import FileLock, Timeout
+from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
@@ -32,11 +33,12 @@ from transfer_exp.types import UserError
 _PATIENCE_SECONDS = 5.0
 _MAX_METRICS = 900  # MLflow takes at most 1,000 in one batch
 _MAX_VALUE = 500
+_ENDING = {signal.SIGINT, signal.SIGTERM}
 
 
 @dataclass(kw_only=True)
 class Record:
-    """What a run is to log at its end: parameters, scalars, curves over the grid, text and binary files."""
+    """What a run is to log: parameters, scalars, curves over the grid, text and binary files."""
 
     params: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
@@ -104,6 +106,28 @@ class Tracker:
         """End a run as FINISHED, FAILED or KILLED."""
         self.client.set_terminated(run_id, status=status)
 
+    def close_dead(self) -> list[str]:
+        """End as KILLED the runs that were left RUNNING by processes that are gone; returns their ids.
+
+        A run names in its tag ``lock`` the lock that its process holds. Runs whose lock lies on another machine stay.
+        """
+        runs = self.client.search_runs([self.experiment_id], "attributes.status = 'RUNNING'")
+        return [run.info.run_id for run in runs if self._close_if_dead(run)]
+
+    def _close_if_dead(self, run: Run) -> bool:
+        lock = Path(run.data.tags.get("lock", ""))
+        if not lock.is_file():
+            return False
+        try:
+            with FileLock(lock, blocking=False):
+                if self.client.get_run(run.info.run_id).info.status != "RUNNING":  # it ended meanwhile
+                    return False
+                self.client.log_batch(run.info.run_id, tags=[RunTag("error", "killed: its process ended without a word")])
+                self.finish(run.info.run_id, "KILLED")
+                return True
+        except Timeout:
+            return False
+
     def log(self, run_id: str, record: Record) -> None:
         """Log everything of a record, the numbers in as few requests as MLflow takes."""
         now = int(time.time() * 1000)
@@ -114,7 +138,8 @@ class Tracker:
         self.client.log_batch(run_id, metrics[:_MAX_METRICS], params)
         for i in range(_MAX_METRICS, len(metrics), _MAX_METRICS):
             self.client.log_batch(run_id, metrics[i : i + _MAX_METRICS])
-        self.log_files(run_id, record.files)
+        if record.files:
+            self.log_files(run_id, record.files)
 
     def log_files(self, run_id: str, files: Mapping[str, bytes]) -> None:
         """Log files by name, ``/`` for folders."""
@@ -128,18 +153,32 @@ class Tracker:
             self.client.log_artifacts(run_id, folder)
 
     @contextlib.contextmanager
-    def run(self, name: str, *, tags: Mapping[str, str], parent: str | None = None) -> Iterator[str]:
-        """A run that ends FINISHED, or FAILED with the reason as tag and the traceback as file, or KILLED."""
-        run_id = self.start(name, tags=tags, parent=parent)
+    def run(
+        self, name: str, *, tags: Mapping[str, str], params: Mapping[str, Any] | None = None, parent: str | None = None
+    ) -> Iterator[str]:
+        """A run that ends FINISHED, or FAILED with the reason as tag and the traceback as file, or KILLED.
+
+        Tags and ``params`` are logged when it starts, so that one that is cut short says what it was.
+        """
+        # A signal that ended the program between the birth of the run and the ``try`` would leave it open.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
         try:
+            run_id = self.start(name, tags=tags, parent=parent)
+        except BaseException:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            raise
+        try:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            if params:
+                self.log(run_id, Record(params=dict(params)))
             yield run_id
+            self.finish(run_id, "FINISHED")
         except BaseException as error:
             status = "FAILED" if isinstance(error, Exception) else "KILLED"
             with contextlib.suppress(Exception):  # the error itself is what must be seen
                 self._explain(run_id, error)
             self.finish(run_id, status)
             raise
-        self.finish(run_id, "FINISHED")
 
     def _explain(self, run_id: str, error: BaseException) -> None:
         reason = f"{type(error).__name__}: {error}"[:_MAX_VALUE]
@@ -150,9 +189,13 @@ class Tracker:
 
 
 def _prepare_sqlite(file: Path) -> None:
-    """Create or migrate the database in this one process, and let readers and a writer work at the same time."""
+    """Create the database in this one process, whole or not at all; let readers and a writer work at the same time."""
     file.parent.mkdir(parents=True, exist_ok=True)
     if not file.exists():
-        MlflowClient(f"sqlite:///{file}").search_experiments(max_results=1)
-    with contextlib.closing(sqlite3.connect(file, timeout=30)) as database:
+        fresh = file.with_name(f".{file.name}.tmp")
+        for left in file.parent.glob(f"{fresh.name}*"):  # by a process that was killed here
+            left.unlink()
+        MlflowClient(f"sqlite:///{fresh}").search_experiments(max_results=1)
+        fresh.replace(file)
+    with contextlib.closing(sqlite3.connect(file, timeout=60)) as database:
         database.execute("PRAGMA journal_mode=WAL")

@@ -1,0 +1,88 @@
+"""Before the first job: every word of a sweep is composed once, and what cannot work is not tried again and again."""
+
+from __future__ import annotations
+
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import SMALL, Cli, runs
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+
+from transfer_exp import job
+from transfer_exp.checks import with_new_words
+
+
+def test_every_word_is_there_and_no_job_without_need() -> None:
+    jobs = list(product(["a=1", "a=2"], ["b=1", "b=2", "b=3"], ["c=1"], [f"d={k}" for k in range(10)]))
+    chosen = list(with_new_words(jobs))
+    assert {word for words in chosen for word in words} == {word for words in jobs for word in words}
+    assert len(chosen) == 1 + 1 + 2 + 0 + 9
+    assert [words for words in jobs if words in chosen] == chosen
+
+
+def test_a_sweep_composes_its_words_once_and_each_job_when_it_starts(
+    cli: Cli, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    composed = []
+    whole = ConfigLoaderImpl.load_sweep_config
+
+    def count(self: Any, master_config: Any, sweep_overrides: list[str]) -> Any:
+        composed.append(sweep_overrides)
+        return whole(self, master_config, sweep_overrides)
+
+    monkeypatch.setattr(ConfigLoaderImpl, "load_sweep_config", count)
+    ended = cli("-m", *SMALL, "study=tiny", "seed=0,1,2", "surrogate=ridge_high,ridge_low", "target=ridge_high,ridge_low")
+    assert ended.rc == 0, ended.stderr
+    assert len(composed) == (1 + 2 + 1 + 1) + 3 * 2 * 2
+
+
+def test_a_word_in_the_middle_that_cannot_be_composed_stops_the_sweep_before_its_first_job(cli: Cli, root: Path) -> None:
+    ended = cli("-m", *SMALL, "study=tiny", "seed=0,1", "surrogate=ridge_high,nothing,ridge_low")
+    assert ended.rc == 1
+    assert "Could not find 'surrogate/nothing'" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert not runs(root, "tiny")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["dataset=drebin", "paths.data={empty}"], "error: DREBIN: expected"),
+        (["dataset=digits89,drebin215", "paths.data={empty}"], "error: Drebin-215: expected drebin-215"),
+        (["attack.norm=l3"], "error: attack.norm: expected one of l1, l2, linf, got 'l3'"),
+        (["dataset.split.test=100000,200000"], "error: dataset.split.test: expected at most 354"),
+        (["~surrogate"], "error: surrogate"),
+    ],
+    ids=["no data", "no data for one of two", "option of all", "every value", "part left out"],
+)
+def test_what_cannot_work_is_said_once_before_the_first_job(
+    words: list[str], message: str, cli: Cli, root: Path, tmp_path: Path
+) -> None:
+    ended = cli("-m", *SMALL, "study=tiny", "seed=0,1,2", *(word.format(empty=tmp_path) for word in words))
+    assert ended.rc == 1
+    assert ended.stderr.startswith(message)
+    assert ended.stderr.count("\n") == 1
+    assert not runs(root, "tiny")
+
+
+def test_one_value_that_does_not_fit_fails_alone(cli: Cli, root: Path) -> None:
+    ended = cli("-m", *SMALL, "study=tiny", "surrogate.alpha=-1,1", "seed=0,1")
+    assert ended.rc == 1
+    assert "error: 2 of 4 combinations failed" in ended.stderr
+    statuses = [run.info.status for run in runs(root, "tiny", kind="combination")]
+    assert statuses == ["FAILED", "FAILED", "FINISHED", "FINISHED"]
+
+
+def test_an_unexpected_error_is_left_to_the_jobs_which_record_it(
+    cli: Cli, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: str) -> Any:
+        raise ZeroDivisionError("a defect")
+
+    monkeypatch.setattr(job, "_load", broken)
+    ended = cli("-m", *SMALL, "study=tiny", "seed=0,1")
+    assert ended.rc == 1
+    assert "error: 2 of 2 combinations failed" in ended.stderr
+    assert "ZeroDivisionError: a defect" in ended.stderr
