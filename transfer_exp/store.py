@@ -10,7 +10,8 @@ from __future__ import annotations
 import logging
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -45,7 +46,7 @@ class Store:
         file = self.root / kind / f"{key}.npz"
         found = self._read(file)
         if found is None:
-            with FileLock(self.root / "locks" / f"{kind}-{key}.lock"):
+            with self._locked(f"{kind}-{key}"):
                 found = self._read(file)  # another process may have finished it meanwhile
                 if found is None:
                     self.misses[kind] += 1
@@ -54,6 +55,18 @@ class Store:
                     return made
         self.hits[kind] += 1
         return found
+
+    @contextmanager
+    def _locked(self, name: str) -> Iterator[None]:
+        lock = FileLock(self.root / "locks" / f"{name}.lock")
+        try:
+            lock.acquire()
+        except OSError as error:  # no space for its file, no permission, or a file system without locks
+            raise self._unwritable(error) from error
+        try:
+            yield
+        finally:
+            lock.release()
 
     def _read(self, file: Path) -> Arrays | None:
         try:
