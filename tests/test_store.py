@@ -179,7 +179,7 @@ def test_a_lock_that_cannot_be_had_is_told_and_work_that_fails_is_not_taken_for_
         raise OSError(37, "No locks available")
 
     monkeypatch.setattr(fcntl, "flock", refused)
-    with pytest.raises(UserError, match="expected to be able to write below .*No locks available; set paths.store"):
+    with pytest.raises(UserError, match=r"expected to be able to write below .*No locks available; set paths\.store"):
         store.get("learner", "a", never)
     monkeypatch.undo()
     assert store.get("learner", "a", make)["n"] == 3
