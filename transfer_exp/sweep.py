@@ -74,7 +74,7 @@ def _guarded(config: DictConfig, overrides: list[str], parent: str | None) -> Jo
 
 def _show_progress(job: Job, folder: Path, announced: dict[str, Any]) -> None:
     done, total = len(list(folder.glob("job-*.json"))), announced["total"]
-    elapsed = time.time() - _first_start(folder, job)
+    elapsed = max(time.time() - _first_start(folder, job), 0)  # clocks of several machines, or one that was set back
     left = max(total - done, 0)
     remaining = f"{left} left, about {_duration(elapsed / done * left)}" if left else f"all in {_duration(elapsed)}"
     reason = f": {job.reason}" if job.reason else ""
@@ -158,14 +158,25 @@ class Sweep(Callback):
         jobs = [json.loads(file.read_text()) for file in sorted(self.folder.glob("job-*.json"))]
         failed = [job for job in jobs if job["status"] == "failed"]
         self._summarise([job["run_id"] for job in jobs if job["run_id"]], is_study=config.hydra.runtime.choices.experiment)
-        self.tracker.finish(self.run_id, "FAILED" if failed else "FINISHED")
-        self.tracker = None
+        lost = self._finish("FAILED" if failed else "FINISHED")
         if failed:
             lines = [f"  {' '.join(job['overrides'])}: {job['reason']}" for job in failed]
             text = "\n".join(lines)
             raise SystemExit(
                 f"error: {len(failed)} of {len(jobs)} combinations failed:\n{text}\nType the same command to try them again."
             )
+        if lost:
+            raise SystemExit(f"error: {lost}")
+
+    def _finish(self, status: str) -> str:
+        """Close the parent, once; returns what went wrong (Hydra would only warn of an exception, and exit with 0)."""
+        assert self.tracker is not None
+        tracker, self.tracker = self.tracker, None
+        try:
+            tracker.finish(self.run_id, status)
+        except UserError as error:
+            return str(error)
+        return ""
 
     def _summarise(self, runs: list[str], *, is_study: bool) -> None:
         """Matrices and curves of the sweep's runs on its parent and on the screen; a study gets its whole report."""
@@ -187,7 +198,9 @@ class Sweep(Callback):
     def _close_if_open(self) -> None:
         """A sweep that was interrupted or could not be composed: Hydra does not call ``on_multirun_end`` then."""
         if self.tracker is not None:
-            self.tracker.finish(self.run_id, "KILLED")
+            lost = self._finish("KILLED")
+            if lost:
+                print(f"error: {lost}", file=sys.stderr)
             print("The sweep ended early. What is finished is kept; type the same command to go on.", file=sys.stderr)
 
 
