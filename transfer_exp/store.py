@@ -79,18 +79,18 @@ class Store:
             return None
 
     def _write(self, file: Path, arrays: Arrays) -> None:
-        temporary: Path | None = None
+        # The lock is held: nobody else writes this file, and one left behind by a killed process is overwritten.
+        temporary = file.with_name(f".{file.name}.tmp")
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=file.parent, prefix=".", suffix=".tmp", delete=False) as handle:
-                temporary = Path(handle.name)
-                np.savez(handle, allow_pickle=False, **arrays)
-            temporary.replace(file)
+            try:
+                with temporary.open("wb") as handle:
+                    np.savez(handle, allow_pickle=False, **arrays)
+                temporary.replace(file)
+            finally:
+                temporary.unlink(missing_ok=True)
         except OSError as error:
             raise self._unwritable(error) from error
-        finally:
-            if temporary is not None:
-                temporary.unlink(missing_ok=True)
 
     def _unwritable(self, error: OSError) -> UserError:
         return UserError(
