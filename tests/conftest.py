@@ -14,11 +14,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
 import transfer_exp
 from transfer_exp.tracking import Tracker
+
+# The same examples on every machine and every day; others by: pytest --hypothesis-profile=explore
+settings.register_profile("repeatable", derandomize=True, deadline=None, max_examples=60)
+settings.register_profile("explore", deadline=None, max_examples=2000)
+settings.load_profile("repeatable")
 
 PACKAGE = Path(transfer_exp.__file__).parent
 SOURCE = PACKAGE.parent

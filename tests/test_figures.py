@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 
+import matplotlib as mpl
 import matplotlib.colors as colours
 import numpy as np
 import pandas as pd
@@ -122,3 +123,16 @@ def test_same_figure_gives_the_same_svg(tmp_path):
         figures.save(figure, tmp_path / name)
     assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
     assert (tmp_path / "a.png").stat().st_size
+
+
+def test_names_are_drawn_as_they_are_written(tmp_path):
+    """A stranger's name is no formula for matplotlib (``$\\frac$`` would raise) and no markup in the svg."""
+    names = ["$\\frac$_high", "<script>alert(1)</script>"]
+    figure, ax = figures.single()
+    figures.heat_map(pd.DataFrame([[0.1, 0.2], [0.3, 0.4]], index=names, columns=names), ax, title="$x^")
+    with mpl.rc_context({"svg.fonttype": "none"}):
+        (svg,) = figures.save(figure, tmp_path / "f", formats=["svg"])
+    text = svg.read_text()
+    assert "$\\frac$" in text
+    assert "&lt;script&gt;" in text
+    assert "<script" not in text

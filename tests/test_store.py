@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import multiprocessing
 import time
 from collections.abc import Callable
@@ -167,5 +168,26 @@ def test_a_full_disk_leaves_no_partial_file(tmp_path: Path, monkeypatch: pytest.
     with pytest.raises(UserError, match="No space left on device"):
         store.get("learner", "a", make)
     assert not list((tmp_path / "learner").iterdir())
+    monkeypatch.undo()
+    assert store.get("learner", "a", make)["n"] == 3
+
+
+def test_a_lock_that_cannot_be_had_is_told_and_work_that_fails_is_not_taken_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(tmp_path)
+
+    def lost() -> Arrays:
+        raise OSError(5, "of the work itself")
+
+    with pytest.raises(OSError, match="of the work itself"):
+        store.get("learner", "a", lost)
+
+    def refused(*_: Any) -> None:
+        raise OSError(37, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refused)
+    with pytest.raises(UserError, match=r"expected to be able to write below .*No locks available; set paths\.store"):
+        store.get("learner", "a", never)
     monkeypatch.undo()
     assert store.get("learner", "a", make)["n"] == 3

@@ -10,7 +10,8 @@ from __future__ import annotations
 import logging
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -55,9 +56,22 @@ class Store:
         self.hits[kind] += 1
         return found
 
-    def lock(self, name: str) -> FileLock:
-        """A lock of this name, which one process holds at a time and which is free as soon as that process is gone."""
-        return FileLock(self.root / "locks" / f"{name}.lock")
+    def lock_file(self, name: str) -> Path:
+        """The file of the lock of this name: one process holds it at a time, and none once that process is gone."""
+        return self.root / "locks" / f"{name}.lock"
+
+    @contextmanager
+    def lock(self, name: str) -> Iterator[FileLock]:
+        """Hold the lock of this name, waiting for whoever has it. Raises UserError where no lock can be had."""
+        lock = FileLock(self.lock_file(name))
+        try:
+            lock.acquire()
+        except OSError as error:  # no space for its file, no permission, or a file system without locks
+            raise self._unwritable(error) from error
+        try:
+            yield lock
+        finally:
+            lock.release()
 
     def _read(self, file: Path) -> Arrays | None:
         try:

@@ -77,7 +77,7 @@ def _guarded(config: DictConfig, overrides: list[str], parent: str | None) -> Jo
 
 def _show_progress(job: Job, folder: Path, announced: dict[str, Any]) -> None:
     done, total = len(list(folder.glob("job-*.json"))), announced["total"]
-    elapsed = time.time() - _first_start(folder, job)
+    elapsed = max(time.time() - _first_start(folder, job), 0)  # clocks of several machines, or one that was set back
     left = max(total - done, 0)
     remaining = f"{left} left, about {_duration(elapsed / done * left)}" if left else f"all in {_duration(elapsed)}"
     reason = f": {job.reason}" if job.reason else ""
@@ -152,7 +152,7 @@ class Sweep(Callback):
         self.folder.mkdir(parents=True, exist_ok=True)
         self.tracker = Tracker(uri=config.tracking.uri, root=config.paths.root, study=config.study)
         earlier = self.tracker.find(kind="study", sweep=identity) if config.resume else None
-        self.lock = store.lock(f"sweep-{signature(tracking=self.tracker.uri, sweep=identity)}")
+        self.lock = FileLock(store.lock_file(f"sweep-{signature(tracking=self.tracker.uri, sweep=identity)}"))
         with contextlib.suppress(Timeout):  # the same command elsewhere: it holds the lock for both
             self.lock.acquire(blocking=False)
         self.tracker.close_dead()
@@ -172,13 +172,27 @@ class Sweep(Callback):
         jobs = [json.loads(file.read_text()) for file in sorted(self.folder.glob("job-*.json"))]
         failed = [job for job in jobs if job["status"] == "failed"]
         self._summarise([job["run_id"] for job in jobs if job["run_id"]], is_study=config.hydra.runtime.choices.experiment)
-        self._close("FAILED" if failed else "FINISHED")
+        lost = self._close("FAILED" if failed else "FINISHED")
         if failed:
             lines = [f"  {' '.join(job['overrides'])}: {job['reason']}" for job in failed]
             text = "\n".join(lines)
             raise SystemExit(
                 f"error: {len(failed)} of {len(jobs)} combinations failed:\n{text}\nType the same command to try them again."
             )
+        if lost:
+            raise SystemExit(f"error: {lost}")
+
+    def _close(self, status: str) -> str:
+        """Close the parent, once; returns what went wrong (Hydra would only warn of an exception, and exit with 0)."""
+        assert self.tracker is not None
+        tracker, self.tracker = self.tracker, None
+        try:
+            tracker.finish(self.run_id, status)
+        except UserError as error:
+            return str(error)
+        finally:
+            self.lock.release()
+        return ""
 
     def _summarise(self, runs: list[str], *, is_study: bool) -> None:
         """Matrices and curves of the sweep's runs on its parent and on the screen; a study gets its whole report."""
@@ -197,16 +211,12 @@ class Sweep(Callback):
             _log.warning("no summary: %s", error)
         print("Compare the runs in MLflow's page: make ui")
 
-    def _close(self, status: str) -> None:
-        assert self.tracker is not None
-        self.tracker.finish(self.run_id, status)
-        self.lock.release()
-        self.tracker = None
-
     def _close_if_open(self) -> None:
         """A sweep that was interrupted or could not be composed: Hydra does not call ``on_multirun_end`` then."""
         if self.tracker is not None:
-            self._close("KILLED")
+            lost = self._close("KILLED")
+            if lost:
+                print(f"error: {lost}", file=sys.stderr)
             print("The sweep ended early. What is finished is kept; type the same command to go on.", file=sys.stderr)
 
 

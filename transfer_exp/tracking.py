@@ -21,6 +21,7 @@ from typing import Any
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "4")  # half a minute in all; MLflow's own 7 are four
 
 import requests
 from filelock import FileLock, Timeout
@@ -93,18 +94,33 @@ class Tracker:
         """Id of the newest run with these tags (and status), or None."""
         parts = [f"tags.`{name}` = '{value}'" for name, value in tags.items()]
         parts += [f"attributes.status = '{status}'"] if status else []
-        runs = self.client.search_runs([self.experiment_id], " and ".join(parts), max_results=1)
+        with self._reached():
+            runs = self.client.search_runs([self.experiment_id], " and ".join(parts), max_results=1)
         return runs[0].info.run_id if runs else None
 
     def start(self, name: str, *, tags: Mapping[str, str], parent: str | None = None) -> str:
         """Create a run that is RUNNING; returns its id."""
         nesting = {"mlflow.parentRunId": parent} if parent else {}
-        run = self.client.create_run(self.experiment_id, run_name=name, tags={**tags, **nesting})
+        with self._reached():
+            run = self.client.create_run(self.experiment_id, run_name=name, tags={**tags, **nesting})
         return str(run.info.run_id)
 
     def finish(self, run_id: str, status: str) -> None:
-        """End a run as FINISHED, FAILED or KILLED."""
-        self.client.set_terminated(run_id, status=status)
+        """End a run as FINISHED, FAILED or KILLED. As ``find``, ``start`` and ``log``, raises UserError when it cannot."""
+        with self._reached():
+            self.client.set_terminated(run_id, status=status)
+
+    @contextlib.contextmanager
+    def _reached(self) -> Iterator[None]:
+        """Turn a store that went away, or is full, into a UserError."""
+        try:
+            yield
+        except (OSError, requests.RequestException, MlflowException) as error:
+            reason = str(error).strip().splitlines()[0][:200]
+            raise UserError(
+                f"tracking: expected {self.uri} to answer and to take what is logged, got {reason}; when it does again, "
+                "type the same command to go on"
+            ) from error
 
     def close_dead(self) -> list[str]:
         """End as KILLED the runs that were left RUNNING by processes that are gone; returns their ids.
@@ -130,6 +146,10 @@ class Tracker:
 
     def log(self, run_id: str, record: Record) -> None:
         """Log everything of a record, the numbers in as few requests as MLflow takes."""
+        with self._reached():
+            self._log(run_id, record)
+
+    def _log(self, run_id: str, record: Record) -> None:
         now = int(time.time() * 1000)
         metrics = [Metric(k, float(v), now, 0) for k, v in record.metrics.items() if math.isfinite(v)]
         for name, values in record.curves.items():
@@ -177,7 +197,8 @@ class Tracker:
             status = "FAILED" if isinstance(error, Exception) else "KILLED"
             with contextlib.suppress(Exception):  # the error itself is what must be seen
                 self._explain(run_id, error)
-            self.finish(run_id, status)
+            with contextlib.suppress(UserError):
+                self.finish(run_id, status)
             raise
 
     def _explain(self, run_id: str, error: BaseException) -> None:

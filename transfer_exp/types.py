@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
@@ -58,7 +59,7 @@ class Sizes:
 def check_grid(values: Sequence[float]) -> None:
     """Raise UserError unless the grid is a non-empty, strictly ascending list of finite numbers >= 0."""
     grid = list(values)
-    numbers = all(isinstance(v, int | float) and np.isfinite(v) and v >= 0 for v in grid)
+    numbers = all(isinstance(v, int | float) and 0 <= v <= sys.float_info.max for v in grid)
     if not grid or not numbers or sorted(set(grid)) != grid:
         raise UserError(f"epsilon.grid: expected a strictly ascending list of finite numbers >= 0, got {grid}")
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 Axis: TypeAlias = Literal["x", "y", "both"]
 LOOK: Any = {  # rc parameters; matplotlib types their names as one long literal
@@ -53,6 +54,8 @@ def single(width: float = 4.8, height: float = 3.9) -> tuple[Figure, Axes]:
 def save(figure: Figure, stem: Path, formats: Sequence[str] = ("png", "svg")) -> list[Path]:
     """Write the figure as ``<stem>.<format>`` for each format; returns the files."""
     files = [stem.parent / f"{stem.name}.{kind}" for kind in formats]
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)  # a name with two $ is a name, no formula
     with mpl.rc_context(LOOK):
         for file in files:
             undated = {"Date": None} if file.suffix == ".svg" else {}

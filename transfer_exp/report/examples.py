@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,8 @@ from transfer_exp.report.records import Study
 from transfer_exp.types import Floats
 
 _POINTS = 2
+_ARRAYS = ("label", "epsilon", "clean", "adversarial")
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,13 +40,19 @@ def load_examples(*, tracking_uri: str, study: Study) -> list[Example]:
     client = store.connect(tracking_uri)
     with store.speaking_of(tracking_uri):
         contents = store.read_artifacts(client, [client.get_run(str(i)) for i in chosen.index], "examples.npz")
-    arrays = {str(chosen[run_id]): _unpack(content) for run_id, content in contents.items()}
+    unpacked = {str(chosen[run_id]): _unpack(content) for run_id, content in contents.items()}
+    arrays = {name: content for name, content in unpacked.items() if content}
     return _points(arrays, int(str(seed)), study.epsilon_reference) if arrays else []
 
 
 def _unpack(content: bytes) -> dict[str, Floats]:
-    with np.load(io.BytesIO(content), allow_pickle=False) as file:
-        return {name: file[name] for name in file.files}
+    """The arrays of an ``examples.npz``; none of a file that is damaged or that holds anything else."""
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as file:
+            return {name: file[name] for name in _ARRAYS}
+    except Exception as error:  # damaged bytes make the readers of zip and npy raise nearly anything
+        _log.warning("an examples.npz cannot be read (%s) and is left out", error)
+        return {}
 
 
 def _points(arrays: dict[str, dict[str, Floats]], seed: int, reference: float) -> list[Example]:
