@@ -30,7 +30,7 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from transfer_exp.learners.gram import Gram, Kernel, Moved
+from transfer_exp.learners.gram import Gram, Moved
 from transfer_exp.learners.losses import LOSSES
 from transfer_exp.types import Floats, Ints
 
@@ -70,12 +70,12 @@ class Counts:
 
 
 class Retraining(ABC):
-    """A learner on fixed training points ``(n, d)`` and one point that moves; at most ``room`` are placed."""
+    """A learner on the fixed training points of ``gram``, with labels ``y`` ``(n,)``, and one point that moves."""
 
     loss_name: ClassVar[str]
 
-    def __init__(self, kernel: Kernel, x: Floats, y: Ints, x_val: Floats, y_val: Ints, *, room: int) -> None:
-        self.gram = Gram(kernel, x, x_val, room=room)
+    def __init__(self, gram: Gram, y: Ints, y_val: Ints) -> None:
+        self.gram = gram
         self.y = y.astype(np.float64)
         self.y_val = y_val.astype(np.float64)
         self.counts = Counts()
@@ -109,7 +109,7 @@ class Retraining(ABC):
         y = np.append(self.y, label)
         beta, bias = self._train(y, *self._start(y))
         self._warm, self._last_label = (beta, bias), label
-        scores = self.gram.validation @ beta + bias
+        scores = self.gram.scores(beta) + bias
         loss = _loss(self.loss_name, scores, self.y_val)
         return Retrained(moved=moved, label=label, beta=beta, bias=bias, val_scores=scores, loss=loss)
 
@@ -124,9 +124,10 @@ class Retraining(ABC):
         self.counts.gradients += 1
         self.gram.restore(fitted.moved)
         slope = _slope(self.loss_name, fitted.val_scores, self.y_val)
-        p, residual = self._adjoint(fitted, slope @ self.gram.validation, float(slope.sum()))
+        right, direct = self.gram.weigh(slope)
+        p, residual = self._adjoint(fitted, right, float(slope.sum()))
         weight = fitted.beta[-1]
-        return self.gram.pull(-weight * p - p[-1] * fitted.beta, weight * slope), residual
+        return weight * direct - self.gram.pull(weight * p + p[-1] * fitted.beta), residual
 
     def place(self, fitted: Retrained) -> None:
         """Make the moving point, as in ``fitted``, one of the fixed ones."""

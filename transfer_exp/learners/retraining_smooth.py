@@ -18,7 +18,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy.special import expit
 
-from transfer_exp.learners.gram import LinearKernel
+from transfer_exp.learners.gram import Gram
 from transfer_exp.learners.retraining import Retrained, Retraining
 from transfer_exp.optim.implicit import Factor, factorise, solve_bordered
 from transfer_exp.types import Floats, Ints
@@ -40,8 +40,8 @@ _FLOOR = 1e-12  # of z in a factor; changes its quality as an approximation, nev
 class SmoothRetraining(Retraining):
     """A loss with two derivatives, and lambda |w|^2 / 2."""
 
-    def __init__(self, x: Floats, y: Ints, x_val: Floats, y_val: Ints, *, penalty: float, room: int) -> None:
-        super().__init__(LinearKernel(), x, y, x_val, y_val, room=room)
+    def __init__(self, gram: Gram, y: Ints, y_val: Ints, *, penalty: float) -> None:
+        super().__init__(gram, y, y_val)
         self.penalty = penalty
         self._factorise(self._derivatives(np.zeros(len(y)), self.y)[2])
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from sklearn.svm import SVC
 
-from transfer_exp.learners.gram import Kernel
+from transfer_exp.learners.gram import Gram
 from transfer_exp.learners.retraining import Retrained, Retraining
 from transfer_exp.optim.active_set import extremes, solve_dual
 from transfer_exp.optim.implicit import SaddleSolver
@@ -28,8 +28,8 @@ class SVMRetraining(Retraining):
 
     loss_name = "hinge"
 
-    def __init__(self, kernel: Kernel, x: Floats, y: Ints, x_val: Floats, y_val: Ints, *, C: float, room: int) -> None:
-        super().__init__(kernel, x, y, x_val, y_val, room=room)
+    def __init__(self, gram: Gram, y: Ints, y_val: Ints, *, C: float) -> None:
+        super().__init__(gram, y, y_val)
         self.C = C
         self._solver = SaddleSolver()
         n = len(y)
