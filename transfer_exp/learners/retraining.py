@@ -84,15 +84,11 @@ class Retraining(ABC):
         self._last_label = 0
 
     @abstractmethod
-    def _train(self, y: Floats, beta: Floats, bias: float) -> tuple[Floats, float]:
+    def _train(self, y: Floats, starts: list[tuple[Floats, float]]) -> tuple[Floats, float]:
         """beta ``(n + 1,)`` and bias for labels ``(n + 1,)`` with the moving point where ``gram`` has it.
 
-        Starts from the given ones, which are its own to change.
+        Starts from the best of the given ones, which are not to be changed.
         """
-
-    @abstractmethod
-    def _cost(self, y: Floats, beta: Floats, bias: float) -> float:
-        """What ``_train`` minimises, to tell which start is nearer."""
 
     @abstractmethod
     def _adjoint(self, fitted: Retrained, right: Floats, total: float) -> tuple[Floats, float]:
@@ -107,23 +103,27 @@ class Retraining(ABC):
         self.counts.retrainings += 1
         moved = self.gram.move(point)
         y = np.append(self.y, label)
-        beta, bias = self._train(y, *self._start(y))
+        # A label or a long move can make the last solution useless: that without the moving point is one, too.
+        beta, bias = self._train(y, [self._fixed] if label != self._last_label else [self._warm, self._fixed])
         self._warm, self._last_label = (beta, bias), label
         scores = self.gram.scores(beta) + bias
-        loss = _loss(self.loss_name, scores, self.y_val)
-        return Retrained(moved=moved, label=label, beta=beta, bias=bias, val_scores=scores, loss=loss)
+        return Retrained(moved=moved, label=label, beta=beta, bias=bias, val_scores=scores, loss=self._loss(scores))
 
-    def _start(self, y: Floats) -> tuple[Floats, float]:
-        """The last solution, or that without the moving point: a label or a long move can make the last one useless."""
-        starts = [self._fixed] if y[-1] != self._last_label else [self._warm, self._fixed]
-        beta, bias = min(starts, key=lambda start: self._cost(y, *start))
-        return beta.copy(), bias
+    def _loss(self, scores: Floats) -> float:
+        """Mean loss of the validation points."""
+        return float(LOSSES[self.loss_name](torch.as_tensor(scores), torch.as_tensor(self.y_val)).mean())
+
+    def _slope(self, scores: Floats) -> Floats:
+        """Its derivative in each score, ``(n_val,)``."""
+        score = torch.as_tensor(scores).clone().requires_grad_()
+        (slope,) = torch.autograd.grad(LOSSES[self.loss_name](score, torch.as_tensor(self.y_val)).mean(), score)
+        return np.asarray(slope.numpy())
 
     def gradient(self, fitted: Retrained) -> tuple[Floats, float]:
         """dJ/dx_c ``(d,)`` at a result of ``retrain`` since the last ``place``, and the residual of its linear solve."""
         self.counts.gradients += 1
         self.gram.restore(fitted.moved)
-        slope = _slope(self.loss_name, fitted.val_scores, self.y_val)
+        slope = self._slope(fitted.val_scores)
         right, direct = self.gram.weigh(slope)
         p, residual = self._adjoint(fitted, right, float(slope.sum()))
         weight = fitted.beta[-1]
@@ -137,14 +137,3 @@ class Retraining(ABC):
         self._fixed = np.append(fitted.beta, 0.0), fitted.bias
         self._last_label = 0
         self.y = np.append(self.y, fitted.label)
-
-
-def _loss(name: str, scores: Floats, y: Floats) -> float:
-    return float(LOSSES[name](torch.as_tensor(scores), torch.as_tensor(y)).mean())
-
-
-def _slope(name: str, scores: Floats, y: Floats) -> Floats:
-    """Derivative of the mean loss in each score, ``(n,)``."""
-    score = torch.as_tensor(scores).clone().requires_grad_()
-    (slope,) = torch.autograd.grad(LOSSES[name](score, torch.as_tensor(y)).mean(), score)
-    return np.asarray(slope.numpy())

@@ -48,9 +48,10 @@ class SVMRetraining(Retraining):
             beta = np.where(np.abs(beta - bound) <= _SNAP * self.C, bound, beta)
         return beta, float(svc.intercept_[0])
 
-    def _train(self, y: Floats, beta: Floats, bias: float) -> tuple[Floats, float]:
+    def _train(self, y: Floats, starts: list[tuple[Floats, float]]) -> tuple[Floats, float]:
         K = self.gram.train
         lower, upper = self._bounds(y)
+        beta = min((beta for beta, _ in starts), key=lambda beta: float(beta @ (K @ beta) / 2 - y @ beta)).copy()
         dual = solve_dual(self._solver, K, y, lower, upper, beta, tolerance=TOLERANCE, max_solves=_MAX_SOLVES)
         self.counts.factorisations = self._solver.n_factorisations
         self.counts.solves += dual.n_solves
@@ -58,9 +59,6 @@ class SVMRetraining(Retraining):
             return dual.beta, dual.bias
         self.counts.fallbacks += 1
         return self._libsvm(K, y)
-
-    def _cost(self, y: Floats, beta: Floats, bias: float) -> float:
-        return float(beta @ (self.gram.train @ beta) / 2 - y @ beta)
 
     def _adjoint(self, fitted: Retrained, right: Floats, total: float) -> tuple[Floats, float]:
         lower, upper = self._bounds(np.append(self.y, fitted.label))
