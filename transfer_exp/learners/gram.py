@@ -48,7 +48,7 @@ class Gram(ABC):
 
     @abstractmethod
     def weigh(self, slope: Floats) -> tuple[Floats, Floats]:
-        """sum_v slope_v k(x_i, x_v) for ``points``, ``(n + 1,)``, and sum_v slope_v dk(x_v, u)/du at the moving u, ``(d,)``."""
+        """sum_v slope_v k(x_i, x_v) of ``points``, ``(n + 1,)``; sum_v slope_v dk(x_v, u)/du at the moving u, ``(d,)``."""
 
     @abstractmethod
     def pull(self, weights: Floats) -> Floats:

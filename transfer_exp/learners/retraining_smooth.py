@@ -53,9 +53,9 @@ class SmoothRetraining(Retraining):
     def _derivatives(self, f: Floats, y: Floats) -> tuple[Floats, Floats, Floats]:
         """l(f), l'(f) and l''(f), ``(n,)``."""
 
-    @abstractmethod
-    def _curvature(self, beta: Floats, y: Floats) -> Floats:
-        """l''(f) at the optimum, where l'(f) = -lambda beta, ``(n,)``."""
+    def _curvature(self, fitted: Retrained) -> Floats:
+        """l''(f) of the training points, ``(n + 1,)``."""
+        return self._derivatives(self.gram.train @ fitted.beta + fitted.bias, np.append(self.y, fitted.label))[2]
 
     def _loss(self, scores: Floats) -> float:
         return float(self._derivatives(scores, self.y_val)[0].mean())
@@ -165,7 +165,7 @@ class SmoothRetraining(Retraining):
 
     def _adjoint(self, fitted: Retrained, right: Floats, total: float) -> tuple[Floats, float]:
         K = self.gram.train
-        z = self._curvature(fitted.beta, np.append(self.y, fitted.label))
+        z = self._curvature(fitted)
         wanted = z * right
 
         def equations(p: Floats, t: float) -> Equation:
@@ -181,7 +181,7 @@ class SmoothRetraining(Retraining):
     def _placed(self, fitted: Retrained) -> None:
         """An exact factor grows by a row; any other is made anew, for all trials of the next point."""
         column = self.gram.train[-1]
-        z = self._curvature(fitted.beta, np.append(self.y, fitted.label))
+        z = self._curvature(fitted)
         if not np.array_equal(z[:-1], self._z):
             self._factorise(z)
             return
@@ -215,8 +215,8 @@ class RidgeRetraining(SmoothRetraining):
     def _derivatives(self, f: Floats, y: Floats) -> tuple[Floats, Floats, Floats]:
         return (y - f) ** 2 / 2, f - y, np.ones(len(f))
 
-    def _curvature(self, beta: Floats, y: Floats) -> Floats:
-        return np.ones(len(y))
+    def _curvature(self, fitted: Retrained) -> Floats:
+        return np.ones(len(fitted.beta))
 
 
 class LogisticRetraining(SmoothRetraining):
@@ -227,10 +227,6 @@ class LogisticRetraining(SmoothRetraining):
     def _derivatives(self, f: Floats, y: Floats) -> tuple[Floats, Floats, Floats]:
         wrong = expit(-y * f)
         return np.logaddexp(0.0, -y * f), -y * wrong, wrong * (1 - wrong)
-
-    def _curvature(self, beta: Floats, y: Floats) -> Floats:
-        wrong = np.clip(self.penalty * y * beta, 0.0, 1.0)
-        return np.asarray(wrong * (1 - wrong))
 
 
 def _size(rest: Floats, total: float) -> float:

@@ -51,8 +51,9 @@ class SVMRetraining(Retraining):
     def _train(self, y: Floats, starts: list[tuple[Floats, float]]) -> tuple[Floats, float]:
         K = self.gram.train
         lower, upper = self._bounds(y)
-        beta = min((beta for beta, _ in starts), key=lambda beta: float(beta @ (K @ beta) / 2 - y @ beta)).copy()
-        dual = solve_dual(self._solver, K, y, lower, upper, beta, tolerance=TOLERANCE, max_solves=_MAX_SOLVES)
+        betas = [beta for beta, _ in starts]
+        nearest = min(betas, key=lambda beta: float(beta @ (K @ beta) / 2 - y @ beta)) if len(betas) > 1 else betas[0]
+        dual = solve_dual(self._solver, K, y, lower, upper, nearest.copy(), tolerance=TOLERANCE, max_solves=_MAX_SOLVES)
         self.counts.factorisations = self._solver.n_factorisations
         self.counts.solves += dual.n_solves
         if dual.converged:
