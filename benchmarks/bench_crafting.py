@@ -41,7 +41,7 @@ def test_crafting(name: str, world: World, quick: bool, benchmark: Any, add: Add
     floor = (gradient_rows * seconds["gradient"] + score_rows * seconds["score"]) / len(x)
     per_epsilon = (gradient_rows + score_rows) / len(x) / sum(e > 0 for e in EPSILONS)
     in_gradients, beyond = seconds["craft"] / seconds["gradient"], seconds["craft"] / floor
-    longer = craft(replace(attack, n_iter=10 * attack.n_iter, tolerance=attack.tolerance / 1000))
+    longer = craft(replace(attack, n_iter=10 * attack.n_iter, tolerance=attack.tolerance / 100))
     short = 1 - np.array(made.objective - made.clean_objective).mean() / (longer.objective - longer.clean_objective).mean()
     parts = ", ".join(f"{part} {share:.0%}" for part, share in shares(craft).items())
     benchmark.extra_info.update(gradients=in_gradients, beyond=beyond, per_epsilon=per_epsilon, short=short)

@@ -78,7 +78,7 @@ def add(pytestconfig: pytest.Config, request: pytest.FixtureRequest) -> Add:
 
 
 def pytest_terminal_summary(config: pytest.Config) -> None:
-    table = Table(title=f"One core; load of the machine at the end {os.getloadavg()[0]:.1f}")
+    table = Table(title=f"Processor time on one core; load of the machine at the end {os.getloadavg()[0]:.1f}")
     for name, width in (("bench", 9), ("of", 26), ("measured in one run", 76), ("bound", 24)):
         table.add_column(name, overflow="fold", width=width)
     previous = ""

@@ -1,4 +1,7 @@
-"""Times that can be compared: of things done in turn, in one run, as medians."""
+"""Times that can be compared: of things done in turn, in one run, as medians; of the processor, on one core.
+
+The clock on the wall would count what other programs on the machine do meanwhile.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +21,9 @@ def in_turn(benchmark: Any, things: Mapping[str, Callable[[], object]], *, round
 
     def one_round() -> None:
         for name, thing in things.items():
-            start = time.perf_counter()
+            start = time.process_time()
             thing()
-            seconds[name].append(time.perf_counter() - start)
+            seconds[name].append(time.process_time() - start)
 
     one_round()  # caches, allocators
     for times in seconds.values():

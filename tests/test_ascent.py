@@ -36,23 +36,44 @@ def run(bowl, starts, **options):
     return ascend(bowl, Square(), x=x, value=value, base=value, step=one, n_iter=50, tolerance=1e-6, **options)
 
 
-def test_without_the_leap_no_corner_is_tried_that_no_step_reaches():
-    for leap in (True, False):
+def test_only_a_smooth_ascent_tries_a_corner_that_no_step_reaches():
+    for smooth in (True, False):
         bowl = Bowl([0.5, 0.25])
-        result = run(bowl, [[0.0, 0.0]], leap=leap)
+        result = run(bowl, [[0.0, 0.0]], smooth=smooth)
         torch.testing.assert_close(result.x, bowl.top[None], atol=1e-3, rtol=0)
-        assert ([1.0, 1.0] in bowl.asked) == leap
+        assert ([1.0, 1.0] in bowl.asked) == smooth
 
 
 def test_both_ways_reach_a_top_outside_the_set():
-    for leap in (True, False):
-        assert run(Bowl([3.0, 2.0]), [[0.0, 0.0]], leap=leap).x.tolist() == [[1.0, 1.0]]
+    for smooth in (True, False):
+        assert run(Bowl([3.0, 2.0]), [[0.0, 0.0]], smooth=smooth).x.tolist() == [[1.0, 1.0]]
 
 
 def test_finished_points_cost_nothing_more_and_an_empty_batch_is_never_asked_about():
-    for leap in (True, False):
+    for smooth in (True, False):
         bowl = Bowl([0.5, 0.25])
-        run(bowl, [[0.0, 0.0], [0.5, 0.25], [-1.0, 0.0]], leap=leap)
+        run(bowl, [[0.0, 0.0], [0.5, 0.25], [-1.0, 0.0]], smooth=smooth)
         assert bowl.gradients[0] == 3
         assert sorted(bowl.gradients, reverse=True) == bowl.gradients
         assert bowl.gradients[-1] >= 1
+
+
+class Valley(Bowl):
+    """A = -x0^2 - 100 (x1 - x0 / 3)^2, top at 0."""
+
+    def value(self, x, rows):
+        self.asked += x.tolist()
+        return -(x[:, 0] ** 2) - 100 * (x[:, 1] - x[:, 0] / 3) ** 2
+
+    def gradient(self, x, rows):
+        across = 200 * (x[:, 1] - x[:, 0] / 3)
+        return torch.stack([-2 * x[:, 0] + across / 3, -across], 1)
+
+
+def test_steps_from_the_curvature_do_not_zigzag_down_a_narrow_valley():
+    smooth, plain = Valley([0.0, 0.0]), Valley([0.0, 0.0])
+    start = [[0.9, -0.5]]
+    close, far = run(smooth, start, smooth=True), run(plain, start, smooth=False)
+    assert close.value.item() > -1e-6
+    assert close.value.item() > far.value.item()
+    assert len(smooth.asked) < len(plain.asked) / 2

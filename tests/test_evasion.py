@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from sklearn.datasets import load_digits
 
 from transfer_exp.attacks.evasion import BallBox, Evasion, Margin
 from transfer_exp.learners import MLP, RBFSVM, Forest, Model
@@ -96,7 +97,7 @@ def test_constraints_hold_and_the_objective_never_falls(learner, norm: Norm) -> 
 def plain_projected_gradient(model: Model, x, y, *, norm: Norm, epsilon: float, step: float, n_iter: int = 200) -> float:
     """Mean objective after fixed steps of normalised gradient and projection."""
     clean, label = torch.tensor(x), torch.tensor(y).double()
-    zero, one = torch.zeros(12).double(), torch.ones(12).double()
+    zero, one = torch.zeros(x.shape[1]).double(), torch.ones(x.shape[1]).double()
     ball, objective = BallBox(clean, zero, one, norm, epsilon), Margin(model, label)
     rows, best = torch.arange(len(x)), torch.full((len(x),), -np.inf).double()
     point = clean
@@ -107,18 +108,54 @@ def plain_projected_gradient(model: Model, x, y, *, norm: Norm, epsilon: float, 
     return float(best.mean())
 
 
-@pytest.mark.parametrize("norm", NORMS)
-@pytest.mark.parametrize("learner", [RBFSVM(C=10, gamma=0.5), MLP(hidden=(16, 16), n_epochs=60)], ids=["rbf", "mlp"])
-def test_at_least_as_strong_as_200_plain_steps_of_the_best_of_five_sizes(learner, norm: Norm) -> None:
-    x, y = blobs()
-    model, box = learner.fit(x, y, seed=0), Box.uniform(12)
-    epsilons = {"l1": (0.0, 0.5, 2.0), "l2": (0.0, 0.3, 1.0), "linf": (0.0, 0.1, 0.4)}[norm]
-    made = Evasion(norm=norm).craft(model, x, y, epsilons=epsilons, box=box)
-    for k, epsilon in enumerate(epsilons[1:], start=1):
+EPSILONS: dict[Norm, tuple[float, ...]] = {"l1": (0.5, 2.0), "l2": (0.3, 1.0), "linf": (0.1, 0.4)}
+STOPPING = 2e-5  # of the rise: what the attack's stopping rule leaves
+
+
+def shortfall(model: Model, x, y, *, norm: Norm, epsilons: tuple[float, ...]) -> float:
+    """By which share of the rise 200 plain steps, the best of five sizes, end above the attack; worst epsilon."""
+    made = Evasion(norm=norm).craft(model, x, y, epsilons=epsilons, box=Box.uniform(x.shape[1]))
+    worst = -np.inf
+    for k, epsilon in enumerate(epsilons):
         steps = [epsilon * f for f in (0.003, 0.01, 0.03, 0.1, 0.3)]
         plain = max(plain_projected_gradient(model, x, y, norm=norm, epsilon=epsilon, step=s) for s in steps)
-        rise = plain - made.clean_objective.mean()
-        assert made.objective[k].mean() >= plain - 1e-3 * rise  # local optima: neither finds the global one
+        worst = max(worst, (plain - made.objective[k].mean()) / (plain - made.clean_objective.mean()))
+    return worst
+
+
+STUDY = {
+    "rbf_high": RBFSVM(C=100, gamma=0.01),
+    "rbf_low": RBFSVM(C=1, gamma=0.01),
+    "mlp_high": MLP(hidden=(50, 50)),
+    "mlp_low": MLP(hidden=(50, 50), weight_decay=0.01),
+}
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n.endswith("low") else n for n in STUDY])
+def test_at_least_as_strong_as_200_plain_steps_of_the_best_of_five_sizes(name: str, norm: Norm) -> None:
+    pixels, digit = load_digits(return_X_y=True)
+    x, y = pixels[digit >= 8] / 16, np.where(digit[digit >= 8] == 9, 1, -1)
+    model = STUDY[name].fit(x[:250], y[:250], seed=0)
+    assert shortfall(model, x[250:290], y[250:290], norm=norm, epsilons=EPSILONS[norm]) <= STOPPING
+
+
+# Sharply curved: gradients turn right round within the ball, and every start ends in some other local maximum.
+MISSED = pytest.mark.xfail(strict=True, reason="0.5% short: plain steps find two poor points' better maxima after 100 steps")
+
+
+@pytest.mark.parametrize("norm", ["l1", "l2", pytest.param("linf", marks=MISSED)])
+def test_where_local_maxima_abound_it_is_still_as_strong_on_average(norm: Norm) -> None:
+    x, y = blobs()
+    model = RBFSVM(C=100, gamma=2.0).fit(x, y, seed=0)
+    assert shortfall(model, x, y, norm=norm, epsilons=EPSILONS[norm]) <= STOPPING
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("learner", [RBFSVM(C=10, gamma=0.5), MLP(hidden=(16, 16), n_epochs=60)], ids=["rbf", "mlp"])
+def test_creases_and_milder_curvature_cost_less_than_a_thousandth(learner, norm: Norm) -> None:
+    x, y = blobs()
+    assert shortfall(learner.fit(x, y, seed=0), x, y, norm=norm, epsilons=EPSILONS[norm]) <= 1e-3
 
 
 def test_batches_do_not_change_the_points(linear) -> None:

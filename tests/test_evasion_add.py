@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from transfer_exp.attacks.evasion import Crafted
+from transfer_exp.attacks.crafted import Crafted
 from transfer_exp.attacks.evasion_add import Change, EvasionAdd
 from transfer_exp.data.synthetic import load_synthetic
 from transfer_exp.learners import MLP, RBFSVM, Forest, Learner, LinearSVM, Logistic, Model, Ridge

@@ -7,7 +7,7 @@ import torch
 from transfer_exp.optim.line_search import search
 
 
-def run(optimum: list[float], first: float, max_trials: int = 20):
+def run(optimum: list[float], first: float, max_trials: int = 20, growing: bool = True):
     """Maximise -(eta - optimum)^2 from eta = 0, one point an optimum."""
     goal = torch.tensor(optimum, dtype=torch.float64)
     tried: list[list[float]] = [[] for _ in optimum]
@@ -18,8 +18,10 @@ def run(optimum: list[float], first: float, max_trials: int = 20):
         return step[:, None], -((step - goal[rows]) ** 2), 2 * goal[rows] * step
 
     start = torch.zeros(len(goal), 1, dtype=torch.float64)
-    step = torch.full_like(goal, first)
-    found = search(trial, point=start, value=-(goal**2), step=step, least=torch.zeros_like(goal), max_trials=max_trials)
+    step, zero = torch.full_like(goal, first), torch.zeros_like(goal)
+    grows = torch.full_like(goal, growing, dtype=torch.bool)
+    options = {"step": step, "least": zero, "growing": grows, "max_trials": max_trials}
+    found = search(trial, point=start, value=-(goal**2), **options)
     return found, tried
 
 
@@ -31,6 +33,12 @@ def test_short_steps_double_until_no_better_and_long_ones_halve_until_better() -
     assert found.point[:, 0].tolist() == [8, 0.5]
     assert found.n_trials == 5
     assert found.n_rows == 7
+
+
+def test_a_step_that_should_not_grow_is_taken_as_it_is_or_halved() -> None:
+    found, tried = run([10.0, 0.3], first=1.0, growing=False)
+    assert tried == [[1], [1, 0.5]]
+    assert found.step.tolist() == [1, 0.5]
 
 
 def test_bisection_halves_its_step_each_time() -> None:

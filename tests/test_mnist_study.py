@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from transfer_exp import seeds
-from transfer_exp.attacks.evasion import Crafted, Evasion
+from transfer_exp.attacks.crafted import Crafted
+from transfer_exp.attacks.evasion import Evasion
 from transfer_exp.data.mnist import load_mnist
 from transfer_exp.data.splits import make_split
 from transfer_exp.learners import MLP, RBFSVM, Forest, Learner, LinearSVM, Logistic, Model, Ridge

@@ -8,76 +8,23 @@ The grid is walked upwards: each epsilon starts from the last one's points, so t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
-from typing import Any, get_args
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import get_args
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from transfer_exp.attacks.flips import Flips
+from transfer_exp.attacks.crafted import Crafted
 from transfer_exp.learners import Model
-from transfer_exp.measures import perturbation_size
-from transfer_exp.optim.ascent import Ascent, Effort, ascend, unmoved, walk
+from transfer_exp.optim.ascent import Ascent, Effort, ascend, unmoved
 from transfer_exp.optim.projections import farthest, project
+from transfer_exp.optim.walk import walk
 from transfer_exp.types import Box, Floats, Ints, Norm, UserError, check_grid
 
 # Cosine to the first gradient below which a score counts as curved: the l1 and linf balls have vertices to get stuck in.
-_TURNED: dict[Norm, float] = {"l1": 0.999, "l2": 0.95, "linf": 0.999}
-_WALK_STEPS, _WALK_SHARE = 10, 0.3
-
-
-@dataclass(frozen=True, kw_only=True)
-class Crafted:
-    """Attack points of one model over a grid of E epsilons.
-
-    offsets: ``(E, n, d)`` float32, or ``Flips`` of binary points: ``offsets[k]`` is point less clean point.
-    objective: ``(E, n)``, -y f on the model they were made on; clean_objective: ``(n,)``.
-    exhausted, zero_gradient: ``(E, n)`` bool, points that ran out of iterations, that met a zero gradient.
-    trace: ``(E, T)``, mean objective per iteration, padded with its last value. effort: ``(E, 4)``, fields of ``Effort``.
-    """
-
-    offsets: Floats | Flips
-    objective: Floats
-    clean_objective: Floats
-    exhausted: npt.NDArray[np.bool_]
-    zero_gradient: npt.NDArray[np.bool_]
-    trace: Floats
-    effort: Ints
-
-    def points(self, k: int, clean: Floats, box: Box) -> Floats:
-        """The points ``(n, d)`` of the k-th epsilon, made from the ``clean`` ones; exactly inside the box."""
-        return np.asarray(np.clip(clean + self.offsets[k], box.lower, box.upper))
-
-    def state(self) -> dict[str, np.ndarray[Any, Any]]:
-        """Plain arrays that ``restore`` makes these results from: what to store."""
-        offsets = self.offsets.state() if isinstance(self.offsets, Flips) else {"offsets": self.offsets}
-        return {**{name: array for name, array in vars(self).items() if name != "offsets"}, **offsets}
-
-    @classmethod
-    def restore(cls, state: Mapping[str, Any]) -> Crafted:
-        """The results whose ``state()`` was ``state``."""
-        common = {f.name: state[f.name] for f in fields(cls) if f.name != "offsets"}
-        return cls(offsets=state["offsets"] if "offsets" in state else Flips.restore(state), **common)
-
-    def health(self, clean: Floats, *, epsilons: Sequence[float], norm: Norm, box: Box) -> dict[str, float]:
-        """What may be wrong with the points: shares of points, and the largest distance outside ball or box."""
-        outside = [
-            max(
-                float(perturbation_size(self.offsets[k].astype(np.float64), norm).max()) - epsilon,
-                float((box.lower - clean - self.offsets[k]).max()),
-                float((clean + self.offsets[k] - box.upper).max()),
-            )
-            for k, epsilon in enumerate(epsilons)
-        ]
-        return {
-            "zero_gradient": float(self.zero_gradient.any(axis=0).mean()),
-            "not_rising": float((self.objective[-1] <= self.clean_objective).mean()) if epsilons[-1] > 0 else 0.0,
-            "iterations_exhausted": float(self.exhausted.mean()),
-            "violation": max(0.0, *outside),
-        }
+_TURNED: dict[Norm, float] = {"l1": 0.999, "l2": 0.98, "linf": 0.999}
+_WALK_STEPS, _WALK_SHARE = 16, 0.15
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +34,7 @@ class Evasion:
     name: str = field(default="evasion", compare=False)
     norm: Norm = "l2"
     n_iter: int = 30
-    tolerance: float = 1e-5
+    tolerance: float = 5e-6
     batch_size: int = 1000
 
     def __post_init__(self) -> None:
@@ -110,7 +57,7 @@ class Evasion:
             raise UserError("attack: expected every point inside the box, got some outside; widen lower and upper")
         starts = range(0, len(x), self.batch_size)
         batches = [slice(i, i + self.batch_size) for i in starts]
-        return _join([self._craft_batch(model, x[b], y[b], epsilons, box) for b in batches])
+        return Crafted.join([self._craft_batch(model, x[b], y[b], epsilons, box) for b in batches])
 
     def _craft_batch(self, model: Model, x: Floats, y: Ints, epsilons: Sequence[float], box: Box) -> Crafted:
         like = next(b for b in model.buffers() if b.is_floating_point())
@@ -128,15 +75,7 @@ class Evasion:
                 self._detour(objective, ball, first_gradient, state, base)
             steps.append(state)
             last = epsilon
-        return Crafted(
-            offsets=np.stack([(s.x - clean).float().cpu().numpy() for s in steps]),
-            objective=_stack([s.value for s in steps]),
-            clean_objective=base.double().cpu().numpy(),
-            exhausted=_stack([s.exhausted for s in steps]),
-            zero_gradient=_stack([s.zero_gradient for s in steps]),
-            trace=_pad([s.trace for s in steps]),
-            effort=np.array([list(vars(s.effort).values()) for s in steps], dtype=np.int64),
-        )
+        return Crafted.of(steps, clean, base)
 
     def _ascend(self, objective: Margin, ball: BallBox, x: Tensor, value: Tensor, base: Tensor, step: float) -> Ascent:
         steps = torch.full_like(base, step)
@@ -163,10 +102,10 @@ class Evasion:
         if not len(rows):
             return
         part, around = objective.at(rows), ball.at(rows)
-        x = walk(part, around, x=around.center, n_steps=_WALK_STEPS, share=_WALK_SHARE)
+        x = walk(part, around, x=around.center, gradient=first[rows], n_steps=_WALK_STEPS, share=_WALK_SHARE)
         value = part.value(x, torch.arange(len(rows), device=rows.device))
         other = self._ascend(part, around, x, value, base[rows], _WALK_SHARE * ball.epsilon)
-        walked = Effort(_WALK_STEPS, 1, _WALK_STEPS * len(rows), len(rows))
+        walked = Effort(_WALK_STEPS - 1, 1, (_WALK_STEPS - 1) * len(rows), len(rows))
         state.effort += walked + other.effort
         better = other.value > state.value[rows]
         for field_ in ("x", "value", "exhausted", "zero_gradient"):
@@ -225,31 +164,3 @@ def require_gradients(model: Model) -> None:
         raise UserError(
             f"surrogate: expected a learner with input gradients, got {type(model).__name__}; forests can only be targets"
         )
-
-
-def _stack(rows: Sequence[Tensor]) -> np.ndarray[Any, Any]:
-    stacked = torch.stack(list(rows))
-    return np.asarray((stacked.double() if stacked.is_floating_point() else stacked).cpu().numpy())
-
-
-def _pad(rows: Sequence[Sequence[float]], width: int = 0) -> Floats:
-    width = max(width, *map(len, rows))
-    return np.array([[*row, *[row[-1]] * (width - len(row))] for row in rows])
-
-
-def _join(parts: Sequence[Crafted]) -> Crafted:
-    """The results of several batches as one; the trace is their mean, weighted by points."""
-    if len(parts) == 1:
-        return parts[0]
-    width = max(part.trace.shape[1] for part in parts)
-    return Crafted(
-        offsets=np.concatenate([p.offsets for p in parts], axis=1),
-        objective=np.concatenate([p.objective for p in parts], axis=1),
-        clean_objective=np.concatenate([p.clean_objective for p in parts]),
-        exhausted=np.concatenate([p.exhausted for p in parts], axis=1),
-        zero_gradient=np.concatenate([p.zero_gradient for p in parts], axis=1),
-        trace=np.average(
-            [_pad(p.trace.tolist(), width) for p in parts], axis=0, weights=[len(p.clean_objective) for p in parts]
-        ),
-        effort=np.sum([p.effort for p in parts], axis=0),
-    )

@@ -130,7 +130,7 @@ class Poisoning:
             n_iter=self.n_iter,
             tolerance=self.tolerance,
             max_trials=self.n_trials,
-            leap=False,  # to a corner of the box, where the point often is no support vector and its gradient is zero
+            smooth=False,  # kinks; and at a corner of the box the point often is no support vector, its gradient zero
         )
         return _Point(start, objective.at(ascent.x[0].numpy()), objective.residual)
 

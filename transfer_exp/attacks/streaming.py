@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from transfer_exp.attacks.evasion import Crafted, Evasion
+from transfer_exp.attacks.crafted import Crafted
+from transfer_exp.attacks.evasion import Evasion
 from transfer_exp.learners import Model
 from transfer_exp.types import Box, Ints, Matrix, dense
 

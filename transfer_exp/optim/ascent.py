@@ -2,9 +2,11 @@
 
     maximise A_i(x_i) over x_i in a convex set, each point on its own:  x_i <- P(x_i + eta_i d_i),  d_i = g_i / |g_i|_2
 
-Each move first tries the farthest feasible point along the gradient, the limit of P(x + eta d) as eta grows (on a
-linear objective that is the optimum), and where that does not improve searches for eta_i. ``leap=False`` only searches:
-better where the objective is far from linear and has poor maxima far away. A point is finished when
+A move first tries the farthest feasible point along the gradient, the limit of P(x + eta d) as eta grows (on a linear
+objective that is the optimum). A point where that does not improve tries it no more, but searches for eta_i from the
+step that the curvature between its last two places suggests (Barzilai and Borwein 1988; Birgin, Martinez and Raydan
+2000). ``smooth=False`` leaves both out and searches from the last step, as the paper does: for objectives with kinks or
+with poor maxima far away. A point is finished when
 
     gap_i  = <g_i, farthest_i - x_i>   what is left to gain to first order (Frank-Wolfe gap; 0 at a stationary point), or
     gain_i = A_i(x') - A_i(x)          what the last move gained (the paper's criterion)
@@ -71,7 +73,10 @@ class Ascent:
 
 @dataclass
 class _Front:
-    """The points still moving: their rows in the batch, where they are, and where the gradient leads."""
+    """The points still moving: their rows in the batch, where they are, where the gradient leads, the step to try first.
+
+    curved: the step comes from the curvature, so that longer ones need not be tried.
+    """
 
     rows: Tensor
     x: Tensor
@@ -79,9 +84,32 @@ class _Front:
     gradient: Tensor
     corner: Tensor
     least: Tensor
+    step: Tensor
+    curved: Tensor
 
     def keep(self, mask: Tensor) -> _Front:
         return self if bool(mask.all()) else _Front(*(getattr(self, f.name)[mask] for f in fields(self)))
+
+
+class _Memory:
+    """What every point of the batch knows of its last move: place, gradient, step, and whether corners are worth a try."""
+
+    def __init__(self, x: Tensor, step: Tensor, *, smooth: bool) -> None:
+        self.x, self.gradient = x.clone(), torch.zeros_like(x)
+        self.step = step.clone()
+        self.leaping = torch.full_like(step, smooth, dtype=torch.bool)
+        self.smooth = smooth
+
+    def first_step(self, rows: Tensor, x: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        """The step to try first, and where it comes from the curvature: |s|^2 / -<s, change of gradient> * |g|."""
+        if not self.smooth:
+            return self.step[rows], torch.zeros_like(rows, dtype=torch.bool)
+        move, turn = x - self.x[rows], gradient - self.gradient[rows]
+        curvature = -(move * turn).sum(1)
+        curved = curvature > 0  # never before the first move, nor where the objective is convex
+        length = (move**2).sum(1) * torch.linalg.vector_norm(gradient, dim=1)
+        self.x[rows], self.gradient[rows] = x, gradient
+        return torch.where(curved, length / torch.where(curved, curvature, 1.0), self.step[rows]), curved
 
 
 def unmoved(x: Tensor, value: Tensor) -> Ascent:
@@ -98,23 +126,6 @@ def unmoved(x: Tensor, value: Tensor) -> Ascent:
     )
 
 
-def walk(objective: Objective, feasible: FeasibleSet, *, x: Tensor, n_steps: int, share: float) -> Tensor:
-    """Follow the gradient from ``x`` in ``n_steps`` fixed steps, each ``share`` of the way to the farthest point.
-
-    Does not look at the objective: a start for an ascent that follows a curved path instead of jumping ahead.
-    """
-    rows = torch.arange(len(x), device=x.device)
-    length = torch.zeros(len(x), 1, dtype=x.dtype, device=x.device)
-    for k in range(n_steps):
-        gradient = objective.gradient(x, rows)
-        if k == 0:
-            reach = torch.linalg.vector_norm(feasible.farthest(gradient, rows) - x, dim=1, keepdim=True)
-            length = share * reach
-        size = torch.linalg.vector_norm(gradient, dim=1, keepdim=True)
-        x = feasible.project(x + length * gradient / torch.where(size > 0, size, 1.0), rows)
-    return x
-
-
 def ascend(
     objective: Objective,
     feasible: FeasibleSet,
@@ -126,24 +137,24 @@ def ascend(
     n_iter: int,
     tolerance: float,
     max_trials: int = 8,
-    leap: bool = True,
+    smooth: bool = True,
 ) -> Ascent:
     """Ascend from feasible ``x`` ``(n, d)`` with objective ``value`` ``(n,)``; the objective never falls.
 
     ``base`` ``(n,)`` is what a rise is counted from, ``step`` ``(n,)`` the first length tried by the line search.
     """
     result = unmoved(x, value)
-    step = step.clone()
+    memory = _Memory(x, step, smooth=smooth)
     rows = torch.arange(len(x), device=x.device)
     for _ in range(n_iter):
         if not len(rows):
             break
-        front = _look(objective, feasible, result, rows, base, tolerance)
+        front = _look(objective, feasible, result, memory, rows, base, tolerance)
         rows = front.rows
         if not len(rows):
             break
-        moved = _to_corner(objective, result, front) if leap else torch.zeros_like(rows, dtype=torch.bool)
-        moved |= _search(objective, feasible, result, front, ~moved, step, max_trials)
+        moved = _to_corner(objective, result, memory, front)
+        moved |= _search(objective, feasible, result, memory, front, ~moved, max_trials)
         gain = result.value[rows] - front.value
         result.n_iter[rows] += 1
         result.trace.append(float(result.value.mean()))
@@ -153,7 +164,13 @@ def ascend(
 
 
 def _look(
-    objective: Objective, feasible: FeasibleSet, result: Ascent, rows: Tensor, base: Tensor, tolerance: float
+    objective: Objective,
+    feasible: FeasibleSet,
+    result: Ascent,
+    memory: _Memory,
+    rows: Tensor,
+    base: Tensor,
+    tolerance: float,
 ) -> _Front:
     """Gradients at the moving points; those with nothing left to gain to first order are dropped."""
     x, value = result.x[rows], result.value[rows]
@@ -162,26 +179,34 @@ def _look(
     result.zero_gradient[rows] = (gradient == 0).all(1)
     corner = feasible.farthest(gradient, rows)
     least = tolerance * (value - base[rows]).abs()
-    return _Front(rows, x, value, gradient, corner, least).keep((gradient * (corner - x)).sum(1) > least)
+    step, curved = memory.first_step(rows, x, gradient)
+    front = _Front(rows, x, value, gradient, corner, least, step, curved)
+    return front.keep((gradient * (corner - x)).sum(1) > least)
 
 
-def _to_corner(objective: Objective, result: Ascent, front: _Front) -> Tensor:
-    """Move to the farthest feasible point where that improves; which did, ``(m,)``."""
-    value = objective.value(front.corner, front.rows)
-    result.effort += Effort(score_calls=1, score_rows=len(front.rows))
-    better = value > front.value
-    result.x[front.rows[better]] = front.corner[better]
-    result.value[front.rows[better]] = value[better]
-    return better
+def _to_corner(objective: Objective, result: Ascent, memory: _Memory, front: _Front) -> Tensor:
+    """Move to the farthest feasible point where that improves; which did, ``(m,)``. Others will not try it again."""
+    moved = memory.leaping[front.rows]
+    if not bool(moved.any()):
+        return moved
+    part = front.keep(moved)
+    value = objective.value(part.corner, part.rows)
+    result.effort += Effort(score_calls=1, score_rows=len(part.rows))
+    better = value > part.value
+    result.x[part.rows[better]] = part.corner[better]
+    result.value[part.rows[better]] = value[better]
+    memory.leaping[part.rows] = better
+    moved[moved.clone()] = better
+    return moved
 
 
 def _search(
     objective: Objective,
     feasible: FeasibleSet,
     result: Ascent,
+    memory: _Memory,
     front: _Front,
     wanted: Tensor,
-    step: Tensor,
     max_trials: int,
 ) -> Tensor:
     """Line search for the ``wanted`` points of the front; which improved, ``(m,)``. Successful steps are remembered."""
@@ -194,11 +219,19 @@ def _search(
         x = feasible.project(part.x[at] + steps[:, None] * direction[at], part.rows[at])
         return x, objective.value(x, part.rows[at]), (part.gradient[at] * (x - part.x[at])).sum(1)
 
-    found = search(trial, point=part.x, value=part.value, step=step[part.rows], least=part.least, max_trials=max_trials)
+    found = search(
+        trial,
+        point=part.x,
+        value=part.value,
+        step=part.step,
+        least=part.least,
+        growing=~part.curved,
+        max_trials=max_trials,
+    )
     result.effort += Effort(score_calls=found.n_trials, score_rows=found.n_rows)
     success = found.step > 0
     rows = part.rows[success]
-    result.x[rows], result.value[rows], step[rows] = (t[success] for t in (found.point, found.value, found.step))
+    result.x[rows], result.value[rows], memory.step[rows] = (t[success] for t in (found.point, found.value, found.step))
     improved = torch.zeros_like(wanted)
     improved[wanted] = success
     return improved

@@ -27,11 +27,14 @@ class Found:
     n_rows: int
 
 
-def search(trial: Trial, *, point: Tensor, value: Tensor, step: Tensor, least: Tensor, max_trials: int) -> Found:
+def search(
+    trial: Trial, *, point: Tensor, value: Tensor, step: Tensor, least: Tensor, growing: Tensor, max_trials: int
+) -> Found:
     """Search from ``point`` with objective ``value``, first trying ``step``.
 
-    A point whose first trial improves doubles its step until that stops improving; any other halves it until it
-    improves, or until the first-order gain of the step is not above ``least`` ``(n,)``: shorter steps promise less still.
+    A point whose first trial improves doubles its step until that stops improving, if it is ``growing`` ``(n,)``, else
+    takes it; any other halves it until it improves, or until the first-order gain of the step is not above ``least``
+    ``(n,)``: shorter steps promise less still.
     Each trial halves or doubles, so ``max_trials`` trials span a factor 2^(max_trials - 1).
     """
     found = Found(torch.zeros_like(step), point.clone(), value.clone(), 0, 0)
@@ -46,7 +49,7 @@ def search(trial: Trial, *, point: Tensor, value: Tensor, step: Tensor, least: T
         found.value[rows[better]] = objective[better]
         found.step[rows[better]] = step[better]
         if n_trial == 0:
-            doubling = better
+            doubling = better & growing
         going = torch.where(doubling, better, ~better & (promise > least[rows]))
         rows, doubling = rows[going], doubling[going]
         step = torch.where(doubling, step[going] * 2, step[going] / 2)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from transfer_exp import measures
-from transfer_exp.attacks.evasion import Crafted
+from transfer_exp.attacks.crafted import Crafted
 from transfer_exp.data.splits import apart, make_split
 from transfer_exp.pipeline.combination import Combination
 from transfer_exp.pipeline.pieces import Fitted, crafted_key, fitted, torch_device

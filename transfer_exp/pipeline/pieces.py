@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from transfer_exp import seeds
-from transfer_exp.attacks.evasion import Crafted
+from transfer_exp.attacks.crafted import Crafted
 from transfer_exp.attacks.poisoning import Poisoning
 from transfer_exp.learners import Learner, Model
 from transfer_exp.pipeline.combination import Combination

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from transfer_exp import measures
-from transfer_exp.attacks.evasion import Crafted
+from transfer_exp.attacks.crafted import Crafted
 from transfer_exp.pipeline.combination import CURVES, Combination, Outcome
 from transfer_exp.pipeline.kept import extent, own_scores, varied_scores
 from transfer_exp.pipeline.pieces import Fitted, crafted, fitted, torch_device

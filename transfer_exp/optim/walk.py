@@ -1,0 +1,23 @@
+"""Plain projected gradient steps of a fixed length: a start for an ascent, where jumping ahead ends in a poor maximum."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from transfer_exp.optim.ascent import FeasibleSet, Objective
+
+
+def walk(objective: Objective, feasible: FeasibleSet, *, x: Tensor, gradient: Tensor, n_steps: int, share: float) -> Tensor:
+    """Follow the gradient from ``x``, where it is ``gradient``: ``n_steps`` steps of ``share`` of the longest way.
+
+    Does not look at the objective: it follows a curved path, and may go down on the way.
+    """
+    rows = torch.arange(len(x), device=x.device)
+    length = share * torch.linalg.vector_norm(feasible.farthest(gradient, rows) - x, dim=1, keepdim=True)
+    for k in range(n_steps):
+        if k > 0:
+            gradient = objective.gradient(x, rows)
+        size = torch.linalg.vector_norm(gradient, dim=1, keepdim=True)
+        x = feasible.project(x + length * gradient / torch.where(size > 0, size, 1.0), rows)
+    return x
