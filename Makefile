@@ -11,7 +11,7 @@ WORKERS := $(if $(filter-out 1,$(JOBS)),hydra/launcher=joblib hydra.launcher.n_j
 STUDIES := mnist89-evasion drebin215-evasion drebin-evasion mnist89-poisoning lfw-poisoning
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint types format ui reproduce clean $(STUDIES)
+.PHONY: help setup demo test test-slow bench lint types format ui reproduce clean $(STUDIES)
 
 help:  ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -34,6 +34,14 @@ test: $(READY)  ## the tests (under 5 minutes)
 
 test-slow: $(READY)  ## the longer checks
 	$(BIN)/python -m pytest -q -m slow $(ARGS)
+
+bench: $(VENV)-bench/.ready  ## speed, as ratios in one table (real MNIST; ARGS=--quick: small sizes; ARGS="-k peers": a part)
+	OMP_NUM_THREADS=1 $(VENV)-bench/bin/python -m pytest -c benchmarks/pytest.ini benchmarks $(ARGS)
+
+$(VENV)-bench/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)-bench
+	$(VENV)-bench/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	@touch $@
 
 lint: $(READY)  ## style
 	$(BIN)/ruff check .
@@ -70,5 +78,5 @@ ui: $(READY)  ## MLflow's web page on the results, on this machine only: http://
 	$(BIN)/mlflow ui --backend-store-uri $${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db} --host 127.0.0.1 --port 5000
 
 clean:  ## remove caches and the environment; results stay
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
+	rm -rf $(VENV) $(VENV)-bench .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
 	find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +

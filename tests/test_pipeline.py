@@ -188,7 +188,7 @@ def test_a_second_run_trains_and_crafts_nothing_and_gives_the_same(data: Dataset
     again = Store(store.root)
     assert equal(run(combination(data), again), outcome)
     assert not again.misses
-    assert again.hits == {"learner": 2 + 3, "crafted": 2}
+    assert again.hits == {"learner": 2, "crafted": 2, "own_scores": 1, "extent": 1, "varied_scores": 1}
 
 
 def test_equal_arguments_give_identical_outcomes_without_a_common_store(
@@ -209,17 +209,26 @@ def test_other_arguments_give_other_outcomes_and_signatures(
 
 def test_combinations_share_what_they_have_in_common(data: Dataset, tmp_path: Path) -> None:
     fresh = Store(tmp_path)
+
+    def made(kinds: str) -> list[int]:
+        return [fresh.misses[kind] for kind in kinds.split()]
+
     run(combination(data, SVM, RIDGE), fresh)
-    assert fresh.misses == {"learner": 4, "crafted": 2}  # 3 surrogates, of which one is repetition 0's own, 1 target
+    assert made("learner crafted") == [4, 2]  # 3 surrogates, of which one is repetition 0's own, 1 target
+    assert made("own_scores extent varied_scores") == [1, 1, 1]
     run(combination(data, SVM, LOGISTIC), fresh)
-    assert fresh.misses == {"learner": 5, "crafted": 3}  # a target, and its white box
+    assert made("learner crafted") == [5, 3]  # a target, and its white box
+    assert made("own_scores extent varied_scores") == [2, 1, 1]
     run(combination(data, LOGISTIC, RIDGE), fresh)
-    assert fresh.misses == {"learner": 8, "crafted": 4}  # 3 surrogates, and the black box
+    assert made("learner crafted") == [8, 4]  # 3 surrogates, and the black box
+    assert made("own_scores extent varied_scores") == [2, 2, 2]
     run(combination(data, LOGISTIC, FOREST), fresh)
-    assert fresh.misses == {"learner": 9, "crafted": 4}  # a forest
+    assert made("learner crafted") == [9, 4]  # a forest
+    assert made("own_scores extent varied_scores") == [2, 2, 2]
     run(combination(data, SVM, RIDGE, seed=1), fresh)
     # its test points are others, so every surrogate is trained less others; a target, and both point sets
-    assert fresh.misses == {"learner": 13, "crafted": 6}
+    assert made("learner crafted") == [13, 6]
+    assert made("own_scores extent varied_scores") == [3, 3, 3]
 
 
 def test_points_of_one_model_are_crafted_once_whatever_it_serves_as(data: Dataset, tmp_path: Path) -> None:

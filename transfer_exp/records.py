@@ -23,6 +23,7 @@ from transfer_exp.figures.examples import examples_png
 from transfer_exp.pipeline import CURVES, Combination, Outcome
 from transfer_exp.store import Store
 from transfer_exp.tracking import Record
+from transfer_exp.types import Examples
 
 
 @lru_cache(maxsize=1)
@@ -88,8 +89,8 @@ def record(config: DictConfig, combination: Combination, outcome: Outcome, store
         "curves.csv": _curves_csv(identity(config), grid.grid, outcome),
     }
     if outcome.examples is not None:
-        files["examples.png"] = examples_png(outcome.examples)
         files["examples.npz"] = _npz(vars(outcome.examples))
+        files["examples.png"] = _picture(files["examples.npz"])
     counts: dict[str, float] = {"store/hits": store.hits.total(), "store/misses": store.misses.total()}
     return Record(
         params=outcome.sizes,
@@ -115,6 +116,13 @@ def _curves_csv(columns: Mapping[str, Any], grid: Sequence[float], outcome: Outc
         cells: list[Any] = ["" if math.isnan(v) else v for v in values]
         writer.writerow([*columns.values(), epsilon, outcome.metrics["clean_error"], *cells])
     return text.getvalue().encode()
+
+
+@lru_cache(maxsize=64)
+def _picture(archive: bytes) -> bytes:
+    """PNG of archived examples; drawn once a process for the targets that are shown the same ones."""
+    with np.load(io.BytesIO(archive), allow_pickle=False) as arrays:
+        return examples_png(Examples(**arrays))
 
 
 def _npz(arrays: Mapping[str, Any]) -> bytes:

@@ -1,84 +1,58 @@
 """Kernel values between training points, of which the last one may move, and validation points; float64.
 
 Values between fixed points are computed once; a move costs the inner products of the moving point with the others.
-Both kernels are functions of inner products whose gradient is dk(x, u)/du = a x - c u, with a and c from the value k.
+The linear kernel needs none with validation points: their scores are X_val w, with w = X^T beta.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
 from transfer_exp.types import Floats
 
 
-class Kernel(Protocol):
-    """A positive semidefinite kernel k(x, u)."""
-
-    def values(self, inner: Floats, square_x: Floats, square_u: Floats) -> Floats:
-        """k from x . u, |x|^2 and |u|^2 (broadcast together)."""
-
-    def slopes(self, values: Floats) -> tuple[Floats | float, Floats | float]:
-        """a and c of the gradient above."""
-
-
-class LinearKernel:
-    """k(x, u) = x . u."""
-
-    def values(self, inner: Floats, square_x: Floats, square_u: Floats) -> Floats:
-        """The inner products themselves."""
-        return inner
-
-    def slopes(self, values: Floats) -> tuple[Floats | float, Floats | float]:
-        """The gradient in u is x."""
-        return 1.0, 0.0
-
-
-class RBFKernel:
-    """k(x, u) = exp(-gamma |x - u|^2)."""
-
-    def __init__(self, gamma: float) -> None:
-        self.gamma = gamma
-
-    def values(self, inner: Floats, square_x: Floats, square_u: Floats) -> Floats:
-        """Values in (0, 1]; rounding never makes a distance negative."""
-        return np.exp(-self.gamma * np.maximum(square_x + square_u - 2 * inner, 0.0))
-
-    def slopes(self, values: Floats) -> tuple[Floats | float, Floats | float]:
-        """The gradient in u is 2 gamma k (x - u)."""
-        slope = 2 * self.gamma * values
-        return slope, slope
-
-
 @dataclass(frozen=True)
 class Moved:
-    """Where the moving point ``(d,)`` was, and its kernel values with ``points`` and validation points."""
+    """Where the moving point ``(d,)`` was, and its kernel values with ``points`` and, where kept, validation points."""
 
     point: Floats
     square: float
     train: Floats
-    validation: Floats
+    validation: Floats | None
 
 
-class Gram:
+class Gram(ABC):
     """The growing matrices: ``n`` fixed training points and one that moves, at index n; room for ``room`` more."""
 
-    def __init__(self, kernel: Kernel, x: Floats, x_val: Floats, *, room: int) -> None:
+    def __init__(self, x: Floats, x_val: Floats, *, room: int) -> None:
         n = self.n = len(x)
         size = n + room + 1
-        self.kernel, self.x_val = kernel, x_val
+        self.x_val = x_val
         self._points = np.zeros((size, x.shape[1]))
         self._square = np.zeros(size)
         self._train = np.zeros((size, size))
-        self._validation = np.zeros((len(x_val), size))
-        square_val = np.einsum("nd,nd->n", x_val, x_val)
-        self._square_val = square_val
         self._points[:n] = x
         self._square[:n] = square = np.einsum("nd,nd->n", x, x)
-        self._train[:n, :n] = kernel.values(x @ x.T, square[:, None], square)
-        self._validation[:, :n] = kernel.values(x_val @ x.T, square_val[:, None], square)
+        self._train[:n, :n] = self._values(x @ x.T, square[:, None], square)
+
+    @abstractmethod
+    def _values(self, inner: Floats, square_x: Floats, square_u: Floats | float) -> Floats:
+        """k from x . u, |x|^2 and |u|^2 (broadcast together)."""
+
+    @abstractmethod
+    def scores(self, beta: Floats) -> Floats:
+        """sum_i beta_i k(x_i, x_v) at the validation points, ``(n_val,)``."""
+
+    @abstractmethod
+    def weigh(self, slope: Floats) -> tuple[Floats, Floats]:
+        """sum_v slope_v k(x_i, x_v) of ``points``, ``(n + 1,)``; sum_v slope_v dk(x_v, u)/du at the moving u, ``(d,)``."""
+
+    @abstractmethod
+    def pull(self, weights: Floats) -> Floats:
+        """sum_i weights_i dk(x_i, u)/du, ``(d,)``, at the moving u; x_i fixed, the moving point's own copy too."""
 
     @property
     def points(self) -> Floats:
@@ -90,45 +64,86 @@ class Gram:
         """Kernel values among ``points``, ``(n + 1, n + 1)``."""
         return self._train[: self.n + 1, : self.n + 1]
 
-    @property
-    def validation(self) -> Floats:
-        """Kernel values of validation points and ``points``, ``(n_val, n + 1)``."""
-        return self._validation[:, : self.n + 1]
-
     def move(self, point: Floats) -> Moved:
         """Put the moving point at ``point`` ``(d,)``."""
         n, square = self.n, float(point @ point)
         self._points[n], self._square[n] = point, square
-        inner = self.points @ point
-        moved = Moved(
-            point=point.copy(),
-            square=square,
-            train=self.kernel.values(inner, self._square[: n + 1], self._square[n]),
-            validation=self.kernel.values(self.x_val @ point, self._square_val, self._square[n]),
-        )
+        train = self._values(self.points @ point, self._square[: n + 1], square)
+        moved = Moved(point.copy(), square, train, self._validation_values(point, square))
         self.restore(moved)
         return moved
+
+    def _validation_values(self, point: Floats, square: float) -> Floats | None:
+        """Kernel values ``(n_val,)`` of a point with the validation points, where they are kept."""
+        return None
 
     def restore(self, moved: Moved) -> None:
         """Put the moving point back to where it was at a ``move`` since the last ``keep``."""
         n = self.n
         self._points[n], self._square[n] = moved.point, moved.square
         self._train[n, : n + 1] = self._train[: n + 1, n] = moved.train
-        self._validation[:, n] = moved.validation
-
-    def pull(self, train: Floats, validation: Floats) -> Floats:
-        """sum_i train_i dk(x_i, u)/du + sum_v validation_v dk(x_v, u)/du, ``(d,)``, at the moving u; x_i, x_v fixed."""
-        gradient = np.zeros(self._points.shape[1])
-        for x, weights, values in (
-            (self.points, train, self.train[-1]),
-            (self.x_val, validation, self._validation[:, self.n]),
-        ):
-            a, c = self.kernel.slopes(values)
-            gradient += (weights * a) @ x - float((weights * c).sum()) * self._points[self.n]
-        return gradient
 
     def keep(self) -> None:
         """Let the moving point stay where it is; the next one moves from here on. Raises IndexError when full."""
         if self.n + 2 > len(self._points):
             raise IndexError("no room for another point")
         self.n += 1
+
+
+class LinearGram(Gram):
+    """k(x, u) = x . u, whose gradient in u is x."""
+
+    def _values(self, inner: Floats, square_x: Floats, square_u: Floats | float) -> Floats:
+        return inner
+
+    def scores(self, beta: Floats) -> Floats:
+        """X_val w."""
+        return np.asarray(self.x_val @ (beta @ self.points))
+
+    def weigh(self, slope: Floats) -> tuple[Floats, Floats]:
+        """Both from one sum over the validation points."""
+        total = slope @ self.x_val
+        return self.points @ total, total
+
+    def pull(self, weights: Floats) -> Floats:
+        """The weighted sum of the points."""
+        return np.asarray(weights @ self.points)
+
+
+class RBFGram(Gram):
+    """k(x, u) = exp(-gamma |x - u|^2), whose gradient in u is 2 gamma k (x - u)."""
+
+    def __init__(self, x: Floats, x_val: Floats, *, gamma: float, room: int) -> None:
+        self.gamma = gamma
+        super().__init__(x, x_val, room=room)
+        n = self.n
+        self._square_val = np.einsum("nd,nd->n", x_val, x_val)
+        self._validation = np.zeros((n + room + 1, len(x_val)))
+        self._validation[:n] = self._values(x @ x_val.T, self._square[:n, None], self._square_val)
+
+    def _values(self, inner: Floats, square_x: Floats, square_u: Floats | float) -> Floats:
+        """Values in (0, 1]; rounding never makes a distance negative."""
+        return np.exp(-self.gamma * np.maximum(square_x + square_u - 2 * inner, 0.0))
+
+    def scores(self, beta: Floats) -> Floats:
+        """From the kept kernel values."""
+        return np.asarray(beta @ self._validation[: self.n + 1])
+
+    def weigh(self, slope: Floats) -> tuple[Floats, Floats]:
+        """From the kept kernel values, and a sum over the validation points."""
+        weights = 2 * self.gamma * slope * self._validation[self.n]
+        gradient = weights @ self.x_val - float(weights.sum()) * self._points[self.n]
+        return self._validation[: self.n + 1] @ slope, gradient
+
+    def pull(self, weights: Floats) -> Floats:
+        """The weighted sum of the points less the moving one."""
+        weights = 2 * self.gamma * weights * self.train[-1]
+        return np.asarray(weights @ self.points - float(weights.sum()) * self._points[self.n])
+
+    def _validation_values(self, point: Floats, square: float) -> Floats:
+        return self._values(self.x_val @ point, self._square_val, square)
+
+    def restore(self, moved: Moved) -> None:
+        """Validation values too."""
+        super().restore(moved)
+        self._validation[self.n] = moved.validation

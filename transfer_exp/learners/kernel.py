@@ -10,7 +10,7 @@ from sklearn.svm import SVC
 from torch import Tensor
 
 from transfer_exp.learners.base import Learner, Model, require_positive
-from transfer_exp.learners.gram import RBFKernel
+from transfer_exp.learners.gram import RBFGram
 from transfer_exp.learners.retraining import Retraining
 from transfer_exp.learners.retraining_svm import SVMRetraining
 from transfer_exp.types import Ints, Matrix, dense
@@ -56,4 +56,5 @@ class RBFSVM(Learner):
 
     def retraining(self, x: Matrix, y: Ints, x_val: Matrix, y_val: Ints, *, room: int) -> Retraining:
         """Retraining with one moving point, in float64."""
-        return SVMRetraining(RBFKernel(self.gamma), dense(x), y, dense(x_val), y_val, C=self.C, room=room)
+        gram = RBFGram(dense(x), dense(x_val), gamma=self.gamma, room=room)
+        return SVMRetraining(gram, y, y_val, C=self.C)

@@ -17,7 +17,7 @@ from sklearn.svm import SVC
 from torch import Tensor
 
 from transfer_exp.learners.base import Learner, Model, require_positive
-from transfer_exp.learners.gram import LinearKernel
+from transfer_exp.learners.gram import LinearGram
 from transfer_exp.learners.retraining import Retraining
 from transfer_exp.learners.retraining_smooth import LogisticRetraining, RidgeRetraining
 from transfer_exp.learners.retraining_svm import SVMRetraining
@@ -78,7 +78,7 @@ class LinearSVM(Learner):
 
     def retraining(self, x: Matrix, y: Ints, x_val: Matrix, y_val: Ints, *, room: int) -> Retraining:
         """Retraining with one moving point, in float64."""
-        return SVMRetraining(LinearKernel(), dense(x), y, dense(x_val), y_val, C=self.C, room=room)
+        return SVMRetraining(LinearGram(dense(x), dense(x_val), room=room), y, y_val, C=self.C)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +100,7 @@ class Logistic(Learner):
 
     def retraining(self, x: Matrix, y: Ints, x_val: Matrix, y_val: Ints, *, room: int) -> Retraining:
         """Retraining with one moving point, in float64."""
-        return LogisticRetraining(dense(x), y, dense(x_val), y_val, penalty=1 / self.C, room=room)
+        return LogisticRetraining(LinearGram(dense(x), dense(x_val), room=room), y, y_val, penalty=1 / self.C)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,4 +121,4 @@ class Ridge(Learner):
 
     def retraining(self, x: Matrix, y: Ints, x_val: Matrix, y_val: Ints, *, room: int) -> Retraining:
         """Retraining with one moving point, in float64."""
-        return RidgeRetraining(dense(x), y, dense(x_val), y_val, penalty=self.alpha, room=room)
+        return RidgeRetraining(LinearGram(dense(x), dense(x_val), room=room), y, y_val, penalty=self.alpha)

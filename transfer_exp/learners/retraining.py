@@ -30,7 +30,7 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from transfer_exp.learners.gram import Gram, Kernel, Moved
+from transfer_exp.learners.gram import Gram, Moved
 from transfer_exp.learners.losses import LOSSES
 from transfer_exp.types import Floats, Ints
 
@@ -70,12 +70,12 @@ class Counts:
 
 
 class Retraining(ABC):
-    """A learner on fixed training points ``(n, d)`` and one point that moves; at most ``room`` are placed."""
+    """A learner on the fixed training points of ``gram``, with labels ``y`` ``(n,)``, and one point that moves."""
 
     loss_name: ClassVar[str]
 
-    def __init__(self, kernel: Kernel, x: Floats, y: Ints, x_val: Floats, y_val: Ints, *, room: int) -> None:
-        self.gram = Gram(kernel, x, x_val, room=room)
+    def __init__(self, gram: Gram, y: Ints, y_val: Ints) -> None:
+        self.gram = gram
         self.y = y.astype(np.float64)
         self.y_val = y_val.astype(np.float64)
         self.counts = Counts()
@@ -84,15 +84,11 @@ class Retraining(ABC):
         self._last_label = 0
 
     @abstractmethod
-    def _train(self, y: Floats, beta: Floats, bias: float) -> tuple[Floats, float]:
+    def _train(self, y: Floats, starts: list[tuple[Floats, float]]) -> tuple[Floats, float]:
         """beta ``(n + 1,)`` and bias for labels ``(n + 1,)`` with the moving point where ``gram`` has it.
 
-        Starts from the given ones, which are its own to change.
+        Starts from the best of the given ones, which are not to be changed.
         """
-
-    @abstractmethod
-    def _cost(self, y: Floats, beta: Floats, bias: float) -> float:
-        """What ``_train`` minimises, to tell which start is nearer."""
 
     @abstractmethod
     def _adjoint(self, fitted: Retrained, right: Floats, total: float) -> tuple[Floats, float]:
@@ -107,26 +103,31 @@ class Retraining(ABC):
         self.counts.retrainings += 1
         moved = self.gram.move(point)
         y = np.append(self.y, label)
-        beta, bias = self._train(y, *self._start(y))
+        # A label or a long move can make the last solution useless: that without the moving point is one, too.
+        beta, bias = self._train(y, [self._fixed] if label != self._last_label else [self._warm, self._fixed])
         self._warm, self._last_label = (beta, bias), label
-        scores = self.gram.validation @ beta + bias
-        loss = _loss(self.loss_name, scores, self.y_val)
-        return Retrained(moved=moved, label=label, beta=beta, bias=bias, val_scores=scores, loss=loss)
+        scores = self.gram.scores(beta) + bias
+        return Retrained(moved=moved, label=label, beta=beta, bias=bias, val_scores=scores, loss=self._loss(scores))
 
-    def _start(self, y: Floats) -> tuple[Floats, float]:
-        """The last solution, or that without the moving point: a label or a long move can make the last one useless."""
-        starts = [self._fixed] if y[-1] != self._last_label else [self._warm, self._fixed]
-        beta, bias = min(starts, key=lambda start: self._cost(y, *start))
-        return beta.copy(), bias
+    def _loss(self, scores: Floats) -> float:
+        """Mean loss of the validation points."""
+        return float(LOSSES[self.loss_name](torch.as_tensor(scores), torch.as_tensor(self.y_val)).mean())
+
+    def _slope(self, scores: Floats) -> Floats:
+        """Its derivative in each score, ``(n_val,)``."""
+        score = torch.as_tensor(scores).clone().requires_grad_()
+        (slope,) = torch.autograd.grad(LOSSES[self.loss_name](score, torch.as_tensor(self.y_val)).mean(), score)
+        return np.asarray(slope.numpy())
 
     def gradient(self, fitted: Retrained) -> tuple[Floats, float]:
         """dJ/dx_c ``(d,)`` at a result of ``retrain`` since the last ``place``, and the residual of its linear solve."""
         self.counts.gradients += 1
         self.gram.restore(fitted.moved)
-        slope = _slope(self.loss_name, fitted.val_scores, self.y_val)
-        p, residual = self._adjoint(fitted, slope @ self.gram.validation, float(slope.sum()))
+        slope = self._slope(fitted.val_scores)
+        right, direct = self.gram.weigh(slope)
+        p, residual = self._adjoint(fitted, right, float(slope.sum()))
         weight = fitted.beta[-1]
-        return self.gram.pull(-weight * p - p[-1] * fitted.beta, weight * slope), residual
+        return weight * direct - self.gram.pull(weight * p + p[-1] * fitted.beta), residual
 
     def place(self, fitted: Retrained) -> None:
         """Make the moving point, as in ``fitted``, one of the fixed ones."""
@@ -136,14 +137,3 @@ class Retraining(ABC):
         self._fixed = np.append(fitted.beta, 0.0), fitted.bias
         self._last_label = 0
         self.y = np.append(self.y, fitted.label)
-
-
-def _loss(name: str, scores: Floats, y: Floats) -> float:
-    return float(LOSSES[name](torch.as_tensor(scores), torch.as_tensor(y)).mean())
-
-
-def _slope(name: str, scores: Floats, y: Floats) -> Floats:
-    """Derivative of the mean loss in each score, ``(n,)``."""
-    score = torch.as_tensor(scores).clone().requires_grad_()
-    (slope,) = torch.autograd.grad(LOSSES[name](score, torch.as_tensor(y)).mean(), score)
-    return np.asarray(slope.numpy())

@@ -14,17 +14,21 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from scipy.special import expit
 
-from transfer_exp.learners.gram import LinearKernel
+from transfer_exp.learners.gram import Gram
 from transfer_exp.learners.retraining import Retrained, Retraining
-from transfer_exp.optim.implicit import Factor, factorise, solve_bordered
+from transfer_exp.optim.implicit import Factor, factorise
 from transfer_exp.types import Floats, Ints
 
-Equations = Callable[[Floats, float], tuple[Floats, float, Floats, float]]
-"""(beta ``(n + 1,)``, bias) -> what is missing from both stationarity conditions, z ``(n + 1,)``, a merit to lower."""
+Equation: TypeAlias = tuple[Floats, float, Floats, float]
+"""What is missing from both stationarity conditions, z ``(n + 1,)``, a merit to lower."""
+Equations: TypeAlias = Callable[[Floats, float], Equation]
+"""That, at (beta ``(n + 1,)``, bias)."""
 
 _SLOW = 0.1
 _KEPT = 12  # places of the moving point whose border is remembered
@@ -40,14 +44,24 @@ _FLOOR = 1e-12  # of z in a factor; changes its quality as an approximation, nev
 class SmoothRetraining(Retraining):
     """A loss with two derivatives, and lambda |w|^2 / 2."""
 
-    def __init__(self, x: Floats, y: Ints, x_val: Floats, y_val: Ints, *, penalty: float, room: int) -> None:
-        super().__init__(LinearKernel(), x, y, x_val, y_val, room=room)
+    def __init__(self, gram: Gram, y: Ints, y_val: Ints, *, penalty: float) -> None:
+        super().__init__(gram, y, y_val)
         self.penalty = penalty
         self._factorise(self._derivatives(np.zeros(len(y)), self.y)[2])
 
     @abstractmethod
     def _derivatives(self, f: Floats, y: Floats) -> tuple[Floats, Floats, Floats]:
         """l(f), l'(f) and l''(f), ``(n,)``."""
+
+    def _curvature(self, fitted: Retrained) -> Floats:
+        """l''(f) of the training points, ``(n + 1,)``."""
+        return self._derivatives(self.gram.train @ fitted.beta + fitted.bias, np.append(self.y, fitted.label))[2]
+
+    def _loss(self, scores: Floats) -> float:
+        return float(self._derivatives(scores, self.y_val)[0].mean())
+
+    def _slope(self, scores: Floats) -> Floats:
+        return self._derivatives(scores, self.y_val)[1] / len(scores)
 
     def _factorise(self, z: Floats) -> None:
         self.counts.factorisations += 1
@@ -60,44 +74,52 @@ class SmoothRetraining(Retraining):
     def _set(self, z: Floats, root: Floats, factor: Factor) -> None:
         self._z, self._root, self._factor = z, root, factor
         self._solved_root = factor.solve(root)
-        self._columns: list[tuple[Floats, Floats]] = []
+        self._borders: list[_Border] = []
 
-    def _border(self, z_c: float) -> tuple[Floats, Floats, Floats, float]:
-        """W, A^-1 W, corner and the root of the moving point's z."""
+    def _border(self) -> _Border:
+        """That of the moving point; kept for its last few places."""
         column = self.gram.train[-1]
-        solved_column = self._solve_column(column)
-        s_c = float(np.sqrt(max(z_c, _FLOOR)))
-        border = np.column_stack([s_c * self._root * column[:-1], self._root])
-        solved = np.column_stack([s_c * solved_column, self._solved_root])
-        corner = np.array([[self.penalty + s_c**2 * column[-1], s_c], [s_c, 0.0]])
-        return border, solved, corner, s_c
-
-    def _solve_column(self, column: Floats) -> Floats:
-        """A^-1 times the moving point's kernel values, kept for its last few places."""
-        for known, solved in self._columns:
-            if np.array_equal(known, column):
-                return solved
-        solved = self._factor.solve(self._root * column[:-1])
-        self._columns = [(column.copy(), solved), *self._columns[: _KEPT - 1]]
-        return solved
+        for border in self._borders:
+            if np.array_equal(border.column, column):
+                return border
+        right = self._root * column[:-1]
+        border = _Border(column.copy(), right, self._factor.solve(right))
+        self._borders = [border, *self._borders[: _KEPT - 1]]
+        return border
 
     def _correction(self, rest: Floats, total: float, z_c: float) -> tuple[Floats, float]:
         """Approximate solution of [lambda + Z K, Z 1; 1^T, 0] (u, b) = (rest, total), exact while Z is the factor's."""
-        border, solved, corner, s_c = self._border(z_c)
+        border, s_c = self._border(), float(np.sqrt(max(z_c, _FLOOR)))
         # From the solution without the moving point only its own condition is unmet: then a solve is saved.
         rest = np.where(np.abs(rest) > _NOTHING * np.abs(rest).max(), rest, 0.0)
-        right = np.array([rest[-1] / s_c, total])
-        p, t = solve_bordered(self._factor, border, solved, corner, rest[:-1] / self._root, right)
-        return np.append(self._root * p, s_c * t[0]), float(t[1])
+        p = self._factor.solve(rest[:-1] / self._root)
+        # What is left, for the moving point and the bias, once the fixed points are eliminated.
+        own = self.penalty + s_c**2 * (border.column[-1] - float(border.right @ border.solved))
+        mixed = s_c * (1.0 - float(border.right @ self._solved_root))
+        left = np.array([[own, mixed], [mixed, -float(self._root @ self._solved_root)]])
+        right = [rest[-1] / s_c - s_c * float(border.right @ p), total - float(self._root @ p)]
+        t_c, t = np.linalg.solve(left, right).tolist()
+        step = np.empty(len(rest))
+        step[:-1] = self._root * (p - s_c * t_c * border.solved - t * self._solved_root)
+        step[-1] = s_c * t_c
+        return step, t
 
     def _root_of(
-        self, equations: Equations, beta: Floats, bias: float, scale: float, tolerance: float = _TOLERANCE
+        self,
+        equations: Equations,
+        start: tuple[Floats, float],
+        equation: Equation,
+        *,
+        scale: float,
+        tolerance: float = _TOLERANCE,
     ) -> tuple[Floats, float, float]:
         """The root (beta, bias) of ``equations`` and its relative residual, by (simplified) Newton steps.
 
-        Far from the root a step must lower the merit, near it the residual: there the merit's change is lost in rounding.
+        ``equation`` is what they give at ``start``. Far from the root a step must lower the merit, near it the residual:
+        there the merit's change is lost in rounding.
         """
-        rest, total, z, merit = equations(beta, bias)
+        beta, bias = start
+        rest, total, z, merit = equation
         size, length = _size(rest, total), 1.0
         for _ in range(_MAX_STEPS):
             if size <= tolerance * scale:
@@ -120,42 +142,46 @@ class SmoothRetraining(Retraining):
                 self._factorise(z[:-1])
         return beta, bias, size / scale
 
-    def _train(self, y: Floats, beta: Floats, bias: float) -> tuple[Floats, float]:
+    def _equations(self, y: Floats) -> Equations:
         K = self.gram.train
 
-        def equations(beta: Floats, bias: float) -> tuple[Floats, float, Floats, float]:
+        def equations(beta: Floats, bias: float) -> Equation:
             product = K @ beta
             loss, slope, curvature = self._derivatives(product + bias, y)
             cost = self.penalty / 2 * float(beta @ product) + float(loss.sum())
             return -slope - self.penalty * beta, -float(beta.sum()), curvature, cost
 
-        beta, bias, residual = self._root_of(equations, beta, bias, 1.0)
+        return equations
+
+    def _train(self, y: Floats, starts: list[tuple[Floats, float]]) -> tuple[Floats, float]:
+        equations = self._equations(y)
+        start, equation = min(((s, equations(*s)) for s in starts), key=lambda pair: pair[1][3])
+        beta, bias, residual = self._root_of(equations, start, equation, scale=1.0)
         if residual > _ROUNDING:
             self.counts.fallbacks += 1
-            beta, bias, _ = self._root_of(equations, np.zeros(len(y)), 0.0, 1.0)
+            nothing = np.zeros(len(y)), 0.0
+            beta, bias, _ = self._root_of(equations, nothing, equations(*nothing), scale=1.0)
         return beta, bias
-
-    def _cost(self, y: Floats, beta: Floats, bias: float) -> float:
-        product = self.gram.train @ beta
-        loss, _, _ = self._derivatives(product + bias, y)
-        return self.penalty / 2 * float(beta @ product) + float(loss.sum())
 
     def _adjoint(self, fitted: Retrained, right: Floats, total: float) -> tuple[Floats, float]:
         K = self.gram.train
-        _, _, z = self._derivatives(K @ fitted.beta + fitted.bias, np.append(self.y, fitted.label))
+        z = self._curvature(fitted)
+        wanted = z * right
 
-        def equations(p: Floats, t: float) -> tuple[Floats, float, Floats, float]:
-            rest, gap = z * (right - K @ p - t) - self.penalty * p, total - float(p.sum())
+        def equations(p: Floats, t: float) -> Equation:
+            rest, gap = wanted - z * (K @ p + t) - self.penalty * p, total - float(p.sum())
             return rest, gap, z, _size(rest, gap)
 
-        scale = max(float(np.abs(z * right).max()), abs(total), np.finfo(float).tiny)
-        p, _, residual = self._root_of(equations, np.zeros(len(right)), 0.0, scale, _ADJOINT_TOLERANCE)
+        scale = max(float(np.abs(wanted).max()), abs(total), np.finfo(float).tiny)
+        start: Equation = (wanted, total, z, _size(wanted, total))
+        nothing = np.zeros(len(right)), 0.0
+        p, _, residual = self._root_of(equations, nothing, start, scale=scale, tolerance=_ADJOINT_TOLERANCE)
         return p, residual
 
     def _placed(self, fitted: Retrained) -> None:
         """An exact factor grows by a row; any other is made anew, for all trials of the next point."""
         column = self.gram.train[-1]
-        _, _, z = self._derivatives(self.gram.train @ fitted.beta + fitted.bias, np.append(self.y, fitted.label))
+        z = self._curvature(fitted)
         if not np.array_equal(z[:-1], self._z):
             self._factorise(z)
             return
@@ -164,17 +190,33 @@ class SmoothRetraining(Retraining):
         self._set(z, root, factor)
 
 
+@dataclass(frozen=True)
+class _Border:
+    """The moving point's kernel values ``(n + 1,)``; those with the fixed points, scaled, and A^-1 times them."""
+
+    column: Floats
+    right: Floats
+    solved: Floats
+
+
 class RidgeRetraining(SmoothRetraining):
     """l = (y - f)^2 / 2."""
 
     loss_name = "squared"
 
-    def _start(self, y: Floats) -> tuple[Floats, float]:
-        """Any start is one step away; from this one the step is the moving point's alone."""
-        return self._fixed
+    def _train(self, y: Floats, starts: list[tuple[Floats, float]]) -> tuple[Floats, float]:
+        """One step from the solution without the moving point, where only its own condition is unmet."""
+        beta, bias = self._fixed
+        rest = np.zeros(len(y))
+        rest[-1] = y[-1] - float(self.gram.train[-1] @ beta) - bias
+        start: Equation = (rest, 0.0, np.ones(len(y)), np.inf)
+        return self._root_of(self._equations(y), self._fixed, start, scale=1.0)[:2]
 
     def _derivatives(self, f: Floats, y: Floats) -> tuple[Floats, Floats, Floats]:
         return (y - f) ** 2 / 2, f - y, np.ones(len(f))
+
+    def _curvature(self, fitted: Retrained) -> Floats:
+        return np.ones(len(fitted.beta))
 
 
 class LogisticRetraining(SmoothRetraining):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from sklearn.svm import SVC
 
-from transfer_exp.learners.gram import Kernel
+from transfer_exp.learners.gram import Gram
 from transfer_exp.learners.retraining import Retrained, Retraining
 from transfer_exp.optim.active_set import extremes, solve_dual
 from transfer_exp.optim.implicit import SaddleSolver
@@ -28,8 +28,8 @@ class SVMRetraining(Retraining):
 
     loss_name = "hinge"
 
-    def __init__(self, kernel: Kernel, x: Floats, y: Ints, x_val: Floats, y_val: Ints, *, C: float, room: int) -> None:
-        super().__init__(kernel, x, y, x_val, y_val, room=room)
+    def __init__(self, gram: Gram, y: Ints, y_val: Ints, *, C: float) -> None:
+        super().__init__(gram, y, y_val)
         self.C = C
         self._solver = SaddleSolver()
         n = len(y)
@@ -48,19 +48,18 @@ class SVMRetraining(Retraining):
             beta = np.where(np.abs(beta - bound) <= _SNAP * self.C, bound, beta)
         return beta, float(svc.intercept_[0])
 
-    def _train(self, y: Floats, beta: Floats, bias: float) -> tuple[Floats, float]:
+    def _train(self, y: Floats, starts: list[tuple[Floats, float]]) -> tuple[Floats, float]:
         K = self.gram.train
         lower, upper = self._bounds(y)
-        dual = solve_dual(self._solver, K, y, lower, upper, beta, tolerance=TOLERANCE, max_solves=_MAX_SOLVES)
+        betas = [beta for beta, _ in starts]
+        nearest = min(betas, key=lambda beta: float(beta @ (K @ beta) / 2 - y @ beta)) if len(betas) > 1 else betas[0]
+        dual = solve_dual(self._solver, K, y, lower, upper, nearest.copy(), tolerance=TOLERANCE, max_solves=_MAX_SOLVES)
         self.counts.factorisations = self._solver.n_factorisations
         self.counts.solves += dual.n_solves
         if dual.converged:
             return dual.beta, dual.bias
         self.counts.fallbacks += 1
         return self._libsvm(K, y)
-
-    def _cost(self, y: Floats, beta: Floats, bias: float) -> float:
-        return float(beta @ (self.gram.train @ beta) / 2 - y @ beta)
 
     def _adjoint(self, fitted: Retrained, right: Floats, total: float) -> tuple[Floats, float]:
         lower, upper = self._bounds(np.append(self.y, fitted.label))

@@ -15,7 +15,7 @@ from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from scipy.linalg import lapack
+from scipy.linalg import blas, lapack
 
 from transfer_exp.types import Floats, Ints
 
@@ -32,6 +32,8 @@ class Factor:
         """A^-1 right, for ``(n,)`` or ``(n, k)``."""
         if not right.any():
             return np.zeros_like(right)
+        if right.ndim == 1:  # twice as fast as LAPACK's solve, which is for many columns
+            return np.asarray(blas.dtrsv(self.lower, blas.dtrsv(self.lower, right, lower=1), lower=1, trans=1))
         solution, _ = lapack.dpotrs(self.lower, right, lower=1)
         return np.asarray(solution)
 

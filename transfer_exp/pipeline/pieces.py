@@ -59,25 +59,29 @@ def fitted(
     return Fitted(model.float() if device.type == "cuda" else model, key)
 
 
+def crafted_key(combination: Combination, attacked: Fitted, rows: Ints) -> str:
+    """What the combination's attack points of these rows, made on a model, are stored under."""
+    dataset = combination.dataset
+    return signature(
+        model=attacked.key,
+        attack=combination.attack,
+        data=dataset.checksum,
+        box=dataset.box,
+        rows=checksum(rows),
+        grid=combination.epsilon.grid,
+        device=next(attacked.model.buffers()).device.type,
+        code=code_version("learners", "attacks", "optim"),
+    )
+
+
 def crafted(store: Store, combination: Combination, attacked: Fitted, rows: Ints) -> Crafted:
     """Attack points of the given rows made on a model, from the store when they were made before."""
     dataset, attack, grid = combination.dataset, combination.attack, combination.epsilon.grid
     assert not isinstance(attack, Poisoning)  # its points are made on data, not on a model: pipeline.poisoning
-    buffer = next(attacked.model.buffers())
-    key = signature(
-        model=attacked.key,
-        attack=attack,
-        data=dataset.checksum,
-        box=dataset.box,
-        rows=checksum(rows),
-        grid=grid,
-        device=buffer.device.type,
-        code=code_version("learners", "attacks", "optim"),
-    )
 
     def craft() -> Arrays:
         _log.info("crafting %d points on %s", len(rows), type(attacked.model).__name__)
         x, y = dense(dataset.x[rows]), dataset.y[rows]
         return attack.craft(attacked.model, x, y, epsilons=grid, box=dataset.box).state()
 
-    return Crafted.restore(store.get("crafted", key, craft))
+    return Crafted.restore(store.get("crafted", crafted_key(combination, attacked, rows), craft))

@@ -58,6 +58,10 @@ class _Work:
 
 def run_poisoning(combination: Combination, attack: Poisoning, store: Store) -> Outcome:
     """Poison surrogate and (where it has the gradients) target, retrain the target with the points, measure transfer."""
+    if combination.device not in ("cpu", "auto"):
+        raise UserError(
+            f"device: expected cpu, cuda or auto, and cpu or auto to poison (it works on the CPU), got {combination.device}"
+        )
     split = make_split(combination.dataset, seed=combination.seed, surrogate_fraction=combination.surrogate_fraction)
     counts = poisoning_counts(combination.epsilon.grid, len(split.target))
     if not len(split.validation):

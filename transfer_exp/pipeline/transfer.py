@@ -9,10 +9,10 @@ import numpy as np
 
 from transfer_exp import measures
 from transfer_exp.attacks.crafted import Crafted
-from transfer_exp.data.splits import apart, make_split
 from transfer_exp.pipeline.combination import CURVES, Combination, Outcome
+from transfer_exp.pipeline.kept import extent, own_scores, varied_scores
 from transfer_exp.pipeline.pieces import Fitted, crafted, fitted, torch_device
-from transfer_exp.store import Store
+from transfer_exp.store import Arrays, Store
 from transfer_exp.types import NORMS, Floats, Ints, Split, dense
 
 _log = logging.getLogger(__name__)
@@ -89,23 +89,26 @@ def measured(attacked: Attacked, split: Split, store: Store) -> Outcome:
         | {"n_features": attacked.combination.dataset.n_features}
     )
     outcome.metrics |= {f"data/{name}": count for name, count in attacked.combination.dataset.notes.items()}
-    _add_curves(outcome, attacked)
+    reach = extent(store, attacked.combination, attacked.pair.surrogate, attacked.rows, attacked.black_box, attacked.clean)
+    _add_curves(outcome, attacked, reach, store)
     _add_gradients(outcome, attacked)
     _add_variability(outcome, attacked, store)
-    _add_health(outcome, attacked)
+    _add_health(outcome, attacked, reach)
     return outcome
 
 
-def _add_curves(outcome: Outcome, attacked: Attacked) -> None:
-    grid, y = attacked.combination.epsilon, attacked.y
+def _add_curves(outcome: Outcome, attacked: Attacked, reach: Arrays, store: Store) -> None:
+    grid, y, n_epsilons = attacked.combination.epsilon, attacked.y, len(attacked.combination.epsilon.grid)
     curves: dict[str, list[float]] = {name: [] for name in CURVES}
     clean = attacked.pair.target.model.scores(attacked.clean) - attacked.target_threshold
-    for k in range(len(grid.grid)):
+    for k in range(n_epsilons):
         _add_black_box(curves, attacked, k, clean)
         own = -y * attacked.black_box.objective[k] - attacked.surrogate_threshold
         curves["surrogate_error"].append(measures.error(own, y))
-        if attacked.white_box is not None:
-            _add_white_box(curves, attacked, attacked.white_box, k, clean)
+    for norm in NORMS:
+        curves[f"perturbation_{norm}"] = reach[f"perturbation_{norm}"].tolist()
+    if attacked.white_box is not None:
+        _add_white_box(curves, attacked, attacked.white_box, clean, store)
     outcome.curves = {name: values for name, values in curves.items() if values}
     outcome.add_shown(grid)
 
@@ -119,18 +122,19 @@ def _add_black_box(curves: dict[str, list[float]], attacked: Attacked, k: int, c
     curves["loss_logistic"].append(float(measures.losses(scores, y, "logistic").mean()))
     if model.loss_name:
         curves["loss"].append(float(measures.losses(scores, y, model.loss_name).mean()))
-    offsets = attacked.black_box.offsets[k].astype(np.float64)
-    for norm in NORMS:
-        curves[f"perturbation_{norm}"].append(float(measures.perturbation_size(offsets, norm).mean()))
 
 
-def _add_white_box(curves: dict[str, list[float]], attacked: Attacked, white_box: Crafted, k: int, clean: Floats) -> None:
-    points = white_box.points(k, attacked.clean, attacked.combination.dataset.box)
-    scores = attacked.pair.target.model.scores(points) - attacked.target_threshold
-    curves["whitebox_error"].append(measures.error(scores, attacked.y))
-    curves["whitebox_success"].append(measures.success(scores, clean, attacked.y))
-    black, white = (made.offsets[k].astype(np.float64) for made in (attacked.black_box, white_box))
-    curves["perturbation_correlation"].append(measures.mean_defined(measures.perturbation_correlation(black, white))[0])
+def _add_white_box(
+    curves: dict[str, list[float]], attacked: Attacked, white_box: Crafted, clean: Floats, store: Store
+) -> None:
+    """All epsilons; ``clean`` as for the black box."""
+    all_scores = own_scores(store, attacked.combination, attacked.pair.target, attacked.rows, white_box, attacked.clean)
+    for k, scores in enumerate(all_scores - attacked.target_threshold):
+        curves["whitebox_error"].append(measures.error(scores, attacked.y))
+        curves["whitebox_success"].append(measures.success(scores, clean, attacked.y))
+        black, white = (made.offsets[k].astype(np.float64) for made in (attacked.black_box, white_box))
+        correlation = measures.perturbation_correlation(black, white)
+        curves["perturbation_correlation"].append(measures.mean_defined(correlation)[0])
 
 
 def _add_gradients(outcome: Outcome, attacked: Attacked) -> None:
@@ -149,31 +153,20 @@ def _add_gradients(outcome: Outcome, attacked: Attacked) -> None:
 
 def _add_variability(outcome: Outcome, attacked: Attacked, store: Store) -> None:
     """V over the surrogate parts of repetitions 0, 1, ..., less the attacked points and their equals."""
-    combination = attacked.combination
-    dataset, device, scores = combination.dataset, torch_device(combination.device), []
-    for repetition in range(combination.n_variability):
-        other = make_split(dataset, seed=repetition, surrogate_fraction=combination.surrogate_fraction)
-        rows = apart(dataset, other.surrogate, attacked.rows)
-        again = fitted(store, combination.surrogate, dataset, rows, repetition, "surrogate_training", device)
-        scores.append(again.model.scores(attacked.clean))
+    scores = varied_scores(store, attacked.combination, attacked.rows, attacked.clean)
     for suffix, loss_name in (("", attacked.pair.surrogate.model.loss_name), ("_logistic", "logistic")):
         if loss_name is not None:
-            point_losses = measures.losses(np.stack(scores), attacked.y, loss_name)
+            point_losses = measures.losses(scores, attacked.y, loss_name)
             outcome.add(f"loss_variability{suffix}", measures.loss_variability(point_losses))
 
 
-def _add_health(outcome: Outcome, attacked: Attacked) -> None:
+def _add_health(outcome: Outcome, attacked: Attacked, reach: Arrays) -> None:
     """Health checks and effort of the attack; what looks wrong is said aloud."""
     combination, black_box = attacked.combination, attacked.black_box
-    health = black_box.health(
-        attacked.clean, epsilons=combination.epsilon.grid, norm=combination.attack.norm, box=combination.dataset.box
-    )
-    for name, value in health.items():
-        outcome.metrics[f"health/{name}"] = value
-        if value > _WORRYING[name]:
-            _log.warning(
-                "health: %s = %.3g on %s (expected below %g)", name, value, combination.surrogate.name, _WORRYING[name]
-            )
+    for name, worrying in _WORRYING.items():
+        value = outcome.metrics[f"health/{name}"] = float(reach[f"health/{name}"])
+        if value > worrying:
+            _log.warning("health: %s = %.3g on %s (expected below %g)", name, value, combination.surrogate.name, worrying)
     gradient_calls, score_calls, gradient_rows, score_rows = black_box.effort.sum(axis=0).tolist()
     outcome.metrics |= {"effort/gradient_calls": gradient_calls, "effort/score_calls": score_calls}
     outcome.metrics |= {"effort/gradient_rows": gradient_rows, "effort/score_rows": score_rows}

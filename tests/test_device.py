@@ -1,0 +1,100 @@
+"""What a GPU would compute: float32. Here on the CPU, against float64, within stated tolerances."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from transfer_exp import measures
+from transfer_exp.attacks.evasion import Evasion
+from transfer_exp.attacks.poisoning import Poisoning
+from transfer_exp.data.digits import load_digits_pair
+from transfer_exp.data.splits import make_split
+from transfer_exp.learners import MLP, RBFSVM, Forest, Learner, LinearSVM, Logistic, Ridge
+from transfer_exp.pipeline import Combination, pieces, run
+from transfer_exp.store import Store
+from transfer_exp.types import Dataset, Grid, Sizes, UserError
+
+LEARNERS = [
+    LinearSVM(C=100),
+    RBFSVM(C=100, gamma=0.01),
+    Logistic(C=10),
+    Ridge(alpha=1),
+    MLP(hidden=(20, 20), n_epochs=10),
+    Forest(n_trees=5),
+]
+GRID = Grid(grid=(0.0, 0.5, 1.0, 2.0), reference=1.0, shown=(1.0,))
+
+
+@pytest.fixture(scope="module")
+def data() -> Dataset:
+    return load_digits_pair(name="digits", digits=(8, 9), split=Sizes(test=60))
+
+
+def combination(data: Dataset, surrogate: Learner, target: Learner) -> Combination:
+    return Combination(
+        dataset=data, surrogate=surrogate, target=target, attack=Evasion(), epsilon=GRID, n_variability=2, device="auto"
+    )
+
+
+@pytest.fixture
+def single(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Models in float32, as on a GPU."""
+    inner = pieces.Fitted
+
+    def fitted(model: torch.nn.Module, key: str) -> pieces.Fitted:
+        return inner(model.float(), key)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(pieces, "Fitted", fitted)
+
+
+@pytest.mark.parametrize("learner", LEARNERS, ids=lambda one: type(one).__name__)
+def test_scores_and_gradients(data: Dataset, learner: Learner) -> None:
+    split = make_split(data, seed=0)
+    x = data.x[split.test]
+    model = learner.fit(data.x[split.target], data.y[split.target], seed=0)
+    scores = model.scores(x)
+    gradients = measures.score_gradients(model, x) if model.differentiable else None
+    single = model.float()
+    assert single.scores(x).dtype == np.float64
+    np.testing.assert_allclose(single.scores(x), scores, atol=1e-4 * np.abs(scores).max())
+    if gradients is not None:
+        alignment = measures.gradient_alignment(measures.score_gradients(single, x), gradients)
+        np.testing.assert_allclose(alignment, 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("surrogate", LEARNERS[:5], ids=lambda one: type(one).__name__)
+def test_outcomes(data: Dataset, surrogate: Learner, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    """Errors to a point of 60, losses and measures to a thousandth of themselves."""
+    work = combination(data, surrogate, MLP(hidden=(20, 20), n_epochs=10))
+    exact = run(work, Store(tmp_path / "double"))
+    request.getfixturevalue("single")
+    made = run(work, Store(tmp_path / "single"))
+    for name in ("error", "whitebox_error", "surrogate_error"):
+        np.testing.assert_allclose(made.curves[name], exact.curves[name], atol=1.01 / 60)
+    for name in ("loss", "perturbation_l2", "objective"):
+        np.testing.assert_allclose(made.curves[name], exact.curves[name], rtol=1e-3, atol=1e-4)
+    for name in ("gradient_size", "gradient_alignment", "loss_variability", "perturbation_correlation"):
+        assert made.metrics[name] == pytest.approx(exact.metrics[name], rel=5e-3)
+    assert made.metrics["health/violation"] < 1e-5
+    assert made.metrics != exact.metrics  # it was float32
+
+
+def test_auto_is_the_cpu_where_there_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert pieces.torch_device("auto") == torch.device("cpu")
+
+
+@pytest.mark.parametrize(("device", "message"), [("gpu", "cpu, cuda or auto"), ("cuda", "works on the CPU")])
+def test_poisoning_says_that_it_works_on_the_cpu(data: Dataset, tmp_path: Path, device: str, message: str) -> None:
+    work = combination(
+        replace(data, sizes=Sizes(target=20, surrogate=20, validation=20, test=20)), Ridge(alpha=1), Ridge(alpha=1)
+    )
+    grid = Grid(grid=(0.0, 0.1), reference=0.1, shown=(0.1,))
+    work = replace(work, attack=Poisoning(n_iter=1), epsilon=grid, device=device)
+    with pytest.raises(UserError, match=message):
+        run(work, Store(tmp_path))
