@@ -65,6 +65,15 @@ def test_a_damaged_or_wrong_image_is_said(tmp_path, few):
         lfw.load_lfw(name="lfw", folder=str(tmp_path), split=SPLIT)
 
 
+def test_a_picture_of_another_format_is_refused_by_what_it_is_not_by_its_name(tmp_path, few):
+    for person, number in (("Ariel_Sharon", 1), ("George_W_Bush", 1), ("George_W_Bush", 2)):
+        write(tmp_path, person, number, [0, 0, 0])
+    file = tmp_path / "lfw" / "lfw-deepfunneled" / "Ariel_Sharon" / "Ariel_Sharon_0001.jpg"
+    Image.new("RGB", (250, 250)).save(file, format="PNG")
+    with pytest.raises(UserError, match=r"Ariel_Sharon_0001\.jpg: expected a JPEG image"):
+        lfw.load_lfw(name="lfw", folder=str(tmp_path), split=SPLIT)
+
+
 def test_without_images_and_network_the_user_is_told_what_to_do(tmp_path, monkeypatch):
     def no_network(**options):
         raise URLError("no network")

@@ -95,6 +95,13 @@ def test_closed_forms_without_box() -> None:
     assert farthest(v, norm="l1", epsilon=2.0, **bounds).tolist() == [pytest.approx([0.0, 2.0])]
 
 
+def test_room_where_nothing_is_to_be_moved_takes_nothing_of_the_ball() -> None:
+    """Beside a coordinate that is exactly zero, the other one has the whole radius (l2), or all above the threshold (l1)."""
+    v, low, high = (torch.tensor([row]).double() for row in ([0.0, -1.0], [-1.0, -1.0], [1.0, 0.0]))
+    for norm in NORMS:
+        assert project(v, norm=norm, epsilon=0.5, low=low, high=high).tolist() == [pytest.approx([0.0, -0.5])]
+
+
 def test_zero_direction_and_closed_box_do_not_move() -> None:
     zero = torch.zeros(1, 3).double()
     for norm in NORMS:

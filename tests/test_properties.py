@@ -63,6 +63,17 @@ def test_a_projection_is_feasible_and_stays(data: st.DataObject, drawn: Any) -> 
 
 
 @given(data=st.data(), drawn=sets())
+def test_a_projection_is_nearest_and_brings_points_no_farther_apart(data: st.DataObject, drawn: Any) -> None:
+    where, shape = drawn
+    one, other = points(data.draw, shape), points(data.draw, shape)
+    near, near_other = project(one, **where), project(other, **where)
+    slack = 1e-9 * (1 + one.abs().amax() + other.abs().amax())
+    assert ((near - near_other).norm(dim=1) <= (one - other).norm(dim=1) + slack).all()
+    third = feasible(data.draw, where, shape)
+    assert ((near - one).norm(dim=1) <= (third - one).norm(dim=1) + slack).all()
+
+
+@given(data=st.data(), drawn=sets())
 def test_the_farthest_point_supports_the_set(data: st.DataObject, drawn: Any) -> None:
     where, shape = drawn
     direction, other = points(data.draw, shape), feasible(data.draw, where, shape)

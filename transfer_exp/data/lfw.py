@@ -64,7 +64,7 @@ def _read_folder(place: Path) -> tuple[Floats, Ints]:
 def _read_image(file: Path) -> Floats:
     """Grey pixels of one image, ``(2914,)``, the colours' mean after the crop was halved."""
     try:
-        with Image.open(file) as image:
+        with Image.open(file, formats=["JPEG"]) as image:  # others may call programs: EPS calls Ghostscript
             if image.size != _FRAME:
                 raise UserError(f"{file}: expected an image of 250 x 250 pixels, got {image.size[0]} x {image.size[1]}")
             small = image.convert("RGB").crop(_CROP).resize(_SHAPE[::-1])

@@ -73,8 +73,9 @@ def _scale_to_sphere(size: Tensor, room: Tensor, radius: Tensor) -> Tensor:
     """
     largest = size.amax(1, keepdim=True)
     size = size / torch.where(largest > 0, largest, 1.0)  # no overflow or underflow in squares
-    square, cap = size**2, room**2
+    square = size**2
     free = square > 0
+    cap = torch.where(free, room**2, 0.0)  # where the size is zero, room is left unused
     target = radius**2
     scale = torch.zeros_like(target)
     for _ in range(_MAX_STEPS):
