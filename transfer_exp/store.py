@@ -100,5 +100,5 @@ class Store:
     def _unwritable(self, error: OSError) -> UserError:
         return UserError(
             f"store: expected to be able to write below {self.root}, got {error.strerror or error}; set paths.store to a "
-            "folder with space and write permission"
+            "folder with space and write permission (without it, the store lies in paths.root)"
         )
