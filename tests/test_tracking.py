@@ -87,12 +87,14 @@ def test_a_signal_at_the_birth_of_a_run_closes_it(
         signal.raise_signal(number)  # the run is there, its id is not yet returned
         return run_id
 
-    before = signal.getsignal(signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     exit_on_terminate()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in the background of a shell have it ignored
     monkeypatch.setattr(tracker, "start", interrupted)
     with pytest.raises((SystemExit, KeyboardInterrupt)), tracker.run("cut", tags={}):
         pytest.fail("the signal was lost")
-    signal.signal(signal.SIGTERM, before)
+    for kind, handler in before.items():
+        signal.signal(kind, handler)
     assert [run.info.status for run in tracker.client.search_runs([tracker.experiment_id])] == ["KILLED"]
     assert not signal.pthread_sigmask(signal.SIG_BLOCK, []) & {signal.SIGTERM, signal.SIGINT}
 
