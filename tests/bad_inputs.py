@@ -166,6 +166,7 @@ ROWS: dict[str, Row] = {
         [*BINARY, "attack.fixed=[100]"],
         "attack.fixed: expected columns from 0 to 99, got [100]",
     ),
+    "no hyperparameter": Row(["~target.alpha"], "target.alpha: expected a number, got none; set it"),
     "no surrogate": Row(["~surrogate"], "configuration: Key 'surrogate' is not in struct"),
     "half-written": Row(cut, "own.npz: expected an .npz of plain arrays"),
     "infinitely far": Row(

@@ -15,11 +15,14 @@ from transfer_exp.types import UserError
 def check_node(values: Mapping[str, Any], where: str) -> None:
     """Hold a node with ``_target_``, and such nodes below it, against the arguments that the target takes.
 
-    ``where`` is its place in the configuration. Raises UserError on a value of another type or an unknown key.
+    ``where`` is its place in the configuration. Raises UserError on a value of another type, an unknown or a missing key.
     """
     target = get_object(values["_target_"])
-    hints = get_type_hints(target)
-    arguments = {name: hints.get(name, Any) for name in inspect.signature(target).parameters}
+    hints, parameters = get_type_hints(target), inspect.signature(target).parameters
+    arguments = {name: hints.get(name, Any) for name in parameters}
+    missing = [name for name, one in parameters.items() if one.default is one.empty and name not in values]
+    if missing:
+        raise UserError(f"{where}.{missing[0]}: expected {_words(arguments[missing[0]])}, got none; set it")
     check_values({key: value for key, value in values.items() if key != "_target_"}, arguments, f"{where}.")
 
 
