@@ -45,6 +45,15 @@ def test_from_the_solution_one_solve_is_the_check():
     np.testing.assert_allclose(again.beta, first.beta, atol=1e-9)
 
 
+def test_from_nothing_free_it_never_waits_for_points_that_all_want_up():
+    # At beta = 0 every condition is violated alike; a set of points of one label cannot move under the sum.
+    x = np.append(np.linspace(0.1, 2.0, 20), np.linspace(-3.0, -2.0, 10))[:, None]
+    y = np.sign(x[:, 0])
+    K = np.exp(-((x - x.T) ** 2))
+    for order in (np.arange(30), np.arange(30)[::-1], np.roll(np.arange(30), 15)):
+        assert solve(K[np.ix_(order, order)], y[order], 1.0).converged
+
+
 def test_running_out_of_solves_is_said():
     K, y = problem(0)
     assert not solve(K, y, 1.0, max_solves=3).converged

@@ -71,13 +71,14 @@ def solve_dual(
                     continue
             except np.linalg.LinAlgError:
                 break
-        if not free.any():
-            i, j = extremes(slope, beta, lower)
-            bias = -(slope[i] + slope[j]) / 2
+        pair = None if free.any() else extremes(slope, beta, lower)
+        if pair:
+            bias = -slope[list(pair)].sum() / 2
         wrong = np.where(free, 0.0, np.where(beta == lower, -(slope + bias), slope + bias))
         if wrong.max() <= tolerance:
             return Dual(beta, bias, n_solves + 1, converged=True)
-        worst = np.argpartition(wrong, -_RELEASED_AT_ONCE)[-_RELEASED_AT_ONCE:]
+        # Nothing free: one that wants up and one that wants down can move at once, several of one kind never could.
+        worst = np.array(pair) if pair else np.argpartition(wrong, -_RELEASED_AT_ONCE)[-_RELEASED_AT_ONCE:]
         free[worst[wrong[worst] > tolerance]] = True
     return Dual(beta, bias, max_solves, converged=False)
 
