@@ -13,6 +13,8 @@ from rich.table import Table
 from threadpoolctl import threadpool_limits
 from world import SURROGATES, World, load_world
 
+from transfer_exp.allocator import keep_freed_memory
+
 ROWS = pytest.StashKey[list["Row"]]()
 _QUICK = ("logistic_low", "rbf_high", "mlp_low")
 
@@ -52,7 +54,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="session", autouse=True)
 def one_core() -> object:
+    """As a job of a sweep has it."""
     torch.set_num_threads(1)
+    keep_freed_memory()
     return threadpool_limits(1)
 
 

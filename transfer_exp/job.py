@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from threadpoolctl import threadpool_limits
 
+from transfer_exp.allocator import keep_freed_memory
 from transfer_exp.pipeline import Combination, run
 from transfer_exp.records import identity, parameters, record, versions
 from transfer_exp.schema import check_node, check_values
@@ -54,6 +55,7 @@ def run_job(config: DictConfig, *, overrides: list[str], parent: str | None = No
     exit_on_terminate()
     check_settings(config)
     torch.set_num_threads(config.threads)
+    keep_freed_memory()
     share = "" if config.surrogate_fraction == 1 else f" on {config.surrogate_fraction} of its data"
     name = f"{config.surrogate.name}{share} > {config.target.name} seed {config.seed}"
     tracker = Tracker(uri=config.tracking.uri, root=config.paths.root, study=config.study)

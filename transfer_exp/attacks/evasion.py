@@ -17,7 +17,7 @@ from torch import Tensor
 
 from transfer_exp.attacks.crafted import Crafted
 from transfer_exp.learners import Model
-from transfer_exp.optim.ascent import Ascent, Effort, ascend, unmoved
+from transfer_exp.optim.ascent import Ascent, Effort, ascend, rows_of, unmoved
 from transfer_exp.optim.projections import farthest, project
 from transfer_exp.optim.walk import walk
 from transfer_exp.types import Box, Floats, Ints, Norm, UserError, check_grid
@@ -149,13 +149,17 @@ class BallBox:
 
     def project(self, x: Tensor, rows: Tensor) -> Tensor:
         """Nearest feasible points."""
-        center = self.center[rows]
-        return center + project(x - center, norm=self.norm, epsilon=self.epsilon, low=self.low[rows], high=self.high[rows])
+        center, low, high = self._of(rows)
+        return center + project(x - center, norm=self.norm, epsilon=self.epsilon, low=low, high=high)
 
     def farthest(self, direction: Tensor, rows: Tensor) -> Tensor:
         """Feasible points farthest along the direction."""
-        low, high = self.low[rows], self.high[rows]
-        return self.center[rows] + farthest(direction, norm=self.norm, epsilon=self.epsilon, low=low, high=high)
+        center, low, high = self._of(rows)
+        return center + farthest(direction, norm=self.norm, epsilon=self.epsilon, low=low, high=high)
+
+    def _of(self, rows: Tensor) -> tuple[Tensor, ...]:
+        """Centers and bounds of these rows."""
+        return tuple(rows_of(t, rows) for t in (self.center, self.low, self.high))
 
 
 def require_gradients(model: Model) -> None:

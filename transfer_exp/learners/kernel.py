@@ -27,7 +27,8 @@ class RBFModel(Model):
 
     def forward(self, x: Tensor) -> Tensor:
         """Scores ``(n,)`` of points ``(n, d)``: two matrix products and one exponential."""
-        exponent = (x @ self.support.T) * 2 - (x * x).sum(1, keepdim=True) - (self.support**2).sum(1)
+        squares = (x * x).sum(1, keepdim=True) + (self.support**2).sum(1)
+        exponent = torch.addmm(squares, x, self.support.T, beta=-1, alpha=2)
         return torch.exp(self.gamma * exponent) @ self.dual + self.bias
 
 

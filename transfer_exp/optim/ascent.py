@@ -91,6 +91,11 @@ class _Front:
         return self if bool(mask.all()) else _Front(*(getattr(self, f.name)[mask] for f in fields(self)))
 
 
+def rows_of(batch: Tensor, rows: Tensor) -> Tensor:
+    """These rows, in their order in ``batch``; not copied where they are all."""
+    return batch if len(rows) == len(batch) else batch[rows]
+
+
 class _Memory:
     """What every point of the batch knows of its last move: place, gradient, step, and whether corners are worth a try."""
 
@@ -105,9 +110,9 @@ class _Memory:
         if not self.smooth:
             return self.step[rows], torch.zeros_like(rows, dtype=torch.bool)
         move, turn = x - self.x[rows], gradient - self.gradient[rows]
-        curvature = -(move * turn).sum(1)
+        curvature = -torch.linalg.vecdot(move, turn)
         curved = curvature > 0  # never before the first move, nor where the objective is convex
-        length = (move**2).sum(1) * torch.linalg.vector_norm(gradient, dim=1)
+        length = torch.linalg.vecdot(move, move) * torch.linalg.vector_norm(gradient, dim=1)
         self.x[rows], self.gradient[rows] = x, gradient
         return torch.where(curved, length / torch.where(curved, curvature, 1.0), self.step[rows]), curved
 
@@ -181,7 +186,7 @@ def _look(
     least = tolerance * (value - base[rows]).abs()
     step, curved = memory.first_step(rows, x, gradient)
     front = _Front(rows, x, value, gradient, corner, least, step, curved)
-    return front.keep((gradient * (corner - x)).sum(1) > least)
+    return front.keep(torch.linalg.vecdot(gradient, corner - x) > least)
 
 
 def _to_corner(objective: Objective, result: Ascent, memory: _Memory, front: _Front) -> Tensor:
@@ -216,8 +221,9 @@ def _search(
     direction = part.gradient / torch.linalg.vector_norm(part.gradient, dim=1, keepdim=True)
 
     def trial(steps: Tensor, at: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        x = feasible.project(part.x[at] + steps[:, None] * direction[at], part.rows[at])
-        return x, objective.value(x, part.rows[at]), (part.gradient[at] * (x - part.x[at])).sum(1)
+        start, rows = rows_of(part.x, at), part.rows[at]
+        x = feasible.project(torch.addcmul(start, rows_of(direction, at), steps[:, None]), rows)
+        return x, objective.value(x, rows), torch.linalg.vecdot(rows_of(part.gradient, at), x - start)
 
     found = search(
         trial,

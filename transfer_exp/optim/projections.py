@@ -23,37 +23,33 @@ from transfer_exp.types import Norm
 _MAX_STEPS = 100
 
 
-def _room(direction: Tensor, low: Tensor, high: Tensor) -> Tensor:
-    return torch.where(direction > 0, high, -low)
-
-
 def project(offset: Tensor, *, norm: Norm, epsilon: Tensor | float, low: Tensor, high: Tensor) -> Tensor:
     """The nearest point of ball and box to each row of ``offset``."""
     radius = _column(epsilon, offset)
-    size = torch.minimum(offset.abs(), _room(offset, low, high))
+    nearest = offset.clamp(low, high)
     if norm == "linf":
-        return torch.copysign(torch.minimum(size, radius), offset)
-    inside = _length(size, norm) <= radius
-    if bool(inside.all()):
-        return torch.copysign(size, offset)
-    rows = ~inside[:, 0]
-    part, room = offset[rows].abs(), _room(offset, low, high)[rows]
+        return nearest.clamp(-radius, radius)
     shrink = _scale_to_sphere if norm == "l2" else _soft_threshold
-    size[rows] = shrink(part, room, radius[rows])
-    return torch.copysign(size, offset)
+    outside = (_length(nearest, norm) > radius)[:, 0]
+    if bool(outside.all()):
+        return shrink(offset, low, high, radius)
+    if bool(outside.any()):
+        nearest[outside] = shrink(offset[outside], low[outside], high[outside], radius[outside])
+    return nearest
 
 
 def farthest(direction: Tensor, *, norm: Norm, epsilon: Tensor | float, low: Tensor, high: Tensor) -> Tensor:
     """argmax over ball and box of the inner product with each row of ``direction`` (zero where the row is zero)."""
     radius = _column(epsilon, direction)
-    room = torch.where(direction == 0, 0.0, _room(direction, low, high))
     if norm == "linf":
-        size = torch.minimum(room, radius)
-    elif norm == "l2":
-        size = _scale_to_sphere(direction.abs(), room, radius)
-    else:
-        size = _greedy_fill(direction.abs(), room, radius)
-    return torch.copysign(size, direction)
+        return (direction.sign() * radius).clamp(low, high)
+    reach = _scale_to_sphere if norm == "l2" else _greedy_fill
+    return reach(direction, low, high, radius)
+
+
+def _room(direction: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """What the box leaves in this direction; nothing where it is zero."""
+    return (direction.sign() * torch.finfo(direction.dtype).max).clamp(low, high).abs()
 
 
 def _column(epsilon: Tensor | float, like: Tensor) -> Tensor:
@@ -62,42 +58,41 @@ def _column(epsilon: Tensor | float, like: Tensor) -> Tensor:
 
 
 def _length(size: Tensor, norm: Norm) -> Tensor:
-    return size.sum(1, keepdim=True) if norm == "l1" else torch.linalg.vector_norm(size, dim=1, keepdim=True)
+    length: Tensor = torch.linalg.vector_norm(size, ord=1 if norm == "l1" else 2, dim=1, keepdim=True)
+    return length
 
 
-def _scale_to_sphere(size: Tensor, room: Tensor, radius: Tensor) -> Tensor:
-    """min(s size, room) with s such that its l2 norm is ``radius`` (or as large as the room allows).
+def _scale_to_sphere(direction: Tensor, low: Tensor, high: Tensor, radius: Tensor) -> Tensor:
+    """clip(s direction, low, high) with s >= 0 such that its l2 norm is ``radius`` (or as large as the box allows).
 
-    In u = s^2 the squared norm, sum min(u size^2, room^2), is concave and piecewise linear: Newton's iterates from the
-    left rise to the root and reach it after finitely many pieces.
+    In s^2 the squared norm is concave and piecewise linear, with the slope of the coordinates that the box does not hold:
+    Newton's iterates from the left rise to the root and reach it after finitely many pieces.
     """
-    largest = size.amax(1, keepdim=True)
-    size = size / torch.where(largest > 0, largest, 1.0)  # no overflow or underflow in squares
-    square = size**2
-    free = square > 0
-    cap = torch.where(free, room**2, 0.0)  # where the size is zero, room is left unused
-    target = radius**2
-    scale = torch.zeros_like(target)
+    largest = direction.abs().amax(1, keepdim=True)
+    direction = direction / torch.where(largest > 0, largest, 1.0)  # no overflow or underflow in squares
+    square = direction**2
+    limit = torch.maximum(high / direction, low / direction)  # the s at which the box holds; NaN or inf for a zero
+    free, reached = torch.empty_like(limit), torch.empty_like(limit)  # written over and over: this is most of the work
+    scale, missing = torch.zeros_like(radius), radius**2
+    rounding = 16 * torch.finfo(radius.dtype).eps * radius**2
     for _ in range(_MAX_STEPS):
-        slope = (square * free).sum(1, keepdim=True)
-        rest = target - (cap * ~free).sum(1, keepdim=True)
-        new = torch.where((slope > 0) & (rest > 0), rest / torch.where(slope > 0, slope, 1.0), scale)
-        still = free & (new * square < cap)
-        if bool((still == free).all()):
-            scale = new
+        slope = torch.linalg.vecdot(square, torch.gt(limit, scale, out=free))[:, None]  # 1.0 where free, else 0.0
+        step = missing / torch.where(slope > 0, slope, torch.inf)  # a row that the box holds everywhere stays
+        before, scale = scale, (scale**2 + step).sqrt()
+        torch.mul(direction, scale, out=reached).clamp_(low, high)
+        missing = (radius**2 - torch.linalg.vector_norm(reached, dim=1, keepdim=True) ** 2).clamp(min=0)
+        if bool(((missing <= rounding) | (scale == before)).all()):
             break
-        # A row whose every coordinate is capped has no root: all its room is taken.
-        scale, free = torch.maximum(new, scale), still
-    capped = torch.where(free, scale.sqrt() * size, room)
-    return torch.where(square > 0, torch.minimum(capped, room), 0.0)
+    return reached
 
 
-def _soft_threshold(size: Tensor, room: Tensor, radius: Tensor) -> Tensor:
-    """clip(size - t, 0, room) with t >= 0 such that its l1 norm is ``radius``.
+def _soft_threshold(offset: Tensor, low: Tensor, high: Tensor, radius: Tensor) -> Tensor:
+    """Each coordinate moved towards zero by t, within the box, with t >= 0 such that the l1 norm is ``radius``.
 
     The norm falls in t and is piecewise linear, but neither convex nor concave: Newton inside a bracket that every
     evaluation shrinks, halving it where Newton would leave it.
     """
+    size, room = offset.abs(), _room(offset, low, high)
     left, right = torch.zeros_like(radius), size.amax(1, keepdim=True)
     threshold = left
     for _ in range(_MAX_STEPS):
@@ -115,13 +110,15 @@ def _soft_threshold(size: Tensor, room: Tensor, radius: Tensor) -> Tensor:
         threshold = torch.where(done, threshold, torch.where(outside, (left + right) / 2, newton))
     # What rounding leaves above the radius is taken off evenly, so that the ball is never left.
     total = value.sum(1, keepdim=True)
-    return value * torch.where(total > radius, radius / total.clamp(min=torch.finfo(size.dtype).tiny), 1.0)
+    kept = torch.where(total > radius, radius / total.clamp(min=torch.finfo(size.dtype).tiny), 1.0)
+    return torch.copysign(value * kept, offset)
 
 
-def _greedy_fill(weight: Tensor, room: Tensor, radius: Tensor) -> Tensor:
+def _greedy_fill(direction: Tensor, low: Tensor, high: Tensor, radius: Tensor) -> Tensor:
     """Spend ``radius`` on the heaviest coordinates first, each up to its room."""
-    order = weight.argsort(dim=1, descending=True, stable=True)
+    room = _room(direction, low, high)
+    order = direction.abs().argsort(dim=1, descending=True, stable=True)
     sorted_room = room.gather(1, order)
     spent_before = sorted_room.cumsum(1) - sorted_room
     take = torch.minimum((radius - spent_before).clamp(min=0), sorted_room)
-    return torch.zeros_like(room).scatter(1, order, take)
+    return torch.copysign(torch.zeros_like(room).scatter(1, order, take), direction)

@@ -19,5 +19,5 @@ def walk(objective: Objective, feasible: FeasibleSet, *, x: Tensor, gradient: Te
         if k > 0:
             gradient = objective.gradient(x, rows)
         size = torch.linalg.vector_norm(gradient, dim=1, keepdim=True)
-        x = feasible.project(x + length * gradient / torch.where(size > 0, size, 1.0), rows)
+        x = feasible.project(torch.addcmul(x, gradient, length / torch.where(size > 0, size, 1.0)), rows)
     return x
