@@ -77,7 +77,7 @@ def crafted_key(combination: Combination, attacked: Fitted, rows: Ints) -> str:
 def crafted(store: Store, combination: Combination, attacked: Fitted, rows: Ints) -> Crafted:
     """Attack points of the given rows made on a model, from the store when they were made before."""
     dataset, attack, grid = combination.dataset, combination.attack, combination.epsilon.grid
-    assert not isinstance(attack, Poisoning)  # its points are made on data, not on a model: pipeline.poisoning
+    assert not isinstance(attack, Poisoning)  # its points are made on data, not on a model: pipeline.poisoning_pieces
 
     def craft() -> Arrays:
         _log.info("crafting %d points on %s", len(rows), type(attacked.model).__name__)

@@ -12,48 +12,21 @@ validation loss in the poisoning point, at the starts (flipped training points):
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 
 import numpy as np
 
-from transfer_exp import measures, seeds
-from transfer_exp.attacks.poisoning import Poisoned, Poisoning, validation_gradients
-from transfer_exp.data.splits import apart, make_split
-from transfer_exp.learners import Learner
+from transfer_exp import measures
+from transfer_exp.attacks.poisoning import Poisoned, Poisoning
+from transfer_exp.data.splits import make_split
 from transfer_exp.pipeline.combination import CURVES, Combination, Outcome
-from transfer_exp.signature import checksum, code_version, signature
-from transfer_exp.store import Arrays, Store
-from transfer_exp.types import NORMS, Dataset, Examples, Floats, Ints, Split, UserError, dense
+from transfer_exp.pipeline.poisoning_pieces import Work, poisoned, retrained_scores, start_gradients, varied_losses
+from transfer_exp.store import Store
+from transfer_exp.types import NORMS, Examples, Floats, UserError
 
-_log = logging.getLogger(__name__)
 _N_VARIABILITY_POINTS = 20  # starts over which V is a mean: each costs a retraining on each of the other training sets
 _N_EXAMPLES = 6
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Work:
-    """What the steps of one combination share; ``counts``: poisoning points at each value of the grid."""
-
-    combination: Combination
-    attack: Poisoning
-    store: Store
-    split: Split
-    counts: list[int]
-
-    @property
-    def dataset(self) -> Dataset:
-        return self.combination.dataset
-
-    def part(self, rows: Ints) -> tuple[Floats, Ints]:
-        """Points and labels of these rows."""
-        return dense(self.dataset.x[rows]), self.dataset.y[rows]
-
-    def key(self, **parts: object) -> str:
-        """Signature of a piece of this repetition."""
-        code = code_version("learners", "attacks", "optim", "seeds.py", "pipeline/poisoning.py")
-        return signature(data=self.dataset.checksum, seed=self.combination.seed, code=code, **parts)
 
 
 def run_poisoning(combination: Combination, attack: Poisoning, store: Store) -> Outcome:
@@ -66,9 +39,9 @@ def run_poisoning(combination: Combination, attack: Poisoning, store: Store) -> 
     counts = poisoning_counts(combination.epsilon.grid, len(split.target))
     if not len(split.validation):
         raise UserError("dataset.split.validation: expected validation points to poison for, got none; set it, to 1000 say")
-    work = _Work(combination=combination, attack=attack, store=store, split=split, counts=counts)
-    black_box = _crafted(work, combination.surrogate, split.surrogate)
-    white_box = _crafted(work, combination.target, split.target) if combination.target.poisonable else None
+    work = Work(combination=combination, attack=attack, store=store, split=split, counts=counts)
+    black_box = poisoned(work, combination.surrogate, split.surrogate)
+    white_box = poisoned(work, combination.target, split.target) if combination.target.poisonable else None
     outcome = Outcome(
         sizes={f"n_{part.name}": len(getattr(split, part.name)) for part in fields(split)}
         | {"n_features": combination.dataset.n_features, "n_poisoning": max(counts)}
@@ -97,64 +70,10 @@ def poisoning_counts(fractions: Sequence[float], n_training: int) -> list[int]:
     return [round(f / (1 - f) * n_training) for f in fractions]
 
 
-def _crafted(work: _Work, learner: Learner, rows: Ints) -> Poisoned:
-    """The largest number of points against the learner trained on these rows; smaller fractions are its beginnings."""
-    split, n_points = work.split, max(work.counts)
-
-    def craft() -> Arrays:
-        _log.info("poisoning %s with %d points", learner.name, n_points)
-        return vars(
-            work.attack.craft(
-                learner,
-                *work.part(rows),
-                *work.part(split.validation),
-                n_points=n_points,
-                box=work.dataset.box,
-                seed=work.combination.seed,
-                starts=work.part(split.surrogate),
-            )
-        )
-
-    key = work.key(
-        learner=learner,
-        attack=work.attack,
-        n_points=n_points,
-        rows=checksum(rows),
-        starts=checksum(split.surrogate),
-        validation=checksum(split.validation),
-    )
-    return Poisoned(**work.store.get("poisoned", key, craft))
-
-
-def _scores(work: _Work, learner: Learner, rows: Ints, stream: seeds.Stream, made: Poisoned) -> Floats:
-    """Test scores ``(E, n_test)`` of the learner retrained on these rows and the first points, at each value of the grid."""
-    number = seeds.integer(work.combination.seed, stream)
-
-    def retrain() -> Arrays:
-        _log.info("retraining %s with %s poisoning points", learner.name, work.counts)
-        (x, y), (x_test, _) = work.part(rows), work.part(work.split.test)
-        models = (
-            learner.fit(np.concatenate([x, made.points[:m]]), np.concatenate([y, made.labels[:m]]), seed=number)
-            for m in work.counts
-        )
-        return {"scores": np.stack([model.scores(x_test) for model in models])}
-
-    key = work.key(
-        learner=learner,
-        rows=checksum(rows),
-        points=checksum(made.points),
-        labels=checksum(made.labels),
-        counts=work.counts,
-        test=checksum(work.split.test),
-        number=number,
-    )
-    return work.store.get("retrained", key, retrain)["scores"]
-
-
-def _add_curves(outcome: Outcome, work: _Work, black_box: Poisoned, white_box: Poisoned | None) -> None:
+def _add_curves(outcome: Outcome, work: Work, black_box: Poisoned, white_box: Poisoned | None) -> None:
     combination, split, y = work.combination, work.split, work.dataset.y[work.split.test]
-    scores = _scores(work, combination.target, split.target, "target_training", black_box)
-    own = _scores(work, combination.surrogate, split.surrogate, "surrogate_training", black_box)
+    scores = retrained_scores(work, combination.target, split.target, "target_training", black_box)
+    own = retrained_scores(work, combination.surrogate, split.surrogate, "surrogate_training", black_box)
     curves: dict[str, list[float]] = {name: [] for name in CURVES}
     curves["error"] = [measures.error(s, y) for s in scores]
     curves["surrogate_error"] = [measures.error(s, y) for s in own]
@@ -166,7 +85,7 @@ def _add_curves(outcome: Outcome, work: _Work, black_box: Poisoned, white_box: P
     for norm in NORMS:
         curves[f"perturbation_{norm}"] = _running_mean(measures.perturbation_size(moved, norm), work.counts, empty=0.0)
     if white_box is not None:
-        white = _scores(work, combination.target, split.target, "target_training", white_box)
+        white = retrained_scores(work, combination.target, split.target, "target_training", white_box)
         curves["whitebox_error"] = [measures.error(s, y) for s in white]
         if np.array_equal(black_box.start_points, white_box.start_points):  # always so when starts are drawn at random
             rho = measures.perturbation_correlation(moved, white_box.points - white_box.start_points)
@@ -182,58 +101,19 @@ def _running_mean(values: Floats, counts: Sequence[int], *, empty: float) -> lis
     return [measures.mean_defined(values[:m])[0] if m else empty for m in counts]
 
 
-def _gradients(work: _Work, learner: Learner, rows: Ints, starts: Floats, labels: Ints) -> Floats:
-    """Gradients ``(m, d)`` of the validation loss in the starts, of the learner trained on these rows."""
-
-    def differentiate() -> Arrays:
-        x_val, y_val = work.part(work.split.validation)
-        x, y = work.part(rows)
-        return {"gradients": validation_gradients(learner, x, y, x_val, y_val, points=starts, labels=labels)}
-
-    key = work.key(
-        learner=learner,
-        rows=checksum(rows),
-        starts=checksum(starts),
-        labels=checksum(labels),
-        validation=checksum(work.split.validation),
-    )
-    return work.store.get("poisoning_gradients", key, differentiate)["gradients"]
-
-
-def _add_gradients(outcome: Outcome, work: _Work, black_box: Poisoned) -> None:
+def _add_gradients(outcome: Outcome, work: Work, black_box: Poisoned) -> None:
     if not work.combination.target.poisonable:
         return
     starts, labels = black_box.start_points, black_box.labels
-    target = _gradients(work, work.combination.target, work.split.target, starts, labels)
-    surrogate = _gradients(work, work.combination.surrogate, work.split.surrogate, starts, labels)
+    target = start_gradients(work, work.combination.target, work.split.target, starts, labels)
+    surrogate = start_gradients(work, work.combination.surrogate, work.split.surrogate, starts, labels)
     outcome.add("gradient_size", np.linalg.norm(target, axis=1))
     outcome.add("gradient_alignment", measures.gradient_alignment(surrogate, target))
 
 
-def _add_variability(outcome: Outcome, work: _Work, black_box: Poisoned) -> None:
-    """Of the surrogate, over the surrogate parts of repetitions 0, 1, ..., less the current validation points."""
-    combination, split, dataset = work.combination, work.split, work.dataset
-    starts, labels = (part[:_N_VARIABILITY_POINTS] for part in (black_box.start_points, black_box.labels))
-
-    def retrain() -> Arrays:
-        x_val, y_val = work.part(split.validation)
-        losses = []
-        for repetition in range(combination.n_variability):
-            other = make_split(dataset, seed=repetition, surrogate_fraction=combination.surrogate_fraction)
-            x, y = work.part(apart(dataset, other.surrogate, split.validation))
-            training = combination.surrogate.retraining(x, y, x_val, y_val, room=0)
-            losses.append([training.retrain(p, int(c)).loss for p, c in zip(starts, labels, strict=True)])
-        return {"losses": np.array(losses)}
-
-    key = work.key(
-        learner=combination.surrogate,
-        n_variability=combination.n_variability,
-        fraction=combination.surrogate_fraction,
-        sizes=dataset.sizes,
-        starts=checksum(starts),
-        validation=checksum(split.validation),
-    )
-    losses = work.store.get("poisoning_losses", key, retrain)["losses"]
+def _add_variability(outcome: Outcome, work: Work, black_box: Poisoned) -> None:
+    some = slice(_N_VARIABILITY_POINTS)
+    losses = varied_losses(work, black_box.start_points[some], black_box.labels[some])
     outcome.add("loss_variability", measures.loss_variability(losses))
 
 
