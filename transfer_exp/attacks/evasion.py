@@ -17,7 +17,8 @@ from torch import Tensor
 
 from transfer_exp.attacks.crafted import Crafted
 from transfer_exp.learners import Model
-from transfer_exp.optim.ascent import Ascent, Effort, ascend, rows_of, unmoved
+from transfer_exp.optim.ascent import Ascent, Effort, ascend, unmoved
+from transfer_exp.optim.batches import in_batches, rows_of
 from transfer_exp.optim.projections import farthest, project
 from transfer_exp.optim.walk import walk
 from transfer_exp.types import Box, Floats, Ints, Norm, UserError, check_grid
@@ -55,9 +56,9 @@ class Evasion:
         require_gradients(model)
         if bool(((x < box.lower) | (x > box.upper)).any()):
             raise UserError("attack: expected every point inside the box, got some outside; widen lower and upper")
-        starts = range(0, len(x), self.batch_size)
-        batches = [slice(i, i + self.batch_size) for i in starts]
-        return Crafted.join([self._craft_batch(model, x[b], y[b], epsilons, box) for b in batches])
+        return Crafted.join(
+            in_batches(lambda rows: self._craft_batch(model, x[rows], y[rows], epsilons, box), len(x), size=self.batch_size)
+        )
 
     def _craft_batch(self, model: Model, x: Floats, y: Ints, epsilons: Sequence[float], box: Box) -> Crafted:
         like = next(b for b in model.buffers() if b.is_floating_point())

@@ -30,6 +30,7 @@ from transfer_exp.attacks.flips import Flips
 from transfer_exp.data.binary import require_binary
 from transfer_exp.learners import Model
 from transfer_exp.optim.ascent import Effort
+from transfer_exp.optim.batches import in_batches, rows_of
 from transfer_exp.types import Box, Floats, Ints, Matrix, Norm, UserError, check_grid, dense
 
 Change: TypeAlias = Literal["add", "remove", "both"]
@@ -94,8 +95,8 @@ class EvasionAdd:
         require_binary(x, "attack")
         self._check(x, y, epsilons)
         budget = np.floor(np.asarray(epsilons, dtype=np.float64)).astype(np.int64)
-        starts = range(0, len(y), self.batch_size)
-        runs = [self._run(model, dense(x[i : i + self.batch_size]), int(budget[-1]), box) for i in starts]
+        n_changes = int(budget[-1])
+        runs = in_batches(lambda rows: self._run(model, dense(x[rows]), n_changes, box), len(y), size=self.batch_size)
         return _crafted(runs, budget)
 
     def _check(self, x: Matrix, y: Ints, epsilons: Sequence[float]) -> None:
@@ -137,10 +138,10 @@ class _Run:
         """One more feature of every point that has not stopped."""
         rows, value, zero, effort = self.rows, self.value[-1].clone(), torch.zeros_like(self.zero_gradient[0]), Effort()
         if len(rows):
-            gradient = self.objective.gradient(_of(self.x, rows), rows)
+            gradient = self.objective.gradient(rows_of(self.x, rows), rows)
             effort += Effort(gradient_calls=1, gradient_rows=len(rows))
             zero[rows] = ~gradient.any(1)
-            changed, tried = self._flip_best(rows, gradient.mul_(_of(self.direction, rows)), value, n_tries)
+            changed, tried = self._flip_best(rows, gradient.mul_(rows_of(self.direction, rows)), value, n_tries)
             effort += tried
             self.rows = rows[changed]
         self.value.append(value)
@@ -153,7 +154,7 @@ class _Run:
         todo = torch.arange(len(rows), device=rows.device)
         effort = Effort()
         for _ in range(n_tries):
-            best, column = _of(gain, todo).max(1)
+            best, column = rows_of(gain, todo).max(1)
             todo, column = todo[best > 0], column[best > 0]
             if not len(todo):
                 break
@@ -167,7 +168,7 @@ class _Run:
     def _try(self, rows: Tensor, column: Tensor, value: Tensor) -> Tensor:
         """Flip one feature of each of ``rows``; keep it where the objective rises, and say where, ``(m,)``."""
         self.x[rows, column] = 1 - self.x[rows, column]
-        new = self.objective.value(_of(self.x, rows), rows)
+        new = self.objective.value(rows_of(self.x, rows), rows)
         better = new > value[rows]
         undone, undone_column = rows[~better], column[~better]
         self.x[undone, undone_column] = 1 - self.x[undone, undone_column]
@@ -177,11 +178,6 @@ class _Run:
         self.direction[rows, column] = 0
         self.order[rows, column] = sign * len(self.value)  # the clean value is the first: this is change number len
         return better
-
-
-def _of(batch: Tensor, rows: Tensor) -> Tensor:
-    """The given rows, ascending; without a copy when they are all."""
-    return batch if len(rows) == len(batch) else batch[rows]
 
 
 def _crafted(runs: Sequence[_Run], budget: Ints) -> Crafted:

@@ -22,6 +22,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from transfer_exp.optim.batches import rows_of
 from transfer_exp.optim.line_search import search
 
 
@@ -89,11 +90,6 @@ class _Front:
 
     def keep(self, mask: Tensor) -> _Front:
         return self if bool(mask.all()) else _Front(*(getattr(self, f.name)[mask] for f in fields(self)))
-
-
-def rows_of(batch: Tensor, rows: Tensor) -> Tensor:
-    """These rows, in their order in ``batch``; not copied where they are all."""
-    return batch if len(rows) == len(batch) else batch[rows]
 
 
 class _Memory:
