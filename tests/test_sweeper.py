@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import product
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import pytest
 from conftest import SMALL, Cli, runs
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 
+from hydra_plugins.transfer_exp_sweeper import by_diagonals
 from transfer_exp import job
 from transfer_exp.checks import with_new_words
 
@@ -20,6 +21,19 @@ def test_every_word_is_there_and_no_job_without_need() -> None:
     assert {word for words in chosen for word in words} == {word for words in jobs for word in words}
     assert len(chosen) == 1 + 1 + 2 + 0 + 9
     assert [words for words in jobs if words in chosen] == chosen
+
+
+def test_neighbours_share_neither_surrogate_nor_target_and_no_combination_is_lost() -> None:
+    lengths = {"seed": 3, "target": 4, "surrogate": 6}
+    seeds, targets, surrogates = ([f"{name}={k}" for k in range(n)] for name, n in lengths.items())
+    for axes in ((seeds, targets, surrogates), (surrogates, targets, seeds)):
+        jobs = [list(words) for words in product(*axes)]
+        ordered = by_diagonals(jobs)
+        assert sorted(ordered) == sorted(jobs)
+        assert [next(word for word in words if word in seeds) for words in ordered] == [s for s in seeds for _ in range(24)]
+        shared = [set(first) & set(second) - set(seeds) for first, second in pairwise(ordered)]
+        assert sum(map(bool, shared)) <= 2 * len(seeds) * len(targets)  # where a diagonal ends
+    assert by_diagonals([["seed=1"], ["seed=0"]]) == [["seed=1"], ["seed=0"]]
 
 
 def test_a_sweep_composes_its_words_once_and_each_job_when_it_starts(

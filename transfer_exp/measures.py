@@ -114,13 +114,14 @@ def perturbation_correlation(first: Floats, second: Floats) -> Floats:
 
 def _centred(delta: Floats) -> Floats:
     """Rows less their means; exactly zero where a row is constant, whose mean may be off by rounding."""
-    constant = delta.max(1, keepdims=True) == delta.min(1, keepdims=True)
-    return np.where(constant, 0.0, delta - delta.mean(1, keepdims=True))
+    centred = delta - delta.mean(1, keepdims=True)
+    centred[(delta == delta[:, :1]).all(1)] = 0.0
+    return np.asarray(centred)
 
 
 def _cosine(first: Floats, second: Floats) -> Floats:
     lengths = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
-    inner = np.einsum("nd,nd->n", first, second)
+    inner = np.linalg.vecdot(first, second)
     return np.asarray(np.divide(inner, lengths, out=np.full(len(inner), np.nan), where=lengths > 0))
 
 

@@ -9,6 +9,7 @@ The grid is walked upwards: each epsilon starts from the last one's points, so t
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import get_args
 
@@ -103,7 +104,9 @@ class Evasion:
         if not len(rows):
             return
         part, around = objective.at(rows), ball.at(rows)
-        x = walk(part, around, x=around.center, gradient=first[rows], n_steps=_WALK_STEPS, share=_WALK_SHARE)
+        light, path = part.single(), around.single()  # a walk is only a start: half the precision, half the cost
+        end = walk(light, path, x=path.center, gradient=first[rows].float(), n_steps=_WALK_STEPS, share=_WALK_SHARE)
+        x = around.project(end.to(first), torch.arange(len(rows), device=rows.device))
         value = part.value(x, torch.arange(len(rows), device=rows.device))
         other = self._ascend(part, around, x, value, base[rows], _WALK_SHARE * ball.epsilon)
         walked = Effort(_WALK_STEPS - 1, 1, (_WALK_STEPS - 1) * len(rows), len(rows))
@@ -122,6 +125,10 @@ class Margin:
     def at(self, rows: Tensor) -> Margin:
         """The objective of these rows alone."""
         return Margin(self.model, self.label[rows])
+
+    def single(self) -> Margin:
+        """The same in single precision."""
+        return Margin(deepcopy(self.model).float(), self.label.float())
 
     @torch.no_grad()
     def value(self, x: Tensor, rows: Tensor) -> Tensor:
@@ -147,6 +154,10 @@ class BallBox:
     def at(self, rows: Tensor) -> BallBox:
         """The sets of these rows alone."""
         return BallBox(self.center[rows], self.lower, self.upper, self.norm, self.epsilon)
+
+    def single(self) -> BallBox:
+        """The same in single precision."""
+        return BallBox(self.center.float(), self.lower.float(), self.upper.float(), self.norm, self.epsilon)
 
     def project(self, x: Tensor, rows: Tensor) -> Tensor:
         """Nearest feasible points."""
