@@ -73,9 +73,12 @@ def test_measures_are_there_and_in_range(outcome) -> None:
 
 
 def test_the_white_box_of_a_target_is_the_same_whatever_the_surrogate(digits, store, outcome) -> None:
-    other = run(combination(digits, surrogate=LinearSVM(C=1.0)), store)
+    fresh = Store(store.root)
+    other = run(combination(digits, surrogate=LinearSVM(C=1.0)), fresh)
     assert other.curves["whitebox_error"] == outcome.curves["whitebox_error"]
     assert other.curves["error"] != outcome.curves["error"]
+    assert fresh.hits["trained"] == 2  # the unpoisoned target, for either attack; the unpoisoned surrogate is another
+    assert fresh.misses["trained"] == 1
 
 
 def test_again_is_all_from_the_store_and_equal(digits, store, outcome) -> None:

@@ -74,28 +74,26 @@ def poisoned(work: Work, learner: Learner, rows: Ints) -> Poisoned:
 
 
 def retrained_scores(work: Work, learner: Learner, rows: Ints, stream: seeds.Stream, made: Poisoned) -> Floats:
-    """Test scores ``(E, n_test)`` of the learner retrained on these rows and the first points, at each value of the grid."""
-    number = seeds.integer(work.combination.seed, stream)
+    """Test scores ``(E, n_test)`` of the learner retrained on these rows and the first points, at each value of the grid.
 
-    def retrain() -> Arrays:
-        _log.info("retraining %s with %s poisoning points", learner.name, work.counts)
-        (x, y), (x_test, _) = work.part(rows), work.part(work.split.test)
+    The first value is 0: the learner as it was, whosever points follow.
+    """
+    number = seeds.integer(work.combination.seed, stream)
+    (x, y), (x_test, _) = work.part(rows), work.part(work.split.test)
+
+    def train(counts: list[int]) -> Arrays:
+        _log.info("training %s with %s poisoning points", learner.name, counts)
         models = (
             learner.fit(np.concatenate([x, made.points[:m]]), np.concatenate([y, made.labels[:m]]), seed=number)
-            for m in work.counts
+            for m in counts
         )
         return {"scores": np.stack([model.scores(x_test) for model in models])}
 
-    key = work.key(
-        learner=learner,
-        rows=checksum(rows),
-        points=checksum(made.points),
-        labels=checksum(made.labels),
-        counts=work.counts,
-        test=checksum(work.split.test),
-        number=number,
-    )
-    return work.store.get("retrained", key, retrain)["scores"]
+    parts = {"learner": learner, "rows": checksum(rows), "test": checksum(work.split.test), "number": number}
+    poison = {"points": checksum(made.points), "labels": checksum(made.labels), "counts": work.counts[1:]}
+    clean = work.store.get("trained", work.key(**parts), lambda: train(work.counts[:1]))
+    retrained = work.store.get("retrained", work.key(**parts, **poison), lambda: train(work.counts[1:]))
+    return np.concatenate([clean["scores"], retrained["scores"]])
 
 
 def start_gradients(work: Work, learner: Learner, rows: Ints, starts: Floats, labels: Ints) -> Floats:
