@@ -7,6 +7,7 @@ from collections import defaultdict
 
 import numpy as np
 import pytest
+from test_evasion import STOPPING, shortfall
 
 from transfer_exp import seeds
 from transfer_exp.attacks.crafted import Crafted
@@ -93,3 +94,14 @@ def test_constraints_and_cost_of_the_study_and_its_claims_in_numbers() -> None:
             f"transfer L above H {np.mean(transfers[low]) > np.mean(transfers[high])}"
         )
     assert {name: rows.max() for name, rows in cost.items() if rows.max() > 80} == {}
+
+
+@pytest.mark.slow
+@pytest.mark.data
+@pytest.mark.parametrize("name", ["rbf_high", "rbf_low", "mlp_high", "mlp_low"])
+def test_on_real_digits_it_is_as_strong_as_200_plain_steps_of_the_best_of_five_sizes(name: str) -> None:
+    data = load_mnist(name="mnist89", folder=os.environ["TRANSFER_EXP_DATA"], digits=[8, 9], split=Sizes(test=1000))
+    split = make_split(data, seed=0)
+    model = LEARNERS[name].fit(data.x[split.surrogate], data.y[split.surrogate], seed=0)
+    x, y = np.asarray(data.x[split.test[:100]]), data.y[split.test[:100]]
+    assert shortfall(model, x, y, norm="l2", epsilons=(1.0, 2.0, 5.0)) <= STOPPING
