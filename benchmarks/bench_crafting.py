@@ -1,4 +1,7 @@
-"""Crafting over the whole grid: what it costs beyond the evaluations of the model that it needs."""
+"""Crafting over the whole grid: what it costs beyond the evaluations of the model that it needs.
+
+Every evaluation is priced in double precision. Walks make theirs in single, so that a cost may come out below 1 x.
+"""
 
 from __future__ import annotations
 
