@@ -33,7 +33,9 @@ def _linear(size: dict[str, int], random: np.random.Generator) -> Model:
 def _rbf(size: dict[str, int], random: np.random.Generator) -> Model:
     m, d = size["support vectors"], size["features"]
     gamma = np.float64(3 / d)  # distances of uniform points grow with d: values stay near exp(-1/2)
-    return RBFModel(support=random.random((m, d)), dual=random.normal(size=m), bias=np.float64(0), gamma=gamma)
+    return RBFModel(
+        support=random.random((m, d)), columns=np.arange(d), dual=random.normal(size=m), bias=np.float64(0), gamma=gamma
+    )
 
 
 _MODELS: dict[str, Callable[[dict[str, int], np.random.Generator], Model]] = {"linear": _linear, "rbf": _rbf}

@@ -6,7 +6,6 @@ Everybody works in float32 on one core and starts from the clean points; margins
 from __future__ import annotations
 
 import copy
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -23,7 +22,8 @@ from transfer_exp.types import Floats
 _GRID = tuple(e for e in EPSILONS if e > 0)
 _STEPS, _LENGTHS = (1, 2, 4, 8, 16, 32, 64), (2.0, 1.0, 0.5, 0.2)
 _EQUAL_STEPS = 10
-_OWN = [(n_iter, tolerance) for n_iter in (1, 2, 3, 5, 8, 30) for tolerance in (1e-2, 1e-3, 1e-5)]
+# (n_walk, n_iter, tolerance), cheapest first
+_OWN = [(w, n, t) for w in (0, 4, 16) for n in (1, 2, 3, 5, 8, 30) for t in (1e-2, 1e-3, 1e-5)]
 _CLOSE = 0.005
 _FASTER = 2.0
 
@@ -45,8 +45,8 @@ class Contest:
         """Mean rise of the margin over points and epsilons."""
         return float(np.mean([-self.y * self.model.scores(p) - self.clean for p in points]))
 
-    def own(self, n_iter: int, tolerance: float) -> list[Floats]:
-        attack = replace(Evasion(), n_iter=n_iter, tolerance=tolerance)
+    def own(self, n_walk: int, n_iter: int, tolerance: float) -> list[Floats]:
+        attack = Evasion(n_walk=n_walk, n_iter=n_iter, tolerance=tolerance)
         made = attack.craft(self.single, self.x, self.y, epsilons=_GRID, box=self.box)
         return [self.x + made.offsets[k] for k in range(len(_GRID))]
 
@@ -70,14 +70,14 @@ class Contest:
 @pytest.mark.parametrize("name", SURROGATES)
 def test_against(peer: str, name: str, world: World, quick: bool, benchmark: Any, add: Add) -> None:
     contest = Contest(world, name, peer, quick)
-    best = max(contest.rise(contest.own(30, 1e-5)), contest.rise(contest.own(100, 1e-7)))
+    best = max(contest.rise(contest.own(16, 30, 1e-5)), contest.rise(contest.own(16, 100, 1e-7)))
     setting, reached = contest.cheapest((1 - _CLOSE) * best)
     best = max(best, reached)
     own = next((s for s in _OWN if contest.rise(contest.own(*s)) >= (1 - _CLOSE) * best), _OWN[-1])
     things = {
         "own": partial(contest.own, *own),
         "other": partial(contest.other, *setting),
-        "own equal": partial(contest.own, _EQUAL_STEPS, 0.0),
+        "own equal": partial(contest.own, 0, _EQUAL_STEPS, 0.0),
         "other equal": partial(contest.other, _EQUAL_STEPS, 2.5 / _EQUAL_STEPS),
     }
     seconds = in_turn(benchmark, things, rounds=1 if quick else 3)
@@ -89,7 +89,7 @@ def test_against(peer: str, name: str, world: World, quick: bool, benchmark: Any
         f"{name}: {peer} / ours",
         f"{'equal margin' if gets_there else 'never gets there; nearest'}: {ratio:.2f} x our time, rise "
         f"{rises['other'] / best - 1:+.2%} and our {rises['own'] / best - 1:+.2%} of the best "
-        f"({setting[0]} steps of {setting[1]:g} epsilon; n_iter={own[0]}, tolerance={own[1]:g}). "
+        f"({setting[0]} steps of {setting[1]:g} epsilon; n_walk={own[0]}, n_iter={own[1]}, tolerance={own[2]:g}). "
         f"{_EQUAL_STEPS} iterations each: {equal:.2f} x, rise {rises['other equal'] / rises['own equal'] - 1:+.2%}",
         f">= {_FASTER:g} x at equal margin",
         ratio >= _FASTER if gets_there else None,

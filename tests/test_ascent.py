@@ -1,6 +1,7 @@
 import torch
 
 from transfer_exp.optim.ascent import ascend
+from transfer_exp.optim.state import unmoved
 
 
 class Bowl:
@@ -33,7 +34,7 @@ def run(bowl, starts, **options):
     x = torch.tensor(starts, dtype=torch.float64)
     value = bowl.value(x, torch.arange(len(x)))
     one = torch.ones_like(value)
-    return ascend(bowl, Square(), x=x, value=value, base=value, step=one, n_iter=50, tolerance=1e-6, **options)
+    return ascend(bowl, Square(), start=unmoved(x, value), base=value, step=one, n_iter=50, tolerance=1e-6, **options)
 
 
 def test_only_a_smooth_ascent_tries_a_corner_that_no_step_reaches():
@@ -77,3 +78,24 @@ def test_steps_from_the_curvature_do_not_zigzag_down_a_narrow_valley():
     assert close.value.item() > -1e-6
     assert close.value.item() > far.value.item()
     assert len(smooth.asked) < len(plain.asked) / 2
+
+
+def test_an_ascent_that_goes_on_takes_no_gradient_twice():
+    bowl = Bowl([3.0, 2.0])
+    first = run(bowl, [[0.0, 0.0], [0.5, -1.0]])
+    asked = len(bowl.gradients)
+    again = ascend(
+        bowl, Square(), start=first, base=torch.full((2,), -13.0), step=torch.ones(2).double(), n_iter=50, tolerance=1e-6
+    )
+    assert again.x.tolist() == first.x.tolist() == [[1.0, 1.0]] * 2
+    assert len(bowl.gradients) == asked
+    assert again.effort.gradient_rows == 0
+
+
+def test_gradients_that_are_remembered_are_those_of_the_points():
+    bowl = Bowl([0.5, 0.25])
+    result = run(bowl, [[0.0, 0.0], [-1.0, 0.5]])
+    rows = torch.arange(2)
+    torch.testing.assert_close(result.gradient(bowl, rows), -2 * (result.x - bowl.top))
+    result.move(rows[:1], torch.tensor([[1.0, 1.0]]).double(), torch.tensor([0.0]).double())
+    torch.testing.assert_close(result.gradient(bowl, rows[:1]), -2 * (torch.tensor([[1.0, 1.0]]) - bowl.top))

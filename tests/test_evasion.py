@@ -112,9 +112,9 @@ EPSILONS: dict[Norm, tuple[float, ...]] = {"l1": (0.5, 2.0), "l2": (0.3, 1.0), "
 STOPPING = 2e-5  # of the rise: what the attack's stopping rule leaves
 
 
-def shortfall(model: Model, x, y, *, norm: Norm, epsilons: tuple[float, ...]) -> float:
+def shortfall(model: Model, x, y, *, norm: Norm, epsilons: tuple[float, ...], **options) -> float:
     """By which share of the rise 200 plain steps, the best of five sizes, end above the attack; worst epsilon."""
-    made = Evasion(norm=norm).craft(model, x, y, epsilons=epsilons, box=Box.uniform(x.shape[1]))
+    made = Evasion(norm=norm, **options).craft(model, x, y, epsilons=epsilons, box=Box.uniform(x.shape[1]))
     worst = -np.inf
     for k, epsilon in enumerate(epsilons):
         steps = [epsilon * f for f in (0.003, 0.01, 0.03, 0.1, 0.3)]
@@ -140,15 +140,15 @@ def test_at_least_as_strong_as_200_plain_steps_of_the_best_of_five_sizes(name: s
     assert shortfall(model, x[250:290], y[250:290], norm=norm, epsilons=EPSILONS[norm]) <= STOPPING
 
 
-# Sharply curved: gradients turn right round within the ball, and every start ends in some other local maximum.
-MISSED = pytest.mark.xfail(strict=True, reason="0.5% short: plain steps find two poor points' better maxima after 100 steps")
+@pytest.mark.parametrize(("norm", "n_walk"), [("l1", 16), ("l2", 16), ("linf", 32)])
+def test_where_local_maxima_abound_it_is_still_as_strong_on_average(norm: Norm, n_walk: int) -> None:
+    """Sharply curved: gradients turn right round within the ball, and every start ends in some other local maximum.
 
-
-@pytest.mark.parametrize("norm", ["l1", "l2", pytest.param("linf", marks=MISSED)])
-def test_where_local_maxima_abound_it_is_still_as_strong_on_average(norm: Norm) -> None:
+    In linf, with half as many steps, it ends 0.5% of the rise below: two points miss the better one of two maxima.
+    """
     x, y = blobs()
     model = RBFSVM(C=100, gamma=2.0).fit(x, y, seed=0)
-    assert shortfall(model, x, y, norm=norm, epsilons=EPSILONS[norm]) <= STOPPING
+    assert shortfall(model, x, y, norm=norm, epsilons=EPSILONS[norm], n_walk=n_walk) <= STOPPING
 
 
 @pytest.mark.parametrize("norm", NORMS)

@@ -69,6 +69,20 @@ def test_scores_are_those_of_scikit_learn(name: str, points: tuple[Floats, Ints]
         np.testing.assert_allclose(model.scores(z), score(estimator, z), rtol=1e-9, atol=1e-12)
 
 
+def test_an_rbf_svm_sees_features_that_were_zero_in_training(points: tuple[Floats, Ints]) -> None:
+    """Support vectors are kept without them, points are not: their distance counts, and its gradient points away."""
+    x, y = points
+    x = np.insert(x, [2, 5], 0.0, axis=1)
+    model = CASES["rbf"][0].fit(x, y, seed=SEED)
+    others = np.random.default_rng(1).normal(0.5, 1, (50, 9))
+    expected = CASES["rbf"][1].fit(x, y).decision_function
+    np.testing.assert_allclose(model.scores(others), expected(others), rtol=1e-9, atol=1e-12)
+    step = np.zeros(9)
+    step[2] = 1e-5
+    slopes = (expected(others + step) - expected(others - step)) / 2e-5
+    np.testing.assert_allclose(score_gradients(model, others)[:, 2], slopes, rtol=1e-5, atol=1e-8)
+
+
 def test_a_forest_decides_ties_at_its_thresholds_as_scikit_learn_does() -> None:
     """Grid points lie on no threshold but beside many; thresholds themselves are the hard case."""
     random = np.random.default_rng(0)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from transfer_exp.attacks.flips import Flips
 from transfer_exp.measures import perturbation_size
-from transfer_exp.optim.ascent import Ascent
+from transfer_exp.optim.state import Ascent
 from transfer_exp.types import Box, Floats, Ints, Norm
 
 

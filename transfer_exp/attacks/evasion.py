@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import get_args
 
 import torch
@@ -18,35 +19,40 @@ from torch import Tensor
 
 from transfer_exp.attacks.crafted import Crafted
 from transfer_exp.learners import Model
-from transfer_exp.optim.ascent import Ascent, Effort, ascend, unmoved
+from transfer_exp.optim.ascent import ascend
 from transfer_exp.optim.batches import in_batches, rows_of
 from transfer_exp.optim.projections import farthest, project
+from transfer_exp.optim.state import Ascent, Effort, Slopes, unmoved
 from transfer_exp.optim.walk import walk
 from transfer_exp.types import Box, Floats, Ints, Norm, UserError, check_grid
 
-# Cosine to the first gradient below which a score counts as curved: the l1 and linf balls have vertices to get stuck in.
-_TURNED: dict[Norm, float] = {"l1": 0.999, "l2": 0.98, "linf": 0.999}
-_WALK_STEPS, _WALK_SHARE = 16, 0.15
+# Cosine to the first gradient below which a score counts as curved, and how long the walks are, in units of the longest
+# way: the l1 and linf balls have vertices to get stuck in.
+_TURNED: dict[Norm, float] = {"l1": 0.999, "l2": 0.95, "linf": 0.999}
+_WALKS: dict[Norm, tuple[float, ...]] = {"l1": (2.4, 6.4, 16.0), "l2": (2.4,), "linf": (2.4, 9.6)}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evasion:
-    """Options of the attack: ball norm, most iterations per epsilon, stopping tolerance, points per batch."""
+    """Options of the attack: ball norm, most iterations per epsilon, stopping tolerance, points per batch.
+
+    n_walk: small steps of a second way at each epsilon (l1: and a third and fourth, linf: and a third), for points whose
+    gradient turned on the first; more where poor local maxima abound, 0 for none, which is fastest.
+    """
 
     name: str = field(default="evasion", compare=False)
     norm: Norm = "l2"
     n_iter: int = 30
     tolerance: float = 5e-6
+    n_walk: int = 16
     batch_size: int = 1000
 
     def __post_init__(self) -> None:
         if self.norm not in get_args(Norm):
             raise UserError(f"attack.norm: expected one of {', '.join(get_args(Norm))}, got {self.norm}")
-        if self.n_iter < 1 or self.batch_size < 1 or self.tolerance < 0:
-            raise UserError(
-                "attack: expected n_iter >= 1, batch_size >= 1, tolerance >= 0, got "
-                f"n_iter={self.n_iter}, batch_size={self.batch_size}, tolerance={self.tolerance}"
-            )
+        for name, least in (("n_iter", 1), ("batch_size", 1), ("n_walk", 0), ("tolerance", 0)):
+            if not getattr(self, name) >= least:
+                raise UserError(f"attack.{name}: expected a number >= {least}, got {getattr(self, name)}")
 
     def craft(self, model: Model, x: Floats, y: Ints, *, epsilons: Sequence[float], box: Box) -> Crafted:
         """Attack points ``(n, d)`` with labels ``(n,)`` on ``model``, at every epsilon of the ascending grid.
@@ -65,32 +71,25 @@ class Evasion:
         like = next(b for b in model.buffers() if b.is_floating_point())
         clean, label, lower, upper = (torch.as_tensor(a).to(like) for a in (x, y, box.lower, box.upper))
         objective = Margin(model, label)
-        base = objective.value(clean, torch.arange(len(clean), device=clean.device))
-        first_gradient = objective.gradient(clean, torch.arange(len(clean), device=clean.device))
-        state = unmoved(clean, base)
+        every = torch.arange(len(clean), device=clean.device)
+        base, first = objective.value(clean, every), objective.gradient(clean, every)
+        state = unmoved(clean, base, Slopes(first.clone(), torch.ones_like(every, dtype=torch.bool)))
         steps: list[Ascent] = []
         last = 0.0
         for epsilon in epsilons:
             if epsilon > 0:
                 ball = BallBox(clean, lower, upper, self.norm, epsilon)
-                state = self._ascend(objective, ball, state.x, state.value, base, epsilon - last)
-                self._detour(objective, ball, first_gradient, state, base)
+                state = self._ascend(objective, ball, state, base, epsilon - last)
+                if self.n_walk:
+                    self._detour(objective, ball, first, state, base)
             steps.append(state)
             last = epsilon
+        steps[0].effort += Effort(1, 1, len(clean), len(clean))
         return Crafted.of(steps, clean, base)
 
-    def _ascend(self, objective: Margin, ball: BallBox, x: Tensor, value: Tensor, base: Tensor, step: float) -> Ascent:
+    def _ascend(self, objective: Margin, ball: BallBox, start: Ascent, base: Tensor, step: float) -> Ascent:
         steps = torch.full_like(base, step)
-        return ascend(
-            objective,
-            ball,
-            x=x,
-            value=value,
-            base=base,
-            step=steps,
-            n_iter=self.n_iter,
-            tolerance=self.tolerance,
-        )
+        return ascend(objective, ball, start=start, base=base, step=steps, n_iter=self.n_iter, tolerance=self.tolerance)
 
     def _detour(self, objective: Margin, ball: BallBox, first: Tensor, state: Ascent, base: Tensor) -> None:
         """Where the gradient has turned on the way, go again in small steps from the clean point; keep the better.
@@ -98,22 +97,20 @@ class Evasion:
         Jumping ahead is best where the score is nearly linear, but ends in poorer local optima where it is curved.
         """
         every = torch.arange(len(base), device=base.device)
-        now = objective.gradient(state.x, every)
-        state.effort += Effort(gradient_calls=1, gradient_rows=len(base))
+        now = state.gradient(objective, every)
         rows = every[torch.cosine_similarity(first, now, dim=1) < _TURNED[self.norm]]
         if not len(rows):
             return
-        part, around = objective.at(rows), ball.at(rows)
-        light, path = part.single(), around.single()  # a walk is only a start: half the precision, half the cost
-        end = walk(light, path, x=path.center, gradient=first[rows].float(), n_steps=_WALK_STEPS, share=_WALK_SHARE)
-        x = around.project(end.to(first), torch.arange(len(rows), device=rows.device))
-        value = part.value(x, torch.arange(len(rows), device=rows.device))
-        other = self._ascend(part, around, x, value, base[rows], _WALK_SHARE * ball.epsilon)
-        walked = Effort(_WALK_STEPS - 1, 1, (_WALK_STEPS - 1) * len(rows), len(rows))
-        state.effort += walked + other.effort
-        better = other.value > state.value[rows]
-        for field_ in ("x", "value", "exhausted", "zero_gradient"):
-            getattr(state, field_)[rows[better]] = getattr(other, field_)[better]
+        part, around, every = objective.at(rows), ball.at(rows), every[: len(rows)]
+        light, path = objective.single.at(rows), around.single()  # only a start: half the precision, half the cost
+        for length in _WALKS[self.norm]:
+            share = length / self.n_walk
+            end = walk(light, path, x=path.center, gradient=first[rows].float(), n_steps=self.n_walk, share=share)
+            start = around.project(end.to(first), every)
+            begun = unmoved(start, part.value(start, every))
+            other = self._ascend(part, around, begun, base[rows], share * ball.epsilon)
+            state.effort += Effort(self.n_walk - 1, 1, (self.n_walk - 1) * len(rows), len(rows)) + other.effort
+            state.replace(rows, other, other.value > state.value[rows])
 
 
 class Margin:
@@ -126,6 +123,7 @@ class Margin:
         """The objective of these rows alone."""
         return Margin(self.model, self.label[rows])
 
+    @cached_property
     def single(self) -> Margin:
         """The same in single precision."""
         return Margin(deepcopy(self.model).float(), self.label.float())

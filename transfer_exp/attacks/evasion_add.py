@@ -29,8 +29,8 @@ from transfer_exp.attacks.evasion import Margin, require_gradients
 from transfer_exp.attacks.flips import Flips
 from transfer_exp.data.binary import require_binary
 from transfer_exp.learners import Model
-from transfer_exp.optim.ascent import Effort
 from transfer_exp.optim.batches import in_batches, rows_of
+from transfer_exp.optim.state import Effort
 from transfer_exp.types import Box, Floats, Ints, Matrix, Norm, UserError, check_grid, dense
 
 Change: TypeAlias = Literal["add", "remove", "both"]

@@ -20,6 +20,7 @@ from torch import Tensor
 from transfer_exp.learners import Learner
 from transfer_exp.learners.retraining import Counts, Retrained, Retraining
 from transfer_exp.optim.ascent import ascend
+from transfer_exp.optim.state import unmoved
 from transfer_exp.seeds import generator
 from transfer_exp.types import Box, Floats, Ints, Matrix, Norm, UserError, dense
 
@@ -123,8 +124,7 @@ class Poisoning:
         ascent = ascend(
             objective,
             BoxSet(start.point, box),
-            x=torch.tensor(start.point)[None],
-            value=value,
+            start=unmoved(torch.tensor(start.point)[None], value),
             base=value,
             step=torch.ones_like(value),
             n_iter=self.n_iter,

@@ -17,10 +17,14 @@ from transfer_exp.types import Ints, Matrix, dense
 
 
 class RBFModel(Model):
-    """Score over support vectors ``(m, d)`` with signed dual coefficients ``(m,)``."""
+    """Score over support vectors with signed dual coefficients ``(m,)``.
+
+    ``support``: ``(m, c)``, their ``columns`` ``(c,)``; in all other columns they are zero.
+    """
 
     loss_name = "hinge"
     support: Tensor
+    columns: Tensor
     dual: Tensor
     bias: Tensor
     gamma: Tensor
@@ -28,7 +32,7 @@ class RBFModel(Model):
     def forward(self, x: Tensor) -> Tensor:
         """Scores ``(n,)`` of points ``(n, d)``: two matrix products and one exponential."""
         squares = (x * x).sum(1, keepdim=True) + (self.support**2).sum(1)
-        exponent = torch.addmm(squares, x, self.support.T, beta=-1, alpha=2)
+        exponent = torch.addmm(squares, x.index_select(1, self.columns), self.support.T, beta=-1, alpha=2)
         return torch.exp(self.gamma * exponent) @ self.dual + self.bias
 
 
@@ -48,8 +52,11 @@ class RBFSVM(Learner):
     def fit(self, x: Matrix, y: Ints, *, seed: int) -> Model:
         """Fit; deterministic, ``seed`` is not used."""
         svc = SVC(kernel="rbf", C=self.C, gamma=self.gamma, tol=self.tolerance, cache_size=1000).fit(x, y)
+        support = dense(svc.support_vectors_)
+        columns = np.flatnonzero(support.any(axis=0))
         return RBFModel(
-            support=dense(svc.support_vectors_),
+            support=support[:, columns],
+            columns=columns,
             dual=dense(svc.dual_coef_).ravel(),
             bias=np.float64(svc.intercept_[0]),
             gamma=np.float64(self.gamma),

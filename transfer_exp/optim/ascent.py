@@ -16,60 +16,14 @@ is at most ``tolerance`` times its rise so far, or when no step improves. Finish
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
-from typing import Protocol
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
 
 from transfer_exp.optim.batches import rows_of
 from transfer_exp.optim.line_search import search
-
-
-class Objective(Protocol):
-    """What is maximised, for given rows of the batch."""
-
-    def value(self, x: Tensor, rows: Tensor) -> Tensor:
-        """Objective ``(m,)`` at points ``(m, d)``."""
-
-    def gradient(self, x: Tensor, rows: Tensor) -> Tensor:
-        """Its gradient ``(m, d)`` there."""
-
-
-class FeasibleSet(Protocol):
-    """A convex set for every row of the batch."""
-
-    def project(self, x: Tensor, rows: Tensor) -> Tensor:
-        """The nearest feasible points ``(m, d)``."""
-
-    def farthest(self, direction: Tensor, rows: Tensor) -> Tensor:
-        """The feasible points ``(m, d)`` farthest along ``direction``."""
-
-
-@dataclass
-class Effort:
-    """What an ascent cost: batched calls, and rows in them."""
-
-    gradient_calls: int = 0
-    score_calls: int = 0
-    gradient_rows: int = 0
-    score_rows: int = 0
-
-    def __add__(self, other: Effort) -> Effort:
-        return Effort(*(getattr(self, f) + getattr(other, f) for f in self.__dataclass_fields__))
-
-
-@dataclass
-class Ascent:
-    """Where an ascent ended: points ``(n, d)``, objective, iterations, flags ``(n,)``, mean objective per iteration."""
-
-    x: Tensor
-    value: Tensor
-    n_iter: Tensor
-    exhausted: Tensor
-    zero_gradient: Tensor
-    effort: Effort
-    trace: list[float] = field(default_factory=list)
+from transfer_exp.optim.state import Ascent, Effort, FeasibleSet, Objective, unmoved
 
 
 @dataclass
@@ -113,26 +67,11 @@ class _Memory:
         return torch.where(curved, length / torch.where(curved, curvature, 1.0), self.step[rows]), curved
 
 
-def unmoved(x: Tensor, value: Tensor) -> Ascent:
-    """The ascent that has not begun: ``x`` ``(n, d)`` with objective ``value`` ``(n,)``."""
-    no = torch.zeros(len(x), dtype=torch.bool, device=x.device)
-    return Ascent(
-        x=x.clone(),
-        value=value.clone(),
-        n_iter=no.long(),
-        exhausted=no,
-        zero_gradient=no.clone(),
-        effort=Effort(),
-        trace=[float(value.mean())],
-    )
-
-
 def ascend(
     objective: Objective,
     feasible: FeasibleSet,
     *,
-    x: Tensor,
-    value: Tensor,
+    start: Ascent,
     base: Tensor,
     step: Tensor,
     n_iter: int,
@@ -140,13 +79,13 @@ def ascend(
     max_trials: int = 8,
     smooth: bool = True,
 ) -> Ascent:
-    """Ascend from feasible ``x`` ``(n, d)`` with objective ``value`` ``(n,)``; the objective never falls.
+    """Ascend from the feasible points of ``start``; the objective never falls.
 
     ``base`` ``(n,)`` is what a rise is counted from, ``step`` ``(n,)`` the first length tried by the line search.
     """
-    result = unmoved(x, value)
-    memory = _Memory(x, step, smooth=smooth)
-    rows = torch.arange(len(x), device=x.device)
+    result = unmoved(start.x, start.value, start.slopes)
+    memory = _Memory(start.x, step, smooth=smooth)
+    rows = torch.arange(len(step), device=step.device)
     for _ in range(n_iter):
         if not len(rows):
             break
@@ -175,8 +114,7 @@ def _look(
 ) -> _Front:
     """Gradients at the moving points; those with nothing left to gain to first order are dropped."""
     x, value = result.x[rows], result.value[rows]
-    gradient = objective.gradient(x, rows)
-    result.effort += Effort(gradient_calls=1, gradient_rows=len(rows))
+    gradient = result.gradient(objective, rows)
     result.zero_gradient[rows] = (gradient == 0).all(1)
     corner = feasible.farthest(gradient, rows)
     least = tolerance * (value - base[rows]).abs()
@@ -194,8 +132,7 @@ def _to_corner(objective: Objective, result: Ascent, memory: _Memory, front: _Fr
     value = objective.value(part.corner, part.rows)
     result.effort += Effort(score_calls=1, score_rows=len(part.rows))
     better = value > part.value
-    result.x[part.rows[better]] = part.corner[better]
-    result.value[part.rows[better]] = value[better]
+    result.move(part.rows[better], part.corner[better], value[better])
     memory.leaping[part.rows] = better
     moved[moved.clone()] = better
     return moved
@@ -232,8 +169,8 @@ def _search(
     )
     result.effort += Effort(score_calls=found.n_trials, score_rows=found.n_rows)
     success = found.step > 0
-    rows = part.rows[success]
-    result.x[rows], result.value[rows], memory.step[rows] = (t[success] for t in (found.point, found.value, found.step))
+    result.move(part.rows[success], found.point[success], found.value[success])
+    memory.step[part.rows[success]] = found.step[success]
     improved = torch.zeros_like(wanted)
     improved[wanted] = success
     return improved

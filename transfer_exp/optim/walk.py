@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from transfer_exp.optim.ascent import FeasibleSet, Objective
+from transfer_exp.optim.state import FeasibleSet, Objective
 
 
 def walk(objective: Objective, feasible: FeasibleSet, *, x: Tensor, gradient: Tensor, n_steps: int, share: float) -> Tensor:

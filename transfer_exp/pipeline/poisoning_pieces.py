@@ -79,10 +79,10 @@ def retrained_scores(work: Work, learner: Learner, rows: Ints, stream: seeds.Str
     The first value is 0: the learner as it was, whosever points follow.
     """
     number = seeds.integer(work.combination.seed, stream)
-    (x, y), (x_test, _) = work.part(rows), work.part(work.split.test)
 
     def train(counts: list[int]) -> Arrays:
         _log.info("training %s with %s poisoning points", learner.name, counts)
+        (x, y), (x_test, _) = work.part(rows), work.part(work.split.test)
         models = (
             learner.fit(np.concatenate([x, made.points[:m]]), np.concatenate([y, made.labels[:m]]), seed=number)
             for m in counts
