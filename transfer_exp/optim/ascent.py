@@ -59,7 +59,7 @@ class _Memory:
         """The step to try first, and where it comes from the curvature: |s|^2 / -<s, change of gradient> * |g|."""
         if not self.smooth:
             return self.step[rows], torch.zeros_like(rows, dtype=torch.bool)
-        move, turn = x - self.x[rows], gradient - self.gradient[rows]
+        move, turn = x - rows_of(self.x, rows), gradient - rows_of(self.gradient, rows)
         curvature = -torch.linalg.vecdot(move, turn)
         curved = curvature > 0  # never before the first move, nor where the objective is convex
         length = torch.linalg.vecdot(move, move) * torch.linalg.vector_norm(gradient, dim=1)
