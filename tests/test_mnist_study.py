@@ -16,7 +16,7 @@ from transfer_exp.data.mnist import load_mnist
 from transfer_exp.data.splits import make_split
 from transfer_exp.learners import MLP, RBFSVM, Forest, Learner, LinearSVM, Logistic, Model, Ridge
 from transfer_exp.measures import error, perturbation_size
-from transfer_exp.types import Dataset, Floats, Ints, Sizes
+from transfer_exp.types import Dataset, Floats, Ints, Norm, Sizes
 
 GRID = tuple(np.arange(0, 5.5, 0.5).tolist())
 FAMILIES = ("svm", "rbf", "logistic", "ridge", "mlp")
@@ -98,10 +98,13 @@ def test_constraints_and_cost_of_the_study_and_its_claims_in_numbers() -> None:
 
 @pytest.mark.slow
 @pytest.mark.data
+@pytest.mark.parametrize(("norm", "epsilons"), [("l1", (5.0, 20.0)), ("l2", (1.0, 2.0, 5.0)), ("linf", (0.05, 0.2))])
 @pytest.mark.parametrize("name", ["rbf_high", "rbf_low", "mlp_high", "mlp_low"])
-def test_on_real_digits_it_is_as_strong_as_200_plain_steps_of_the_best_of_five_sizes(name: str) -> None:
+def test_on_real_digits_it_is_as_strong_as_200_plain_steps_of_the_best_of_five_sizes(
+    name: str, norm: Norm, epsilons: tuple[float, ...]
+) -> None:
     data = load_mnist(name="mnist89", folder=os.environ["TRANSFER_EXP_DATA"], digits=[8, 9], split=Sizes(test=1000))
     split = make_split(data, seed=0)
     model = LEARNERS[name].fit(data.x[split.surrogate], data.y[split.surrogate], seed=0)
     x, y = np.asarray(data.x[split.test[:100]]), data.y[split.test[:100]]
-    assert shortfall(model, x, y, norm="l2", epsilons=(1.0, 2.0, 5.0)) <= STOPPING
+    assert shortfall(model, x, y, norm=norm, epsilons=epsilons) <= STOPPING
