@@ -140,12 +140,12 @@ def test_at_least_as_strong_as_200_plain_steps_of_the_best_of_five_sizes(name: s
     assert shortfall(model, x[250:290], y[250:290], norm=norm, epsilons=EPSILONS[norm]) <= STOPPING
 
 
-@pytest.mark.parametrize(("norm", "n_walk"), [("l1", 16), ("l2", 16), ("linf", 32)])
-def test_where_local_maxima_abound_it_is_still_as_strong_on_average(norm: Norm, n_walk: int) -> None:
-    """Sharply curved: gradients turn right round within the ball, and every start ends in some other local maximum.
+MISSED = pytest.mark.xfail(strict=True, reason="0.5% short: two points miss the better one of two maxima")
 
-    In linf, with half as many steps, it ends 0.5% of the rise below: two points miss the better one of two maxima.
-    """
+
+@pytest.mark.parametrize(("norm", "n_walk"), [("l1", 16), ("l2", 16), pytest.param("linf", 16, marks=MISSED), ("linf", 32)])
+def test_where_local_maxima_abound_it_is_still_as_strong_on_average(norm: Norm, n_walk: int) -> None:
+    """Sharply curved: gradients turn right round within the ball, and every start ends in some other local maximum."""
     x, y = blobs()
     model = RBFSVM(C=100, gamma=2.0).fit(x, y, seed=0)
     assert shortfall(model, x, y, norm=norm, epsilons=EPSILONS[norm], n_walk=n_walk) <= STOPPING
