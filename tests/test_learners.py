@@ -251,3 +251,16 @@ def test_weight_decay_leaves_the_biases_of_an_mlp() -> None:
     state = model.state()
     assert max(np.abs(state[f"weight_{k}"]).max() for k in range(2)) < 0.05
     assert model.scores(x).min() > 2
+
+
+def test_dead_weights_of_an_mlp_end_as_zeros_and_denormals_are_left_as_they_were() -> None:
+    """Dead weights decay by a constant factor per step: products of them would be denormal in single precision."""
+    x, y = blobs(2.0)
+    learner = MLP(hidden=(10, 10), weight_decay=0.1, n_epochs=300, learning_rate=1e-2)
+    state = learner.fit(np.c_[x, np.zeros((len(x), 3))], y, seed=0).state()
+    assert not state["weight_0"][:, 5:].any()
+    assert state["weight_0"][:, :5].any(axis=0).all()
+    for weight in (state[f"weight_{k}"] for k in range(3)):
+        least = np.abs(weight[weight != 0]).min().astype(np.float32)
+        assert least * least >= np.finfo(np.float32).tiny
+    assert float(torch.tensor(5e-324, dtype=torch.float64) * 1) > 0

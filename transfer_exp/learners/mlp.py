@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,11 +22,29 @@ from transfer_exp.learners.base import Learner, Model, require_positive
 from transfer_exp.learners.losses import logistic
 from transfer_exp.types import Ints, Matrix, UserError, dense
 
+_DEAD = math.sqrt(torch.finfo(torch.float32).tiny)
+
 
 def _score(layers: list[tuple[Tensor, Tensor]], x: Tensor) -> Tensor:
     for weight, bias in layers[:-1]:
         x = relu(linear(x, weight, bias))
     return linear(x, *layers[-1])[:, 0]
+
+
+@contextmanager
+def _denormals_as_zero() -> Iterator[None]:
+    """Weight decay drives dead weights, and Adam's moments, below float32's normal range, where arithmetic is slow."""
+    before = float(torch.full((), 5e-324, dtype=torch.float64) * 1) == 0
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(before)
+
+
+def _without_dead(weight: Tensor) -> Tensor:
+    """Zero where so small that products of two are denormal: far below what rounding does to any score."""
+    return torch.where(weight.abs() < _DEAD, 0.0, weight)
 
 
 class MLPModel(Model):
@@ -68,6 +88,7 @@ class MLP(Learner):
             layers.append((weight.requires_grad_(), bias.requires_grad_()))
         return layers
 
+    @_denormals_as_zero()
     def fit(self, x: Matrix, y: Ints, *, seed: int) -> Model:
         """Fit; ``seed`` draws the starting weights and the order of the batches."""
         generator = torch.Generator().manual_seed(seed)
@@ -88,7 +109,7 @@ class MLP(Learner):
                 adam.step()
         arrays: dict[str, Any] = {}
         for k, (weight, bias) in enumerate(layers):
-            arrays |= {f"weight_{k}": weight.detach().double(), f"bias_{k}": bias.detach().double()}
+            arrays |= {f"weight_{k}": _without_dead(weight.detach()).double(), f"bias_{k}": bias.detach().double()}
         return MLPModel(**arrays)
 
 
