@@ -115,6 +115,7 @@ ROWS: dict[str, Row] = {
     "wrong norm": Row(["attack.norm=l3"], "attack.norm: expected one of l1, l2, linf, got 'l3'"),
     "no iterations": Row(["attack.n_iter=0"], "attack.n_iter: expected a number >= 1, got 0"),
     "walks of no length": Row(["attack.n_walk=-1"], "attack.n_walk: expected a number >= 0, got -1"),
+    "fewer than no restarts": Row(["attack.n_restarts=-1"], "attack.n_restarts: expected a number >= 0, got -1"),
     "C not positive": Row(["surrogate=svm_low", "surrogate.C=0"], "svm_low.C: expected a number above 0, got 0"),
     "variability of one": Row(["n_variability=1"], "n_variability: expected a whole number >= 2, got 1"),
     "no threads": Row(["threads=0"], "threads: expected a whole number >= 1, got 0"),

@@ -90,7 +90,7 @@ def test_constraints_hold_and_the_objective_never_falls(learner, norm: Norm) -> 
         assert perturbation_size(points - x, norm).max() <= epsilon + 1e-6
         assert np.allclose(-y * model.scores(points), made.objective[k], atol=1e-5)
     assert (np.diff(made.objective, axis=0) >= 0).all()
-    assert (np.diff(made.trace, axis=1) >= -1e-12).all()
+    assert (np.diff(made.trace, axis=1) >= -1e-5).all()  # two precisions meet in it
     assert made.health(x, epsilons=GRID, norm=norm, box=box)["violation"] <= 1e-6
 
 
@@ -140,15 +140,12 @@ def test_at_least_as_strong_as_200_plain_steps_of_the_best_of_five_sizes(name: s
     assert shortfall(model, x[250:290], y[250:290], norm=norm, epsilons=EPSILONS[norm]) <= STOPPING
 
 
-MISSED = pytest.mark.xfail(strict=True, reason="0.5% short: two points miss the better one of two maxima")
-
-
-@pytest.mark.parametrize(("norm", "n_walk"), [("l1", 16), ("l2", 16), pytest.param("linf", 16, marks=MISSED), ("linf", 32)])
-def test_where_local_maxima_abound_it_is_still_as_strong_on_average(norm: Norm, n_walk: int) -> None:
+@pytest.mark.parametrize("norm", NORMS)
+def test_where_local_maxima_abound_it_is_still_as_strong_on_average(norm: Norm) -> None:
     """Sharply curved: gradients turn right round within the ball, and every start ends in some other local maximum."""
     x, y = blobs()
     model = RBFSVM(C=100, gamma=2.0).fit(x, y, seed=0)
-    assert shortfall(model, x, y, norm=norm, epsilons=EPSILONS[norm], n_walk=n_walk) <= STOPPING
+    assert shortfall(model, x, y, norm=norm, epsilons=EPSILONS[norm]) <= STOPPING
 
 
 @pytest.mark.parametrize("norm", NORMS)
@@ -165,6 +162,14 @@ def test_batches_do_not_change_the_points(linear) -> None:
     parts = Evasion(batch_size=7).craft(model, x, y, epsilons=GRID, box=box)
     assert np.allclose(whole.offsets, parts.offsets, atol=1e-6)
     assert np.allclose(whole.trace[:, -1], parts.trace[:, -1])
+
+
+def test_batches_do_not_change_which_maxima_are_found() -> None:
+    """Restarts go in the same directions for every point, whatever others are in its batch."""
+    x, y = blobs()
+    model, box = RBFSVM(C=10, gamma=0.5).fit(x, y, seed=0), Box.uniform(12)
+    whole, parts = (Evasion(norm="l1", batch_size=n).craft(model, x, y, epsilons=GRID, box=box) for n in (1000, 7))
+    assert np.allclose(whole.objective, parts.objective, rtol=1e-3)
 
 
 def test_points_with_a_zero_gradient_stay_and_are_counted() -> None:

@@ -22,22 +22,22 @@ from transfer_exp.learners import Model
 from transfer_exp.optim.ascent import ascend
 from transfer_exp.optim.batches import in_batches, rows_of
 from transfer_exp.optim.projections import farthest, project
-from transfer_exp.optim.state import Ascent, Effort, Slopes, unmoved
+from transfer_exp.optim.state import Ascent, Effort, unmoved
 from transfer_exp.optim.walk import walk
 from transfer_exp.types import Box, Floats, Ints, Norm, UserError, check_grid
 
-# Cosine to the first gradient below which a score counts as curved, and how long the walks are, in units of the longest
-# way: the l1 and linf balls have vertices to get stuck in.
-_TURNED: dict[Norm, float] = {"l1": 0.999, "l2": 0.95, "linf": 0.999}
-_WALKS: dict[Norm, tuple[float, ...]] = {"l1": (2.4, 6.4, 16.0), "l2": (2.4,), "linf": (2.4, 9.6)}
+# How long the walks are, in units of the longest way: the l1 and linf balls have vertices to get stuck in.
+_WALKS: dict[Norm, tuple[float, ...]] = {"l1": (2.4, 16.0), "l2": (2.4,), "linf": (2.4, 9.6)}
+_TURNED = 0.95  # l2: cosine to the first gradient below which walking is worth it; vertices are found without turning
+_CONTESTED = 1e-4  # of the rise: two ways that end further apart have found different maxima
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evasion:
     """Options of the attack: ball norm, most iterations per epsilon, stopping tolerance, points per batch.
 
-    n_walk: small steps of a second way at each epsilon (l1: and a third and fourth, linf: and a third), for points whose
-    gradient turned on the first; more where poor local maxima abound, 0 for none, which is fastest.
+    n_walk: small steps of a second way at each epsilon (l1, linf: and a third) where the score is curved; 0 for none, which
+    is fastest. n_restarts: random starts of points whose ways have ended in different maxima.
     """
 
     name: str = field(default="evasion", compare=False)
@@ -45,12 +45,13 @@ class Evasion:
     n_iter: int = 30
     tolerance: float = 5e-6
     n_walk: int = 16
+    n_restarts: int = 3
     batch_size: int = 1000
 
     def __post_init__(self) -> None:
         if self.norm not in get_args(Norm):
             raise UserError(f"attack.norm: expected one of {', '.join(get_args(Norm))}, got {self.norm}")
-        for name, least in (("n_iter", 1), ("batch_size", 1), ("n_walk", 0), ("tolerance", 0)):
+        for name, least in (("n_iter", 1), ("batch_size", 1), ("n_walk", 0), ("n_restarts", 0), ("tolerance", 0)):
             if not getattr(self, name) >= least:
                 raise UserError(f"attack.{name}: expected a number >= {least}, got {getattr(self, name)}")
 
@@ -70,47 +71,81 @@ class Evasion:
     def _craft_batch(self, model: Model, x: Floats, y: Ints, epsilons: Sequence[float], box: Box) -> Crafted:
         like = next(b for b in model.buffers() if b.is_floating_point())
         clean, label, lower, upper = (torch.as_tensor(a).to(like) for a in (x, y, box.lower, box.upper))
-        objective = Margin(model, label)
-        every = torch.arange(len(clean), device=clean.device)
-        base, first = objective.value(clean, every), objective.gradient(clean, every)
-        state = unmoved(clean, base, Slopes(first.clone(), torch.ones_like(every, dtype=torch.bool)))
+        exact, every = Margin(model, label), torch.arange(len(clean), device=clean.device)
+        light = exact.single
+        base, first = exact.value(clean, every), light.gradient(clean.float(), every)
+        state = unmoved(clean, base)
         steps: list[Ascent] = []
         last = 0.0
         for epsilon in epsilons:
             if epsilon > 0:
                 ball = BallBox(clean, lower, upper, self.norm, epsilon)
-                state = self._ascend(objective, ball, state, base, epsilon - last)
-                if self.n_walk:
-                    self._detour(objective, ball, first, state, base)
+                found = self._explore(light, ball.single(), first, state.x.float(), base.float(), epsilon - last)
+                state = found if light is exact else self._polish(exact, ball, found, state, base, epsilon - last)
             steps.append(state)
             last = epsilon
         steps[0].effort += Effort(1, 1, len(clean), len(clean))
         return Crafted.of(steps, clean, base)
 
-    def _ascend(self, objective: Margin, ball: BallBox, start: Ascent, base: Tensor, step: float) -> Ascent:
-        steps = torch.full_like(base, step)
-        return ascend(objective, ball, start=start, base=base, step=steps, n_iter=self.n_iter, tolerance=self.tolerance)
+    def _explore(self, light: Margin, ball: BallBox, first: Tensor, x: Tensor, base: Tensor, step: float) -> Ascent:
+        """The best of several ways up, all in single precision: half the cost, and of the best only the place counts.
 
-    def _detour(self, objective: Margin, ball: BallBox, first: Tensor, state: Ascent, base: Tensor) -> None:
-        """Where the gradient has turned on the way, go again in small steps from the clean point; keep the better.
-
-        Jumping ahead is best where the score is nearly linear, but ends in poorer local optima where it is curved.
+        The first goes on from ``x``. Jumping ahead is best where the score is nearly linear, but ends in poorer local maxima
+        where it is curved: there, walks go in small steps from the clean point, where the gradient was ``first``.
         """
-        every = torch.arange(len(base), device=base.device)
-        now = state.gradient(objective, every)
-        rows = every[torch.cosine_similarity(first, now, dim=1) < _TURNED[self.norm]]
-        if not len(rows):
-            return
-        part, around, every = objective.at(rows), ball.at(rows), every[: len(rows)]
-        light, path = objective.single.at(rows), around.single()  # only a start: half the precision, half the cost
-        for length in _WALKS[self.norm]:
+        every = torch.arange(len(x), device=x.device)
+        state = self._ascend(light, ball, x, base, step)
+        if light.model.linear or not self.n_walk:
+            return state
+        rows = every
+        if self.norm == "l2":
+            rows = every[torch.cosine_similarity(first, state.gradient(light, every), dim=1) < _TURNED]
+        ways = [state.value[rows]]
+        part, around = light.at(rows), ball.at(rows)
+        for length in _WALKS[self.norm] if len(rows) else ():
             share = length / self.n_walk
-            end = walk(light, path, x=path.center, gradient=first[rows].float(), n_steps=self.n_walk, share=share)
-            start = around.project(end.to(first), every)
-            begun = unmoved(start, part.value(start, every))
-            other = self._ascend(part, around, begun, base[rows], share * ball.epsilon)
-            state.effort += Effort(self.n_walk - 1, 1, (self.n_walk - 1) * len(rows), len(rows)) + other.effort
-            state.replace(rows, other, other.value > state.value[rows])
+            end = walk(part, around, x=around.center, gradient=first[rows], n_steps=self.n_walk, share=share)
+            state.effort += Effort(gradient_calls=self.n_walk - 1, gradient_rows=(self.n_walk - 1) * len(rows))
+            ways.append(self._also(light, ball, state, rows, end, base, share * ball.epsilon))
+        apart = torch.stack(ways).amax(0) - torch.stack(ways).amin(0)
+        rows = rows[apart > _CONTESTED * (state.value[rows] - base[rows]).abs()]
+        if len(rows) and self.n_restarts:
+            random = torch.Generator().manual_seed(0)  # the same directions for every point: batches change nothing
+            towards = torch.randn((self.n_restarts, x.shape[1]), generator=random).to(x)
+            starts = ball.at(rows.repeat(self.n_restarts)).along(towards.repeat_interleave(len(rows), 0))
+            self._also(light, ball, state, rows, starts, base, ball.epsilon / 10)
+        return state
+
+    def _also(
+        self, light: Margin, ball: BallBox, state: Ascent, rows: Tensor, starts: Tensor, base: Tensor, step: float
+    ) -> Tensor:
+        """Ascend these rows ``(m,)`` from ``starts`` ``(k m, d)``, too, and keep the best; what they reached ``(m,)``."""
+        again = rows.repeat(len(starts) // len(rows))
+        other = self._ascend(light.at(again), ball.at(again), starts, base[again], step)
+        state.effort += other.effort
+        value, which = other.value.view(-1, len(rows)).max(0)
+        chosen = which * len(rows) + torch.arange(len(rows), device=rows.device)
+        better = value > state.value[rows]
+        state.replace(rows[better], other, chosen[better])
+        return value
+
+    def _polish(self, exact: Margin, ball: BallBox, found: Ascent, before: Ascent, base: Tensor, step: float) -> Ascent:
+        """Go on in full precision from what was ``found``, or from ``before`` where rounding has made it no better."""
+        every = torch.arange(len(base), device=base.device)
+        x = ball.project(found.x.to(before.x), every)
+        worse = exact.value(x, every) < before.value
+        x[worse] = before.x[worse]
+        state = self._ascend(exact, ball, x, base, step)
+        state.effort += found.effort + Effort(score_calls=1, score_rows=len(x))
+        state.trace[:0] = found.trace
+        return state
+
+    def _ascend(self, objective: Margin, ball: BallBox, x: Tensor, base: Tensor, step: float) -> Ascent:
+        every = torch.arange(len(x), device=x.device)
+        start, steps = unmoved(x, objective.value(x, every)), torch.full_like(base, step)
+        ended = ascend(objective, ball, start=start, base=base, step=steps, n_iter=self.n_iter, tolerance=self.tolerance)
+        ended.effort += Effort(score_calls=1, score_rows=len(x))
+        return ended
 
 
 class Margin:
@@ -125,7 +160,9 @@ class Margin:
 
     @cached_property
     def single(self) -> Margin:
-        """The same in single precision."""
+        """The same in single precision; itself where it is so."""
+        if self.label.dtype == torch.float32:
+            return self
         return Margin(deepcopy(self.model).float(), self.label.float())
 
     @torch.no_grad()
@@ -166,6 +203,13 @@ class BallBox:
         """Feasible points farthest along the direction."""
         center, low, high = self._of(rows)
         return center + farthest(direction, norm=self.norm, epsilon=self.epsilon, low=low, high=high)
+
+    def along(self, direction: Tensor) -> Tensor:
+        """A point of every set, far along the direction ``(n, d)``; in l1 no vertex, for a direction has only one."""
+        every = torch.arange(len(direction), device=direction.device)
+        if self.norm == "l1":
+            return self.project(self.center + self.epsilon * direction, every)
+        return self.farthest(direction, every)
 
     def _of(self, rows: Tensor) -> tuple[Tensor, ...]:
         """Centers and bounds of these rows."""

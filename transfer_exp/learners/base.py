@@ -26,11 +26,12 @@ class Model(torch.nn.Module):
     """A fitted learner: named arrays and a differentiable score.
 
     ``loss_name`` names the learner's own loss (see ``losses``), None where it has none. ``differentiable`` is
-    False for a model whose score has no useful input gradient.
+    False for a model whose score has no useful input gradient, ``linear`` True where that gradient is the same everywhere.
     """
 
     loss_name: ClassVar[str | None] = None
     differentiable: ClassVar[bool] = True
+    linear: ClassVar[bool] = False
 
     def __init__(self, **arrays: Any) -> None:
         super().__init__()

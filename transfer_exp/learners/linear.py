@@ -27,6 +27,7 @@ from transfer_exp.types import Ints, Matrix, dense
 class LinearModel(Model):
     """Score w . x + b, with w ``(d,)`` and b ``()``."""
 
+    linear = True
     weight: Tensor
     bias: Tensor
 

@@ -70,17 +70,18 @@ def _scale_to_sphere(direction: Tensor, low: Tensor, high: Tensor, radius: Tenso
     """
     largest = direction.abs().amax(1, keepdim=True)
     direction = direction / torch.where(largest > 0, largest, 1.0)  # no overflow or underflow in squares
-    square, radius2 = direction * direction, radius * radius
+    square = direction * direction
     limit = torch.maximum(high / direction, low / direction)  # the s at which the box holds; NaN or inf for a zero
     free, reached = torch.empty_like(limit), torch.empty_like(limit)  # written over and over: this is most of the work
+    radius2 = radius * radius
     scale, missing = torch.zeros_like(radius2), radius2
     rounding = 16 * torch.finfo(radius.dtype).eps * radius2
     for _ in range(_MAX_STEPS):
-        slope = torch.linalg.vecdot(square, torch.gt(limit, scale, out=free))[:, None]  # 1.0 where free, else 0.0
+        slope = torch.gt(limit, scale, out=free).mul_(square).sum(1, keepdim=True)
         step = missing / torch.where(slope > 0, slope, torch.inf)  # a row that the box holds everywhere stays
         before, scale = scale, torch.addcmul(step, scale, scale).sqrt()
         torch.mul(direction, scale, out=reached).clamp_(low, high)
-        missing = (radius2 - torch.linalg.vecdot(reached, reached)[:, None]).clamp(min=0)
+        missing = (radius2 - torch.linalg.vector_norm(reached, dim=1, keepdim=True).square()).clamp(min=0)
         if bool(((missing <= rounding) | (scale == before)).all()):
             break
     return reached

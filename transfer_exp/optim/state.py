@@ -81,12 +81,12 @@ class Ascent:
         """Put these rows at ``x`` ``(m, d)``, where the objective is ``value`` ``(m,)``."""
         self.x[rows], self.value[rows], self.slopes.known[rows] = x, value, False
 
-    def replace(self, rows: Tensor, other: Ascent, where: Tensor) -> None:
-        """Take over what ``other`` has of these rows, ``where`` ``(m,)`` says so."""
+    def replace(self, rows: Tensor, other: Ascent, chosen: Tensor) -> None:
+        """Take over for these rows ``(m,)`` what ``other`` has in its rows ``chosen`` ``(m,)``."""
         for name in ("x", "value", "exhausted", "zero_gradient"):
-            getattr(self, name)[rows[where]] = getattr(other, name)[where]
-        self.slopes.gradient[rows[where]] = other.slopes.gradient[where]
-        self.slopes.known[rows[where]] = other.slopes.known[where]
+            getattr(self, name)[rows] = getattr(other, name)[chosen]
+        self.slopes.gradient[rows] = other.slopes.gradient[chosen]
+        self.slopes.known[rows] = other.slopes.known[chosen]
 
 
 def unmoved(x: Tensor, value: Tensor, slopes: Slopes | None = None) -> Ascent:
