@@ -28,7 +28,7 @@ from transfer_exp.types import Box, Floats, Ints, Norm, UserError, check_grid
 
 # How long the walks are, in units of the longest way: the l1 and linf balls have vertices to get stuck in.
 _WALKS: dict[Norm, tuple[float, ...]] = {"l1": (2.4, 16.0), "l2": (2.4,), "linf": (2.4, 9.6)}
-_TURNED = 0.95  # l2: cosine to the first gradient below which walking is worth it; vertices are found without turning
+_TURNED = 0.995  # l2: cosine to the first gradient below which walking is worth it; vertices are found without turning
 _CONTESTED = 1e-4  # of the rise: two ways that end further apart have found different maxima
 
 
@@ -80,22 +80,26 @@ class Evasion:
         for epsilon in epsilons:
             if epsilon > 0:
                 ball = BallBox(clean, lower, upper, self.norm, epsilon)
-                found = self._explore(light, ball.single(), first, state.x.float(), base.float(), epsilon - last)
-                state = found if light is exact else self._polish(exact, ball, found, state, base, epsilon - last)
+                if model.linear:
+                    state = self._ascend(exact, ball, state, base, epsilon - last)
+                else:
+                    start = unmoved(state.x.float(), state.value.float())
+                    found = self._explore(light, ball.single(), first, start, base.float(), epsilon - last)
+                    state = found if light is exact else self._polish(exact, ball, found, state, base, epsilon - last)
             steps.append(state)
             last = epsilon
         steps[0].effort += Effort(1, 1, len(clean), len(clean))
         return Crafted.of(steps, clean, base)
 
-    def _explore(self, light: Margin, ball: BallBox, first: Tensor, x: Tensor, base: Tensor, step: float) -> Ascent:
+    def _explore(self, light: Margin, ball: BallBox, first: Tensor, start: Ascent, base: Tensor, step: float) -> Ascent:
         """The best of several ways up, all in single precision: half the cost, and of the best only the place counts.
 
-        The first goes on from ``x``. Jumping ahead is best where the score is nearly linear, but ends in poorer local maxima
-        where it is curved: there, walks go in small steps from the clean point, where the gradient was ``first``.
+        The first goes on from ``start``. Jumping ahead is best where the score is nearly linear, but ends in poorer local
+        maxima where it is curved: there, walks go in small steps from the clean point, where the gradient was ``first``.
         """
-        every = torch.arange(len(x), device=x.device)
-        state = self._ascend(light, ball, x, base, step)
-        if light.model.linear or not self.n_walk:
+        every = torch.arange(len(base), device=base.device)
+        state = self._ascend(light, ball, start, base, step)
+        if not self.n_walk:
             return state
         rows = every
         if self.norm == "l2":
@@ -111,7 +115,7 @@ class Evasion:
         rows = rows[apart > _CONTESTED * (state.value[rows] - base[rows]).abs()]
         if len(rows) and self.n_restarts:
             random = torch.Generator().manual_seed(0)  # the same directions for every point: batches change nothing
-            towards = torch.randn((self.n_restarts, x.shape[1]), generator=random).to(x)
+            towards = torch.randn((self.n_restarts, first.shape[1]), generator=random).to(first)
             starts = ball.at(rows.repeat(self.n_restarts)).along(towards.repeat_interleave(len(rows), 0))
             self._also(light, ball, state, rows, starts, base, ball.epsilon / 10)
         return state
@@ -121,8 +125,10 @@ class Evasion:
     ) -> Tensor:
         """Ascend these rows ``(m,)`` from ``starts`` ``(k m, d)``, too, and keep the best; what they reached ``(m,)``."""
         again = rows.repeat(len(starts) // len(rows))
-        other = self._ascend(light.at(again), ball.at(again), starts, base[again], step)
-        state.effort += other.effort
+        part = light.at(again)
+        begun = unmoved(starts, part.value(starts, torch.arange(len(again), device=again.device)))
+        other = self._ascend(part, ball.at(again), begun, base[again], step)
+        state.effort += other.effort + Effort(score_calls=1, score_rows=len(again))
         value, which = other.value.view(-1, len(rows)).max(0)
         chosen = which * len(rows) + torch.arange(len(rows), device=rows.device)
         better = value > state.value[rows]
@@ -133,19 +139,17 @@ class Evasion:
         """Go on in full precision from what was ``found``, or from ``before`` where rounding has made it no better."""
         every = torch.arange(len(base), device=base.device)
         x = ball.project(found.x.to(before.x), every)
-        worse = exact.value(x, every) < before.value
-        x[worse] = before.x[worse]
-        state = self._ascend(exact, ball, x, base, step)
+        value = exact.value(x, every)
+        worse = value < before.value
+        x[worse], value[worse] = before.x[worse], before.value[worse]
+        state = self._ascend(exact, ball, unmoved(x, value), base, step)
         state.effort += found.effort + Effort(score_calls=1, score_rows=len(x))
         state.trace[:0] = found.trace
         return state
 
-    def _ascend(self, objective: Margin, ball: BallBox, x: Tensor, base: Tensor, step: float) -> Ascent:
-        every = torch.arange(len(x), device=x.device)
-        start, steps = unmoved(x, objective.value(x, every)), torch.full_like(base, step)
-        ended = ascend(objective, ball, start=start, base=base, step=steps, n_iter=self.n_iter, tolerance=self.tolerance)
-        ended.effort += Effort(score_calls=1, score_rows=len(x))
-        return ended
+    def _ascend(self, objective: Margin, ball: BallBox, start: Ascent, base: Tensor, step: float) -> Ascent:
+        steps = torch.full_like(base, step)
+        return ascend(objective, ball, start=start, base=base, step=steps, n_iter=self.n_iter, tolerance=self.tolerance)
 
 
 class Margin:
