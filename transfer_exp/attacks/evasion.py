@@ -22,7 +22,7 @@ from transfer_exp.learners import Model
 from transfer_exp.optim.ascent import ascend
 from transfer_exp.optim.batches import in_batches, rows_of
 from transfer_exp.optim.projections import farthest, project
-from transfer_exp.optim.state import Ascent, Effort, unmoved
+from transfer_exp.optim.state import Ascent, Effort, Slopes, unmoved
 from transfer_exp.optim.walk import walk
 from transfer_exp.types import Box, Floats, Ints, Norm, UserError, check_grid
 
@@ -73,8 +73,8 @@ class Evasion:
         clean, label, lower, upper = (torch.as_tensor(a).to(like) for a in (x, y, box.lower, box.upper))
         exact, every = Margin(model, label), torch.arange(len(clean), device=clean.device)
         light = exact.single
-        base, first = exact.value(clean, every), light.gradient(clean.float(), every)
-        state = unmoved(clean, base)
+        base, first = exact.value(clean, every), exact.gradient(clean, every)
+        state = unmoved(clean, base, Slopes(first.clone(), torch.ones_like(every, dtype=torch.bool)))
         steps: list[Ascent] = []
         last = 0.0
         for epsilon in epsilons:
@@ -83,8 +83,9 @@ class Evasion:
                 if model.linear:
                     state = self._ascend(exact, ball, state, base, epsilon - last)
                 else:
-                    start = unmoved(state.x.float(), state.value.float())
-                    found = self._explore(light, ball.single(), first, start, base.float(), epsilon - last)
+                    slopes = Slopes(state.slopes.gradient.float(), state.slopes.known.clone())
+                    start = unmoved(state.x.float(), state.value.float(), slopes)
+                    found = self._explore(light, ball.single(), first.float(), start, base.float(), epsilon - last)
                     state = found if light is exact else self._polish(exact, ball, found, state, base, epsilon - last)
             steps.append(state)
             last = epsilon
@@ -144,7 +145,7 @@ class Evasion:
         x[worse], value[worse] = before.x[worse], before.value[worse]
         state = self._ascend(exact, ball, unmoved(x, value), base, step)
         state.effort += found.effort + Effort(score_calls=1, score_rows=len(x))
-        state.trace[:0] = found.trace
+        state.trace[:0] = [min(mean, state.trace[0]) for mean in found.trace]  # single precision rounds either way
         return state
 
     def _ascend(self, objective: Margin, ball: BallBox, start: Ascent, base: Tensor, step: float) -> Ascent:

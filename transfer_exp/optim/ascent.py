@@ -97,7 +97,7 @@ def ascend(
         moved |= _search(objective, feasible, result, memory, front, ~moved, max_trials)
         gain = result.value[rows] - front.value
         result.n_iter[rows] += 1
-        result.trace.append(float(result.value.mean()))
+        result.trace.append(float(result.value.double().mean()))
         rows = rows[moved & (gain > tolerance * (result.value[rows] - base[rows]).abs())]
     result.exhausted[rows] = True  # empty unless the iterations ran out
     return result

@@ -99,5 +99,5 @@ def unmoved(x: Tensor, value: Tensor, slopes: Slopes | None = None) -> Ascent:
         exhausted=no,
         zero_gradient=no.clone(),
         slopes=slopes or Slopes(torch.zeros_like(x), no.clone()),
-        trace=[float(value.mean())],
+        trace=[float(value.double().mean())],
     )
