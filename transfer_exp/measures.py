@@ -113,14 +113,20 @@ def perturbation_correlation(first: Floats, second: Floats) -> Floats:
 
 
 def _centred(delta: Floats) -> Floats:
-    """Rows less their means; exactly zero where a row is constant, whose mean may be off by rounding."""
-    centred = delta - delta.mean(1, keepdims=True)
-    centred[(delta == delta[:, :1]).all(1)] = 0.0
+    """Rows less their means; exactly zero where a row is constant but for the rounding of its mean."""
+    mean = delta.mean(1)
+    centred = delta - mean[:, None]
+    rounding = delta.shape[1] * np.finfo(delta.dtype).eps * np.abs(mean)
+    centred[_length(centred) <= np.sqrt(delta.shape[1]) * rounding] = 0.0
     return np.asarray(centred)
 
 
+def _length(rows: Floats) -> Floats:
+    return np.asarray(np.sqrt(np.linalg.vecdot(rows, rows)))  # one pass; np.linalg.norm takes three
+
+
 def _cosine(first: Floats, second: Floats) -> Floats:
-    lengths = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
+    lengths = _length(first) * _length(second)
     inner = np.linalg.vecdot(first, second)
     return np.asarray(np.divide(inner, lengths, out=np.full(len(inner), np.nan), where=lengths > 0))
 

@@ -27,7 +27,7 @@ from transfer_exp.optim.walk import walk
 from transfer_exp.types import Box, Floats, Ints, Norm, UserError, check_grid
 
 # How long the walks are, in units of the longest way: the l1 and linf balls have vertices to get stuck in.
-_WALKS: dict[Norm, tuple[float, ...]] = {"l1": (2.4, 16.0), "l2": (2.4,), "linf": (2.4, 9.6)}
+_WALKS: dict[Norm, tuple[float, ...]] = {"l1": (2.4, 32.0), "l2": (2.4,), "linf": (2.4, 9.6)}
 _TURNED = 0.995  # l2: cosine to the first gradient below which walking is worth it; vertices are found without turning
 _CONTESTED = 1e-4  # of the rise: two ways that end further apart have found different maxima
 

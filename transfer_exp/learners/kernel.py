@@ -31,7 +31,7 @@ class RBFModel(Model):
 
     def forward(self, x: Tensor) -> Tensor:
         """Scores ``(n,)`` of points ``(n, d)``: two matrix products and one exponential."""
-        squares = (x * x).sum(1, keepdim=True) + (self.support**2).sum(1)
+        squares = x.square().sum(1, keepdim=True) + self.support.square().sum(1)
         exponent = torch.addmm(squares, x.index_select(1, self.columns), self.support.T, beta=-1, alpha=2)
         return torch.exp(self.gamma * exponent) @ self.dual + self.bias
 

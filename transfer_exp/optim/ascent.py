@@ -151,12 +151,13 @@ def _search(
     if not bool(wanted.any()):
         return torch.zeros_like(wanted)
     part = front.keep(wanted)
-    direction = part.gradient / torch.linalg.vector_norm(part.gradient, dim=1, keepdim=True)
+    size = torch.linalg.vector_norm(part.gradient, dim=1, keepdim=True)
+    direction = part.gradient / size
 
     def trial(steps: Tensor, at: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        start, rows = rows_of(part.x, at), part.rows[at]
-        x = feasible.project(torch.addcmul(start, rows_of(direction, at), steps[:, None]), rows)
-        return x, objective.value(x, rows), torch.linalg.vecdot(rows_of(part.gradient, at), x - start)
+        start, way, rows = rows_of(part.x, at), rows_of(direction, at), part.rows[at]
+        x = feasible.project(torch.addcmul(start, way, steps[:, None]), rows)
+        return x, objective.value(x, rows), torch.linalg.vecdot(way, x - start) * size[at, 0]
 
     found = search(
         trial,
