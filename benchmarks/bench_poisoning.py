@@ -52,7 +52,8 @@ def test_poisoning(name: str, world: World, quick: bool, benchmark: Any, add: Ad
         monkeypatch.setattr(Retraining, kind, outer)
 
     def place_and_fit(training: Retraining, fitted: Any) -> None:
-        points, labels = training.gram.points.copy(), np.append(training.y, fitted.label)
+        k = len(training.y) - len(y) + 1
+        points, labels = np.vstack([x, poisoned.points[:k]]), np.append(y, poisoned.labels[:k])
         for kind, estimator in fresh(made).items():
             start = time.process_time()
             estimator.fit(points, labels)

@@ -1,12 +1,16 @@
-"""Freed memory is kept: arrays of the size that attacks use cost no new pages from the second on."""
+"""Freed memory is kept: arrays of the size that attacks use cost no new pages from the second on; garbage collection."""
 
 from __future__ import annotations
 
+import gc
 import platform
 import subprocess
 import sys
+import weakref
 
 import pytest
+
+from transfer_exp.allocator import settle
 
 PAGES = """
 import resource
@@ -35,3 +39,20 @@ def test_arrays_after_the_first_cost_no_new_pages() -> None:
     (said, few), (_, many) = pages("kept"), pages("as it is")
     assert said == "True"
     assert few < many / 10
+
+
+def test_what_lives_is_collected_no_more_but_later_garbage_is() -> None:
+    class Node:
+        pass
+
+    settle()
+    try:
+        assert gc.get_freeze_count() > 1000
+        node = Node()
+        node.itself = node
+        gone = weakref.ref(node)
+        del node
+        gc.collect()
+        assert gone() is None
+    finally:
+        gc.unfreeze()

@@ -131,6 +131,21 @@ def test_a_point_without_gradient_stays_and_is_counted():
     assert poisoned.health()["no_support_vector"] == 1
 
 
+@pytest.mark.parametrize("name", ["svm_high", "rbf_high", "logistic_low", "ridge_high"])
+def test_features_that_no_point_has_are_left_out_and_get_no_gradient(name):
+    _, (x, y), (x_val, y_val), _ = digits()
+    used = (x != 0).any(0) | (x_val != 0).any(0)
+    assert 0 < used.sum() < 64
+    whole = DIGITS[name].retraining(x, y, x_val, y_val, room=0)
+    gradient, _ = whole.gradient(whole.retrain(x[0], -int(y[0])))
+    assert (gradient[~used] == 0).all()
+    alone = validation_gradients(DIGITS[name], x, y, x_val, y_val, points=x[:1], labels=-y[:1])[0]
+    np.testing.assert_allclose(alone, gradient, rtol=1e-6, atol=1e-9 * np.abs(gradient).max())
+    poisoned = craft(DIGITS[name], n_points=2)
+    assert poisoned.points.shape == poisoned.start_points.shape == (2, 64)
+    assert (poisoned.points[:, ~used] == 0).all()
+
+
 def test_the_objective_for_the_ascent_reuses_its_trials():
     _, (x, y), (x_val, y_val), _ = digits()
     training = Ridge(alpha=1).retraining(x, y, x_val, y_val, room=1)

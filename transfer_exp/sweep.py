@@ -30,6 +30,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from transfer_exp.allocator import settle
 from transfer_exp.checks import check_before_first, with_new_words
 from transfer_exp.job import Job, check_settings, exit_on_terminate, reason_of, run_job
 from transfer_exp.records import versions
@@ -169,6 +170,7 @@ class Sweep(Callback):
         """Close the parent; a table of failures, and a non-zero exit, when there were any."""
         if self.tracker is None:
             return
+        settle()  # Hydra keeps two configurations of every job: millions of objects in a study
         jobs = [json.loads(file.read_text()) for file in sorted(self.folder.glob("job-*.json"))]
         failed = [job for job in jobs if job["status"] == "failed"]
         self._summarise([job["run_id"] for job in jobs if job["run_id"]], is_study=config.hydra.runtime.choices.experiment)

@@ -103,20 +103,24 @@ class Poisoning:
         """
         first, true_labels = (x, y) if starts is None else starts
         _check(y, y_val, first, n_points, box)
-        training = learner.retraining(x, y, x_val, y_val, room=n_points)
+        columns = _used_columns(x, x_val, first)
+        around = Box(lower=box.lower[columns], upper=box.upper[columns])
+        training = learner.retraining(x[:, columns], y, x_val[:, columns], y_val, room=n_points)
         rng = generator(seed, "attack_start")
-        data, unused = dense(first), np.arange(len(true_labels))
+        data, unused = dense(first[:, columns]), np.arange(len(true_labels))
         placed = []
         for _ in range(n_points):
             before = replace(training.counts)
             tried = rng.choice(len(unused), size=min(self.n_starts, len(unused)), replace=False)
             tries = [training.retrain(data[unused[k]], -int(true_labels[unused[k]])) for k in tried]
             best = int(np.argmax([one.loss for one in tries]))
-            point = self._optimise(training, tries[best], box)
+            point = self._optimise(training, tries[best], around)
             training.place(point.end)
             placed.append(replace(point, row=int(unused[tried[best]]), counts=training.counts - before))
             unused = np.delete(unused, tried[best])
-        return _join(placed)
+        made = _join(placed)
+        points, start_points = (_spread(rows, columns, len(box.lower)) for rows in (made.points, made.start_points))
+        return replace(made, points=points, start_points=start_points)
 
     def _optimise(self, training: Retraining, start: Retrained, box: Box) -> _Point:
         objective = ValidationLoss(training, start)
@@ -198,9 +202,22 @@ def validation_gradients(
     the gradient depends on neither their order nor on whose points they are, and those of a surrogate and a target, each
     on its own training data, can be compared (S and R of poisoning). Zero where a point is no support vector.
     """
-    training = learner.retraining(x, y, x_val, y_val, room=0)
-    fitted = (training.retrain(point, int(label)) for point, label in zip(points, labels, strict=True))
-    return np.array([training.gradient(one)[0] for one in fitted])
+    columns = _used_columns(x, x_val, points)
+    training = learner.retraining(x[:, columns], y, x_val[:, columns], y_val, room=0)
+    fitted = (training.retrain(point, int(label)) for point, label in zip(points[:, columns], labels, strict=True))
+    return _spread(np.array([training.gradient(one)[0] for one in fitted]), columns, points.shape[1])
+
+
+def _used_columns(*matrices: Matrix) -> Ints:
+    """Columns where any point has anything. In all others every gradient is zero, so that points stay at zero there."""
+    return np.unique(np.concatenate([matrix.nonzero()[1] for matrix in matrices]))
+
+
+def _spread(rows: Floats, columns: Ints, n_features: int) -> Floats:
+    """Rows ``(m, c)`` put into their columns of ``(m, d)``, zero elsewhere."""
+    spread = np.zeros((len(rows), n_features))
+    spread[:, columns] = rows
+    return spread
 
 
 def _check(y: Ints, y_val: Ints, starts: Matrix, n_points: int, box: Box) -> None:

@@ -43,7 +43,8 @@ class _Front:
     curved: Tensor
 
     def keep(self, mask: Tensor) -> _Front:
-        return self if bool(mask.all()) else _Front(*(getattr(self, f.name)[mask] for f in fields(self)))
+        kept = mask.nonzero()[:, 0]
+        return _Front(*(rows_of(getattr(self, f.name), kept) for f in fields(self)))
 
 
 class _Memory:
@@ -113,7 +114,7 @@ def _look(
     tolerance: float,
 ) -> _Front:
     """Gradients at the moving points; those with nothing left to gain to first order are dropped."""
-    x, value = result.x[rows], result.value[rows]
+    x, value = result.x.index_select(0, rows), result.value[rows]  # copies: the points move on
     gradient = result.gradient(objective, rows)
     result.zero_gradient[rows] = (gradient == 0).all(1)
     corner = feasible.farthest(gradient, rows)
@@ -128,12 +129,14 @@ def _to_corner(objective: Objective, result: Ascent, memory: _Memory, front: _Fr
     moved = memory.leaping[front.rows]
     if not bool(moved.any()):
         return moved
-    part = front.keep(moved)
-    value = objective.value(part.corner, part.rows)
-    result.effort += Effort(score_calls=1, score_rows=len(part.rows))
-    better = value > part.value
-    result.move(part.rows[better], part.corner[better], value[better])
-    memory.leaping[part.rows] = better
+    tried = moved.nonzero()[:, 0]
+    corner, rows = rows_of(front.corner, tried), front.rows[tried]
+    value = objective.value(corner, rows)
+    result.effort += Effort(score_calls=1, score_rows=len(rows))
+    better = value > front.value[tried]
+    chosen = better.nonzero()[:, 0]
+    result.move(rows[chosen], rows_of(corner, chosen), value[chosen])
+    memory.leaping[rows] = better
     moved[moved.clone()] = better
     return moved
 
@@ -170,8 +173,10 @@ def _search(
     )
     result.effort += Effort(score_calls=found.n_trials, score_rows=found.n_rows)
     success = found.step > 0
-    result.move(part.rows[success], found.point[success], found.value[success])
-    memory.step[part.rows[success]] = found.step[success]
+    chosen = success.nonzero()[:, 0]
+    moved = part.rows[chosen]
+    result.move(moved, rows_of(found.point, chosen), found.value[chosen])
+    memory.step[moved] = found.step[chosen]
     improved = torch.zeros_like(wanted)
     improved[wanted] = success
     return improved

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from transfer_exp.optim.batches import rows_of
+
 Trial = Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
 """(steps ``(m,)``, rows ``(m,)``) -> (points ``(m, d)``, objective ``(m,)``, first-order gain ``(m,)``) of those rows."""
 
@@ -45,9 +47,11 @@ def search(
         found.n_trials += 1
         found.n_rows += len(rows)
         better = objective > found.value[rows]
-        found.point[rows[better]] = x[better]
-        found.value[rows[better]] = objective[better]
-        found.step[rows[better]] = step[better]
+        chosen = better.nonzero()[:, 0]
+        improved = rows[chosen]
+        found.point[improved] = rows_of(x, chosen)
+        found.value[improved] = objective[chosen]
+        found.step[improved] = step[chosen]
         if n_trial == 0:
             doubling = better & growing
         going = torch.where(doubling, better, ~better & (promise > least[rows]))
