@@ -30,7 +30,7 @@ Equation: TypeAlias = tuple[Floats, float, Floats, float]
 Equations: TypeAlias = Callable[[Floats, float], Equation]
 """That, at (beta ``(n + 1,)``, bias)."""
 
-_SLOW = 0.1
+_SLOW = 0.05
 _KEPT = 12  # places of the moving point whose border is remembered
 _NOTHING = 1e-12  # a share of the largest residual
 _TOLERANCE = 1e-11  # of the stationarity conditions, in units of l'
@@ -96,9 +96,10 @@ class SmoothRetraining(Retraining):
         # What is left, for the moving point and the bias, once the fixed points are eliminated.
         own = self.penalty + s_c**2 * (border.column[-1] - float(border.right @ border.solved))
         mixed = s_c * (1.0 - float(border.right @ self._solved_root))
-        left = np.array([[own, mixed], [mixed, -float(self._root @ self._solved_root)]])
-        right = [rest[-1] / s_c - s_c * float(border.right @ p), total - float(self._root @ p)]
-        t_c, t = np.linalg.solve(left, right).tolist()
+        corner = -float(self._root @ self._solved_root)
+        first, second = rest[-1] / s_c - s_c * float(border.right @ p), total - float(self._root @ p)
+        determinant = own * corner - mixed * mixed  # negative: own > 0 > corner
+        t_c, t = (corner * first - mixed * second) / determinant, (own * second - mixed * first) / determinant
         step = np.empty(len(rest))
         step[:-1] = self._root * (p - s_c * t_c * border.solved - t * self._solved_root)
         step[-1] = s_c * t_c
