@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import ctypes
 import gc
+from functools import cache
 
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3  # malloc.h
 _MEBIBYTE = 2**20
@@ -29,3 +30,9 @@ def settle() -> None:
     gc.collect()
     gc.freeze()
     atexit.register(gc.unfreeze)  # databases are closed by the last collection
+
+
+@cache
+def settle_once() -> None:
+    """``settle``, the first time only. Asking the collector whether it was done walks over all that lives, each time."""
+    settle()

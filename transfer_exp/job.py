@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import logging
 import signal
@@ -19,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from threadpoolctl import threadpool_limits
 
-from transfer_exp.allocator import keep_freed_memory, settle
+from transfer_exp.allocator import keep_freed_memory, settle_once
 from transfer_exp.pipeline import Combination, run
 from transfer_exp.records import identity, parameters, record, versions
 from transfer_exp.schema import check_node, check_values
@@ -81,8 +80,7 @@ def run_job(config: DictConfig, *, overrides: list[str], parent: str | None = No
                 made = record(config, combination, run(combination, store), store, overrides)
                 made.metrics["seconds"] = time.monotonic() - begin
                 tracker.log(run_id, made)
-    if not gc.get_freeze_count():  # the first job has imported all that others need
-        settle()
+    settle_once()  # the first job has imported all that others need
     return Job(name=name, status="finished", seconds=time.monotonic() - begin, run_id=run_id)
 
 

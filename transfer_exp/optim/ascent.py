@@ -37,7 +37,6 @@ class _Front:
     x: Tensor
     value: Tensor
     gradient: Tensor
-    corner: Tensor
     least: Tensor
     step: Tensor
     curved: Tensor
@@ -48,12 +47,12 @@ class _Front:
 
 
 class _Memory:
-    """What every point of the batch knows of its last move: place, gradient, step, and whether corners are worth a try."""
+    """What every point of the batch knows of its last move: place, gradient, step, and whether to look far ahead."""
 
     def __init__(self, x: Tensor, step: Tensor, *, smooth: bool) -> None:
         self.x, self.gradient = x.clone(), torch.zeros_like(x)
         self.step = step.clone()
-        self.leaping = torch.full_like(step, smooth, dtype=torch.bool)
+        self.looking = torch.ones_like(step, dtype=torch.bool)
         self.smooth = smooth
 
     def first_step(self, rows: Tensor, x: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
@@ -90,55 +89,56 @@ def ascend(
     for _ in range(n_iter):
         if not len(rows):
             break
-        front = _look(objective, feasible, result, memory, rows, base, tolerance)
+        front = _look(objective, result, memory, rows, base, tolerance)
         rows = front.rows
         if not len(rows):
             break
-        moved = _to_corner(objective, result, memory, front)
-        moved |= _search(objective, feasible, result, memory, front, ~moved, max_trials)
+        moved, wanted = _look_ahead(objective, feasible, result, memory, front)
+        result.n_iter[rows[moved | wanted]] += 1
+        moved |= _search(objective, feasible, result, memory, front, wanted, max_trials)
         gain = result.value[rows] - front.value
-        result.n_iter[rows] += 1
         result.trace.append(float(result.value.double().mean()))
         rows = rows[moved & (gain > tolerance * (result.value[rows] - base[rows]).abs())]
     result.exhausted[rows] = True  # empty unless the iterations ran out
     return result
 
 
-def _look(
-    objective: Objective,
-    feasible: FeasibleSet,
-    result: Ascent,
-    memory: _Memory,
-    rows: Tensor,
-    base: Tensor,
-    tolerance: float,
-) -> _Front:
-    """Gradients at the moving points; those with nothing left to gain to first order are dropped."""
+def _look(objective: Objective, result: Ascent, memory: _Memory, rows: Tensor, base: Tensor, tolerance: float) -> _Front:
+    """Gradients at the moving points; those where it is zero are dropped."""
     x, value = result.x.index_select(0, rows), result.value[rows]  # copies: the points move on
     gradient = result.gradient(objective, rows)
-    result.zero_gradient[rows] = (gradient == 0).all(1)
-    corner = feasible.farthest(gradient, rows)
+    flat = result.zero_gradient[rows] = (gradient == 0).all(1)
     least = tolerance * (value - base[rows]).abs()
     step, curved = memory.first_step(rows, x, gradient)
-    front = _Front(rows, x, value, gradient, corner, least, step, curved)
-    return front.keep(torch.linalg.vecdot(gradient, corner - x) > least)
+    return _Front(rows, x, value, gradient, least, step, curved).keep(~flat)
 
 
-def _to_corner(objective: Objective, result: Ascent, memory: _Memory, front: _Front) -> Tensor:
-    """Move to the farthest feasible point where that improves; which did, ``(m,)``. Others will not try it again."""
-    moved = memory.leaping[front.rows]
-    if not bool(moved.any()):
-        return moved
-    tried = moved.nonzero()[:, 0]
-    corner, rows = rows_of(front.corner, tried), front.rows[tried]
+def _look_ahead(
+    objective: Objective, feasible: FeasibleSet, result: Ascent, memory: _Memory, front: _Front
+) -> tuple[Tensor, Tensor]:
+    """Move to the farthest feasible point where that improves; which did, and which others have something to gain ``(m,)``.
+
+    Points where it does not improve are not looked at again: their line search sees that nothing is left to gain.
+    """
+    moved, wanted = (torch.full_like(front.rows, start, dtype=torch.bool) for start in (False, True))
+    at = memory.looking[front.rows].nonzero()[:, 0]
+    if not len(at):
+        return moved, wanted
+    gradient, rows = rows_of(front.gradient, at), front.rows[at]
+    corner = feasible.farthest(gradient, rows)
+    wanted[at] = going = torch.linalg.vecdot(gradient, corner - rows_of(front.x, at)) > front.least[at]
+    if not memory.smooth or not bool(going.any()):
+        return moved, wanted
+    left = going.nonzero()[:, 0]
+    at, rows, corner = at[left], rows[left], rows_of(corner, left)
     value = objective.value(corner, rows)
     result.effort += Effort(score_calls=1, score_rows=len(rows))
-    better = value > front.value[tried]
+    better = value > front.value[at]
     chosen = better.nonzero()[:, 0]
     result.move(rows[chosen], rows_of(corner, chosen), value[chosen])
-    memory.leaping[rows] = better
-    moved[moved.clone()] = better
-    return moved
+    memory.looking[rows] = better
+    moved[at], wanted[at] = better, ~better
+    return moved, wanted
 
 
 def _search(
