@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linprog, minimize
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from transfer_exp.optim.projections import farthest, project
 from transfer_exp.types import NORMS, Norm
@@ -57,6 +58,41 @@ def test_farthest_point_is_the_optimum_found_by_an_independent_solver(norm: Norm
     for i in range(12):
         best = best_inner_product(g[i].numpy(), low[i].numpy(), high[i].numpy(), norm, float(epsilon[i]))
         assert float(g[i] @ u[i]) == pytest.approx(best, rel=1e-6, abs=1e-8)
+
+
+@pytest.mark.parametrize("epsilon", [0.5, 5.0, 50.0])
+def test_farthest_point_in_l1_where_few_or_most_or_all_of_many_coordinates_are_needed(epsilon: float) -> None:
+    rng = np.random.default_rng(2)
+    low, high = box(rng, 3, 300)
+    low, high = low / 10, high / 10
+    g = torch.tensor(rng.normal(size=(3, 300)))
+    u = farthest(g, norm="l1", epsilon=epsilon, low=low, high=high)
+    for i in range(3):
+        best = best_inner_product(g[i].numpy(), low[i].numpy(), high[i].numpy(), "l1", epsilon)
+        assert float(g[i] @ u[i]) == pytest.approx(best, rel=1e-9)
+
+
+class Counted(TorchDispatchMode):
+    """Counts the operations that torch is asked for."""
+
+    n = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.n += 1
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_in_single_precision_the_search_ends_where_rounding_does(norm: Norm) -> None:
+    """The numbers of a step far beyond the ball are too coarse for the norm to come out exactly."""
+    rng = np.random.default_rng(3)
+    low, high = (bound.float() for bound in box(rng, 500, 300))
+    far = torch.tensor(rng.normal(size=(500, 300)) * 100, dtype=torch.float32)
+    with Counted() as counted:
+        p = project(far, norm=norm, epsilon=0.3, low=low, high=high)
+    assert counted.n < 1000  # some thirty a step, of which a hundred are allowed
+    exact = project(far.double(), norm=norm, epsilon=0.3, low=low.double(), high=high.double())
+    assert float((p.double() - exact).abs().max()) < 1e-5
 
 
 @pytest.mark.parametrize("norm", NORMS)
