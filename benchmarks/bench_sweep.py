@@ -35,7 +35,8 @@ finally:
 
 def sweep(root: Path, *words: str) -> dict[str, float]:
     """Seconds of a whole sweep with all its imports and its report, and of the combinations' own work in it."""
-    environment = {**os.environ, "TRANSFER_EXP_ROOT": str(root), "PYTHONPATH": str(Path(__file__).parents[1])}
+    environment = {**os.environ, "TRANSFER_EXP_ROOT": str(root)}
+    environment["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parents[1]), environment.get("PYTHONPATH", "")])
     file = root / "seconds.json"
     command = [sys.executable, "-c", _TIMED, str(file), "transfer-exp", *words]
     done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)  # noqa: S603

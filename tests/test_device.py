@@ -1,4 +1,4 @@
-"""What a GPU would compute: float32. Here on the CPU, against float64, within stated tolerances."""
+"""What a GPU computes: float32. On a GPU where there is one, and on the CPU, against float64, within stated tolerances."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from transfer_exp.attacks.poisoning import Poisoning
 from transfer_exp.data.digits import load_digits_pair
 from transfer_exp.data.splits import make_split
 from transfer_exp.learners import MLP, RBFSVM, Forest, Learner, LinearSVM, Logistic, Ridge
+from transfer_exp.learners.linear import LogisticLinearModel
 from transfer_exp.pipeline import Combination, pieces, run
 from transfer_exp.store import Store
-from transfer_exp.types import Dataset, Grid, Sizes, UserError
+from transfer_exp.types import Box, Dataset, Grid, Sizes, UserError
 
 LEARNERS = [
     LinearSVM(C=100),
@@ -35,10 +36,13 @@ def data() -> Dataset:
     return load_digits_pair(name="digits", digits=(8, 9), split=Sizes(test=60))
 
 
-def combination(data: Dataset, surrogate: Learner, target: Learner) -> Combination:
+def combination(data: Dataset, surrogate: Learner, target: Learner, device: str = "cpu") -> Combination:
     return Combination(
-        dataset=data, surrogate=surrogate, target=target, attack=Evasion(), epsilon=GRID, n_variability=2, device="auto"
+        dataset=data, surrogate=surrogate, target=target, attack=Evasion(), epsilon=GRID, n_variability=2, device=device
     )
+
+
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="expected a GPU, found none")
 
 
 @pytest.fixture
@@ -67,13 +71,15 @@ def test_scores_and_gradients(data: Dataset, learner: Learner) -> None:
         np.testing.assert_allclose(alignment, 1, atol=1e-5)
 
 
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=needs_gpu)])
 @pytest.mark.parametrize("surrogate", LEARNERS[:5], ids=lambda one: type(one).__name__)
-def test_outcomes(data: Dataset, surrogate: Learner, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+def test_outcomes(data: Dataset, surrogate: Learner, device: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     """Errors to a point of 60, losses and measures to a thousandth of themselves."""
     work = combination(data, surrogate, MLP(hidden=(20, 20), n_epochs=10))
     exact = run(work, Store(tmp_path / "double"))
-    request.getfixturevalue("single")
-    made = run(work, Store(tmp_path / "single"))
+    if device == "cpu":
+        request.getfixturevalue("single")
+    made = run(replace(work, device=device), Store(tmp_path / "single"))
     for name in ("error", "whitebox_error", "surrogate_error"):
         np.testing.assert_allclose(made.curves[name], exact.curves[name], atol=1.01 / 60)
     for name in ("loss", "perturbation_l2", "objective"):
@@ -82,6 +88,25 @@ def test_outcomes(data: Dataset, surrogate: Learner, tmp_path: Path, request: py
         assert made.metrics[name] == pytest.approx(exact.metrics[name], rel=5e-3)
     assert made.metrics["health/violation"] < 1e-5
     assert made.metrics != exact.metrics  # it was float32
+
+
+@needs_gpu
+def test_where_the_memory_of_a_gpu_runs_out_the_same_points_come_out() -> None:
+    """Each batch of 4,000 points of 5,000 features is 80 MB in itself, of 1 GB."""
+    random = np.random.default_rng(0)
+    x, y, box = random.random((4000, 5000)), random.choice([-1, 1], 4000), Box.uniform(5000)
+    model = LogisticLinearModel(weight=random.normal(size=5000), bias=np.float64(0)).float().to("cuda")
+    attack = Evasion(batch_size=4000)
+    roomy = attack.craft(model, x, y, epsilons=(0, 1, 2), box=box)
+    torch.cuda.empty_cache()
+    torch.cuda.set_per_process_memory_fraction(1e9 / torch.cuda.get_device_properties(0).total_memory)
+    try:
+        with pytest.raises(torch.cuda.OutOfMemoryError):
+            attack._craft_batch(model, x, y, (0, 1, 2), box)
+        tight = attack.craft(model, x, y, epsilons=(0, 1, 2), box=box)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    np.testing.assert_allclose(tight.objective, roomy.objective, rtol=1e-5, atol=2e-4)  # sums of 5,000 terms
 
 
 def test_auto_is_the_cpu_where_there_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:

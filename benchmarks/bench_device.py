@@ -1,0 +1,151 @@
+"""A GPU in float32 against the CPU in float64: same results, points per second, share of the roofline, surrogates in flight.
+
+Time on the clock, for a GPU works while the processor waits.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from bench_sweep import sweep
+from conftest import Add
+from torch.profiler import ProfilerActivity, profile
+from world import EPSILONS, SURROGATES, World
+
+from transfer_exp import measures
+from transfer_exp.attacks.crafted import Crafted
+from transfer_exp.attacks.evasion import Evasion
+from transfer_exp.data.splits import make_split
+from transfer_exp.learners import Model
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="expected a GPU, found none")
+_MOST_ERROR = 0.005  # of a point of the error curves, between float32 and float64
+_MOST_RISE = 1e-3  # of the mean rise of the margin
+
+
+def _seconds(thing: Callable[[], object], rounds: int = 3) -> float:
+    """Median on the clock."""
+    times = []
+    for _ in range(rounds):
+        torch.cuda.synchronize()
+        start = time.perf_counter()
+        thing()
+        torch.cuda.synchronize()
+        times.append(time.perf_counter() - start)
+    return float(np.median(times))
+
+
+@pytest.fixture(scope="module")
+def roofline() -> dict[str, float]:
+    """What the GPU can do, measured: float32 operations a second in a matrix product, bytes a second in a copy."""
+    square, long = torch.rand(8192, 8192, device="cuda"), torch.rand(2**28, device="cuda")
+    _seconds(lambda: (square @ square, long.clone()))  # what is loaded at first
+    return {
+        "operations": 2 * 8192**3 / _seconds(lambda: square @ square),
+        "bytes": 2 * long.nbytes / _seconds(long.clone),
+    }
+
+
+def _floor(model: Model, made: Crafted, n_features: int, roofline: dict[str, float]) -> float:
+    """Least seconds for the evaluations used: one matrix product or two each; points are read, gradients written."""
+    _, _, gradient_rows, score_rows = made.effort.sum(axis=0).tolist()
+    weights = sum(b.numel() for b in model.buffers() if b.ndim == 2) or n_features
+    operations = 2 * weights * (2 * gradient_rows + score_rows)
+    moved = 4 * n_features * (2 * gradient_rows + score_rows)
+    return max(operations / roofline["operations"], moved / roofline["bytes"])
+
+
+def _busy(thing: Callable[[], object]) -> tuple[float, int]:
+    """Seconds in which the GPU worked, and how many pieces of work it was given."""
+    with profile(activities=[ProfilerActivity.CUDA]) as watched:
+        thing()
+    events = [e for e in watched.key_averages() if e.self_device_time_total > 0]
+    return sum(e.self_device_time_total for e in events) / 1e6, sum(e.count for e in events)
+
+
+@pytest.mark.parametrize("name", SURROGATES)
+def test_device(name: str, world: World, quick: bool, roofline: dict[str, float], benchmark: Any, add: Add) -> None:
+    (x, y), model = world.attacked, world.model(name)
+    data = world.dataset
+    others = np.setdiff1d(np.arange(len(data.y)), make_split(data, seed=0).surrogate)[: 100 if quick else 8000]
+    single = deepcopy(model).float().to("cuda")
+
+    def craft(on: Model, many: bool = False) -> Crafted:
+        points, labels = (data.x[others], data.y[others]) if many else (x, y)
+        return Evasion(batch_size=8000).craft(on, points, labels, epsilons=EPSILONS, box=data.box)
+
+    def on_all_cores() -> None:
+        torch.set_num_threads(os.cpu_count() or 1)
+        craft(model)
+        torch.set_num_threads(1)
+
+    exact, made, much = craft(model), craft(single), craft(single, many=True)
+    seconds = {
+        "core": _seconds(lambda: craft(model), 1),
+        "cores": _seconds(on_all_cores, 1),
+        "gpu": _seconds(lambda: craft(single)),
+        "gpu, many": _seconds(lambda: craft(single, many=True)),
+    }
+    benchmark.pedantic(craft, args=(single,), rounds=1)
+    busy, n_kernels = _busy(lambda: craft(single))
+    busy_many, _ = _busy(lambda: craft(single, many=True))
+    share = _floor(single, made, x.shape[1], roofline) / seconds["gpu"]
+    share_many = _floor(single, much, x.shape[1], roofline) / seconds["gpu, many"]
+    errors = [[measures.error(-y * margin, y) for margin in one.objective] for one in (exact, made)]
+    apart = float(np.abs(np.diff(errors, axis=0)).max())
+    rises = [(one.objective - one.clean_objective).mean() for one in (exact, made)]
+    lost = 1 - rises[1] / rises[0]
+    benchmark.extra_info.update(seconds=seconds, share=share, share_many=share_many, busy=busy, errors=apart, rise=lost)
+    add(
+        f"{name}, {len(x)} and {len(others)} points",
+        f"{len(x) / seconds['gpu']:.0f} and {len(others) / seconds['gpu, many']:.0f} points/s = "
+        f"{seconds['core'] / seconds['gpu']:.1f} and {seconds['core'] / len(x) * len(others) / seconds['gpu, many']:.1f} x "
+        f"one core, {seconds['cores'] / seconds['gpu']:.1f} x {os.cpu_count()} cores; roofline {share:.2%} and "
+        f"{share_many:.2%}; GPU busy {busy / seconds['gpu']:.0%} and {busy_many / seconds['gpu, many']:.0%}, "
+        f"{n_kernels} kernels; errors {apart:.2%} apart, rise {lost:+.4%} short",
+        f"errors <= {_MOST_ERROR:.1%} apart, rise <= {_MOST_RISE:.1%}",
+        apart <= _MOST_ERROR and abs(lost) <= _MOST_RISE,
+    )
+
+
+def test_roofline(roofline: dict[str, float], benchmark: Any, add: Add) -> None:
+    benchmark.extra_info.update(roofline)
+    benchmark.pedantic(lambda: None, rounds=1)
+    add(
+        torch.cuda.get_device_name(),
+        f"float32 matrix product {roofline['operations'] / 1e12:.1f} TFLOP/s, copy {roofline['bytes'] / 1e12:.2f} TB/s",
+    )
+
+
+def test_flight(quick: bool, tmp_path: Path, benchmark: Any, add: Add) -> None:
+    """A row of the matrix: its surrogates one after another and several together, all learners trained before."""
+    study, learners = ("digits89_evasion", "svm_low,mlp_low") if quick else ("mnist89_evasion", ",".join(SURROGATES))
+    words = [f"experiment={study}", f"surrogate={learners}", "target=ridge_low", "seed=0", "surrogate_fraction=1"]
+    words += ["n_variability=2", "resume=false"]
+    trained = tmp_path / "trained"
+    trained.mkdir()
+    workers = ["hydra/launcher=joblib", f"hydra.launcher.n_jobs={len(learners.split(','))}"]
+    sweep(trained, *words, *workers, "epsilon.grid=[0,1]", "epsilon.reference=1", "epsilon.shown=[1]")
+    times: dict[str, float] = {}
+
+    def all_ways() -> None:
+        for device in ("cpu", "cuda"):
+            for n_jobs in (1, 4):
+                root = tmp_path / f"{device}-{n_jobs}"
+                shutil.copytree(trained, root)
+                workers[1] = f"hydra.launcher.n_jobs={n_jobs}"
+                found = sweep(root, *words, *(workers if n_jobs > 1 else []), f"device={device}")
+                times[f"{device}, {n_jobs} in flight"] = found["total"]
+
+    benchmark.pedantic(all_ways, rounds=1)
+    benchmark.extra_info.update(times)
+    add(f"{study}, {len(learners.split(','))} surrogates", ", ".join(f"{way}: {s:.1f} s" for way, s in times.items()))
