@@ -80,6 +80,7 @@ class Gram(ABC):
     def restore(self, moved: Moved) -> None:
         """Put the moving point back to where it was at a ``move`` since the last ``keep``."""
         n = self.n
+        self.moved = moved
         self._points[n], self._square[n] = moved.point, moved.square
         self._train[n, : n + 1] = self._train[: n + 1, n] = moved.train
 

@@ -6,8 +6,9 @@ Unknowns beta ``(n + 1,)`` and b, f = K beta + b; stationarity (see ``retraining
 
 With s = sqrt(z) and beta = s gamma it is [lambda I + s K s, s; s^T, 0]: one Cholesky factor of the *fixed* points' block,
 the moving point and b in a border of width two. Ridge has z = 1, so the factor stays exact, grows by a row for each
-point placed, and one step is the solution. For logistic regression the factor of an earlier z is kept as long as it
-contracts the residual by ``_SLOW``, and made anew where it does not; residuals are always those of the true equations.
+point placed, and one step is the solution. For logistic regression the factor of an earlier z, in single precision, is kept
+as long as it contracts the residual by ``_SLOW``, and made anew where it does not, in double precision where that alone is
+missing; residuals are always those of the true equations.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import TypeAlias
 import numpy as np
 from scipy.special import expit
 
-from transfer_exp.learners.gram import Gram
+from transfer_exp.learners.gram import Gram, Moved
 from transfer_exp.learners.retraining import Retrained, Retraining
 from transfer_exp.optim.implicit import Factor, factorise
 from transfer_exp.types import Floats, Ints
@@ -33,7 +34,7 @@ Equations: TypeAlias = Callable[[Floats, float], Equation]
 _SLOW = 0.05
 _KEPT = 12  # places of the moving point whose border is remembered
 _NOTHING = 1e-12  # a share of the largest residual
-_TOLERANCE = 1e-11  # of the stationarity conditions, in units of l'
+_TOLERANCE = 1e-10  # of the stationarity conditions, in units of l'
 _ADJOINT_TOLERANCE = 1e-9  # relative; no step is longer for a better gradient
 _ROUNDING = 1e-10  # below this a residual that hardly falls is left as it is
 _NEAR = 1e-2  # residual from which on steps are judged by it
@@ -47,7 +48,7 @@ class SmoothRetraining(Retraining):
     def __init__(self, gram: Gram, y: Ints, y_val: Ints, *, penalty: float) -> None:
         super().__init__(gram, y, y_val)
         self.penalty = penalty
-        self._factorise(self._derivatives(np.zeros(len(y)), self.y)[2])
+        self._factorise(self._derivatives(np.zeros(len(y)), self.y)[2], single=False)
 
     @abstractmethod
     def _derivatives(self, f: Floats, y: Floats) -> tuple[Floats, Floats, Floats]:
@@ -63,13 +64,20 @@ class SmoothRetraining(Retraining):
     def _slope(self, scores: Floats) -> Floats:
         return self._derivatives(scores, self.y_val)[1] / len(scores)
 
-    def _factorise(self, z: Floats) -> None:
+    def _factorise(self, z: Floats, *, single: bool) -> None:
         self.counts.factorisations += 1
         root = np.sqrt(np.maximum(z, _FLOOR))
         n = len(root)
-        block = self.gram.train[:n, :n] * root
-        block *= root[:, None]
-        self._set(z, root, factorise(block, damping=self.penalty))
+        scale = root.astype(np.float32 if single else np.float64)
+        block = self.gram.train[:n, :n].astype(scale.dtype)
+        block *= scale
+        block *= scale[:, None]
+        try:
+            self._set(z, root, factorise(block, damping=self.penalty))
+        except np.linalg.LinAlgError:
+            if not single:
+                raise
+            self._factorise(z, single=False)
 
     def _set(self, z: Floats, root: Floats, factor: Factor) -> None:
         self._z, self._root, self._factor = z, root, factor
@@ -78,12 +86,12 @@ class SmoothRetraining(Retraining):
 
     def _border(self) -> _Border:
         """That of the moving point; kept for its last few places."""
-        column = self.gram.train[-1]
+        moved = self.gram.moved
         for border in self._borders:
-            if np.array_equal(border.column, column):
+            if border.moved is moved:
                 return border
-        right = self._root * column[:-1]
-        border = _Border(column.copy(), right, self._factor.solve(right))
+        right = self._root * moved.train[:-1]
+        border = _Border(moved, right, self._factor.solve(right))
         self._borders = [border, *self._borders[: _KEPT - 1]]
         return border
 
@@ -94,7 +102,7 @@ class SmoothRetraining(Retraining):
         rest = np.where(np.abs(rest) > _NOTHING * np.abs(rest).max(), rest, 0.0)
         p = self._factor.solve(rest[:-1] / self._root)
         # What is left, for the moving point and the bias, once the fixed points are eliminated.
-        own = self.penalty + s_c**2 * (border.column[-1] - float(border.right @ border.solved))
+        own = self.penalty + s_c**2 * (border.moved.train[-1] - float(border.right @ border.solved))
         mixed = s_c * (1.0 - float(border.right @ self._solved_root))
         corner = -float(self._root @ self._solved_root)
         first, second = rest[-1] / s_c - s_c * float(border.right @ p), total - float(self._root @ p)
@@ -127,6 +135,7 @@ class SmoothRetraining(Retraining):
                 break
             self.counts.solves += 1
             near, exact = size <= _NEAR * scale, np.array_equal(z[:-1], self._z)
+            coarse = near and self._factor.single
             step, lift = self._correction(rest, total, float(z[-1]))
             new, new_bias = beta + length * step, bias + length * lift
             equation = equations(new, new_bias)
@@ -135,12 +144,12 @@ class SmoothRetraining(Retraining):
             if new_size < size if near else equation[3] < merit:
                 beta, bias, size, length = new, new_bias, new_size, 1.0
                 rest, total, z, merit = equation
-            elif exact:
+            elif exact and not coarse:
                 length /= 2
             if slow and rounding:
                 break
-            if slow and not exact:
-                self._factorise(z[:-1])
+            if slow and (coarse or not exact):
+                self._factorise(z[:-1], single=not exact)
         return beta, bias, size / scale
 
     def _equations(self, y: Floats) -> Equations:
@@ -184,7 +193,7 @@ class SmoothRetraining(Retraining):
         column = self.gram.train[-1]
         z = self._curvature(fitted)
         if not np.array_equal(z[:-1], self._z):
-            self._factorise(z)
+            self._factorise(z, single=True)
             return
         root = np.sqrt(np.maximum(z, _FLOOR))
         factor = self._factor.append(root[:-1] * column[:-1] * root[-1], self.penalty + root[-1] ** 2 * column[-1])
@@ -193,9 +202,9 @@ class SmoothRetraining(Retraining):
 
 @dataclass(frozen=True)
 class _Border:
-    """The moving point's kernel values ``(n + 1,)``; those with the fixed points, scaled, and A^-1 times them."""
+    """Where the moving point was; its kernel values with the fixed points, scaled, and A^-1 times them."""
 
-    column: Floats
+    moved: Moved
     right: Floats
     solved: Floats
 

@@ -24,26 +24,32 @@ Mask: TypeAlias = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Factor:
-    """Lower Cholesky factor ``(n, n)`` of a positive definite matrix, in Fortran order."""
+    """Lower Cholesky factor ``(n, n)`` of a positive definite matrix, in Fortran order, in double or single precision."""
 
-    lower: Floats
+    lower: npt.NDArray[np.floating]
+
+    @property
+    def single(self) -> bool:
+        """Whether it, and with it every solution, is of single precision: half the time, good for repeated correction."""
+        return bool(self.lower.dtype == np.float32)
 
     def solve(self, right: Floats) -> Floats:
-        """A^-1 right, for ``(n,)`` or ``(n, k)``."""
+        """A^-1 right, float64, for ``(n,)`` or ``(n, k)``."""
         if not right.any():
             return np.zeros_like(right)
         if right.ndim == 1:  # twice as fast as LAPACK's solve, which is for many columns
-            return np.asarray(blas.dtrsv(self.lower, blas.dtrsv(self.lower, right, lower=1), lower=1, trans=1))
-        solution, _ = lapack.dpotrs(self.lower, right, lower=1)
-        return np.asarray(solution)
+            trsv = blas.strsv if self.single else blas.dtrsv
+            return np.asarray(trsv(self.lower, trsv(self.lower, right, lower=1), lower=1, trans=1), dtype=np.float64)
+        potrs = lapack.spotrs if self.single else lapack.dpotrs
+        return np.asarray(potrs(self.lower, right, lower=1)[0], dtype=np.float64)
 
     def append(self, column: Floats, diagonal: float) -> Factor:
         """The factor of [[A, column], [column^T, diagonal]]: one triangular solve (a rank-one update)."""
         n = len(self.lower)
-        lower = np.zeros((n + 1, n + 1), order="F")
+        lower = np.zeros((n + 1, n + 1), dtype=self.lower.dtype, order="F")
         lower[:n, :n] = self.lower
         if n:
-            lower[n, :n] = lapack.dtrtrs(self.lower, column, lower=1)[0]
+            lower[n, :n] = (blas.strsv if self.single else blas.dtrsv)(self.lower, column, lower=1)
         rest = diagonal - float(lower[n, :n] @ lower[n, :n])
         if not rest > 0:
             raise np.linalg.LinAlgError("the extended matrix is not positive definite")
@@ -51,15 +57,16 @@ class Factor:
         return Factor(lower)
 
 
-def factorise(matrix: Floats, *, damping: float = 0.0) -> Factor:
-    """Cholesky factor of ``matrix + damping I``; ``matrix`` ``(n, n)`` is overwritten.
+def factorise(matrix: npt.NDArray[np.floating], *, damping: float = 0.0) -> Factor:
+    """Cholesky factor of ``matrix + damping I``, in the precision of ``matrix`` ``(n, n)``, which is overwritten.
 
     Raises numpy's LinAlgError when that is not positive definite.
     """
     if damping:
         matrix.flat[:: len(matrix) + 1] += damping
     # The transpose of a symmetric C-ordered matrix is the same matrix in LAPACK's order: no copy is made.
-    lower, info = lapack.dpotrf(matrix.T, lower=1, clean=0, overwrite_a=1)
+    potrf = lapack.spotrf if matrix.dtype == np.float32 else lapack.dpotrf
+    lower, info = potrf(matrix.T, lower=1, clean=0, overwrite_a=1)
     if info != 0:
         raise np.linalg.LinAlgError(f"leading minor {info} is not positive definite")
     return Factor(lower)
