@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.linalg import blas
 
 from transfer_exp.types import Floats
 
@@ -33,7 +34,7 @@ class Gram(ABC):
         self.x_val = x_val
         self._points = np.zeros((size, x.shape[1]))
         self._square = np.zeros(size)
-        self._train = np.zeros((size, size))
+        self._train = np.zeros((n + 1, n + 1))  # no larger than it needs to be: BLAS takes whole arrays
         self._points[:n] = x
         self._square[:n] = square = np.einsum("nd,nd->n", x, x)
         self._train[:n, :n] = self._values(x @ x.T, square[:, None], square)
@@ -62,7 +63,11 @@ class Gram(ABC):
     @property
     def train(self) -> Floats:
         """Kernel values among ``points``, ``(n + 1, n + 1)``."""
-        return self._train[: self.n + 1, : self.n + 1]
+        return self._train
+
+    def product(self, beta: Floats) -> Floats:
+        """``train`` times beta, ``(n + 1,)``, reading half of the matrix."""
+        return np.asarray(blas.dsymv(1.0, self._train.T, beta))
 
     def move(self, point: Floats) -> Moved:
         """Put the moving point at ``point`` ``(d,)``."""
@@ -82,13 +87,14 @@ class Gram(ABC):
         n = self.n
         self.moved = moved
         self._points[n], self._square[n] = moved.point, moved.square
-        self._train[n, : n + 1] = self._train[: n + 1, n] = moved.train
+        self._train[n] = self._train[:, n] = moved.train
 
     def keep(self) -> None:
         """Let the moving point stay where it is; the next one moves from here on. Raises IndexError when full."""
         if self.n + 2 > len(self._points):
             raise IndexError("no room for another point")
         self.n += 1
+        self._train = np.pad(self._train, (0, 1))
 
 
 class LinearGram(Gram):

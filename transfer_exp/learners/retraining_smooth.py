@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
-from scipy.special import expit
 
 from transfer_exp.learners.gram import Gram, Moved
 from transfer_exp.learners.retraining import Retrained, Retraining
@@ -33,7 +32,6 @@ Equations: TypeAlias = Callable[[Floats, float], Equation]
 
 _SLOW = 0.05
 _KEPT = 12  # places of the moving point whose border is remembered
-_NOTHING = 1e-12  # a share of the largest residual
 _TOLERANCE = 1e-10  # of the stationarity conditions, in units of l'
 _ADJOINT_TOLERANCE = 1e-9  # relative; no step is longer for a better gradient
 _ROUNDING = 1e-10  # below this a residual that hardly falls is left as it is
@@ -56,7 +54,7 @@ class SmoothRetraining(Retraining):
 
     def _curvature(self, fitted: Retrained) -> Floats:
         """l''(f) of the training points, ``(n + 1,)``."""
-        return self._derivatives(self.gram.train @ fitted.beta + fitted.bias, np.append(self.y, fitted.label))[2]
+        return self._derivatives(self.gram.product(fitted.beta) + fitted.bias, np.append(self.y, fitted.label))[2]
 
     def _loss(self, scores: Floats) -> float:
         return float(self._derivatives(scores, self.y_val)[0].mean())
@@ -82,6 +80,7 @@ class SmoothRetraining(Retraining):
     def _set(self, z: Floats, root: Floats, factor: Factor) -> None:
         self._z, self._root, self._factor = z, root, factor
         self._solved_root = factor.solve(root)
+        self._corner = -float(root @ self._solved_root)
         self._borders: list[_Border] = []
 
     def _border(self) -> _Border:
@@ -91,20 +90,18 @@ class SmoothRetraining(Retraining):
             if border.moved is moved:
                 return border
         right = self._root * moved.train[:-1]
-        border = _Border(moved, right, self._factor.solve(right))
+        solved = self._factor.solve(right)
+        own = float(moved.train[-1] - right @ solved)
+        border = _Border(moved, right, solved, own, float(1.0 - right @ self._solved_root))
         self._borders = [border, *self._borders[: _KEPT - 1]]
         return border
 
     def _correction(self, rest: Floats, total: float, z_c: float) -> tuple[Floats, float]:
         """Approximate solution of [lambda + Z K, Z 1; 1^T, 0] (u, b) = (rest, total), exact while Z is the factor's."""
         border, s_c = self._border(), float(np.sqrt(max(z_c, _FLOOR)))
-        # From the solution without the moving point only its own condition is unmet: then a solve is saved.
-        rest = np.where(np.abs(rest) > _NOTHING * np.abs(rest).max(), rest, 0.0)
         p = self._factor.solve(rest[:-1] / self._root)
         # What is left, for the moving point and the bias, once the fixed points are eliminated.
-        own = self.penalty + s_c**2 * (border.moved.train[-1] - float(border.right @ border.solved))
-        mixed = s_c * (1.0 - float(border.right @ self._solved_root))
-        corner = -float(self._root @ self._solved_root)
+        own, mixed, corner = self.penalty + s_c**2 * border.own, s_c * border.mixed, self._corner
         first, second = rest[-1] / s_c - s_c * float(border.right @ p), total - float(self._root @ p)
         determinant = own * corner - mixed * mixed  # negative: own > 0 > corner
         t_c, t = (corner * first - mixed * second) / determinant, (own * second - mixed * first) / determinant
@@ -153,10 +150,8 @@ class SmoothRetraining(Retraining):
         return beta, bias, size / scale
 
     def _equations(self, y: Floats) -> Equations:
-        K = self.gram.train
-
         def equations(beta: Floats, bias: float) -> Equation:
-            product = K @ beta
+            product = self.gram.product(beta)
             loss, slope, curvature = self._derivatives(product + bias, y)
             cost = self.penalty / 2 * float(beta @ product) + float(loss.sum())
             return -slope - self.penalty * beta, -float(beta.sum()), curvature, cost
@@ -174,12 +169,11 @@ class SmoothRetraining(Retraining):
         return beta, bias
 
     def _adjoint(self, fitted: Retrained, right: Floats, total: float) -> tuple[Floats, float]:
-        K = self.gram.train
         z = self._curvature(fitted)
         wanted = z * right
 
         def equations(p: Floats, t: float) -> Equation:
-            rest, gap = wanted - z * (K @ p + t) - self.penalty * p, total - float(p.sum())
+            rest, gap = wanted - z * (self.gram.product(p) + t) - self.penalty * p, total - float(p.sum())
             return rest, gap, z, _size(rest, gap)
 
         scale = max(float(np.abs(wanted).max()), abs(total), np.finfo(float).tiny)
@@ -202,11 +196,16 @@ class SmoothRetraining(Retraining):
 
 @dataclass(frozen=True)
 class _Border:
-    """Where the moving point was; its kernel values with the fixed points, scaled, and A^-1 times them."""
+    """Where the moving point was; its kernel values with the fixed points, scaled, and A^-1 times them.
+
+    own, mixed: what is left of its kernel value with itself, and of the bias's column, once the fixed points are eliminated.
+    """
 
     moved: Moved
     right: Floats
     solved: Floats
+    own: float
+    mixed: float
 
 
 class RidgeRetraining(SmoothRetraining):
@@ -235,8 +234,11 @@ class LogisticRetraining(SmoothRetraining):
     loss_name = "logistic"
 
     def _derivatives(self, f: Floats, y: Floats) -> tuple[Floats, Floats, Floats]:
-        wrong = expit(-y * f)
-        return np.logaddexp(0.0, -y * f), -y * wrong, wrong * (1 - wrong)
+        margin = y * f
+        small = np.exp(-np.abs(margin))  # one exponential for all three, that never overflows
+        right = 1 / (1 + small)
+        wrong = np.where(margin > 0, small * right, right)
+        return np.log1p(small) - np.minimum(margin, 0.0), -y * wrong, small * right * right
 
 
 def _size(rest: Floats, total: float) -> float:
