@@ -109,7 +109,7 @@ class Evasion:
         part, around = light.at(rows), ball.at(rows)
         for length in _WALKS[self.norm] if len(rows) else ():
             share = length / self.n_walk
-            end = walk(part, around, x=around.center, gradient=first[rows], n_steps=self.n_walk, share=share)
+            end = walk(part, around, x=around.center, gradient=rows_of(first, rows), n_steps=self.n_walk, share=share)
             state.effort += Effort(gradient_calls=self.n_walk - 1, gradient_rows=(self.n_walk - 1) * len(rows))
             ways.append(self._also(light, ball, state, rows, end, base, share * ball.epsilon))
         apart = torch.stack(ways).amax(0) - torch.stack(ways).amin(0)
@@ -193,7 +193,7 @@ class BallBox:
 
     def at(self, rows: Tensor) -> BallBox:
         """The sets of these rows alone."""
-        return BallBox(self.center[rows], self.lower, self.upper, self.norm, self.epsilon)
+        return BallBox(self.center.index_select(0, rows), self.lower, self.upper, self.norm, self.epsilon)
 
     def single(self) -> BallBox:
         """The same in single precision."""

@@ -34,8 +34,9 @@ def project(offset: Tensor, *, norm: Norm, epsilon: Tensor | float, low: Tensor,
     outside = (_length(nearest, norm) > radius)[:, 0]
     if bool(outside.all()):
         return shrink(offset, low, high, radius)
-    if bool(outside.any()):
-        nearest[outside] = shrink(offset[outside], low[outside], high[outside], radius[outside])
+    rows = outside.nonzero()[:, 0]
+    if len(rows):
+        nearest[rows] = shrink(*(t.index_select(0, rows) for t in (offset, low, high, radius)))
     return nearest
 
 
@@ -81,8 +82,8 @@ def _scale_to_sphere(direction: Tensor, low: Tensor, high: Tensor, radius: Tenso
         slope = torch.gt(limit, scale, out=free).mul_(square).sum(1, keepdim=True)
         step = missing / torch.where(slope > 0, slope, torch.inf)  # a row that the box holds everywhere stays
         before, scale = scale, torch.addcmul(step, scale, scale).sqrt()
-        torch.mul(direction, scale, out=reached).clamp_(low, high)
-        missing = (radius2 - torch.linalg.vector_norm(reached, dim=1, keepdim=True).square()).clamp(min=0)
+        size = _length(torch.mul(direction, scale, out=reached).clamp_(low, high), "l2")
+        missing = torch.addcmul(radius2, size, size, value=-1)
         if bool(((missing <= rounding) | (scale == before)).all()):
             break
     return reached

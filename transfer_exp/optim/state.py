@@ -84,8 +84,8 @@ class Ascent:
     def replace(self, rows: Tensor, other: Ascent, chosen: Tensor) -> None:
         """Take over for these rows ``(m,)`` what ``other`` has in its rows ``chosen`` ``(m,)``."""
         for name in ("x", "value", "exhausted", "zero_gradient"):
-            getattr(self, name)[rows] = getattr(other, name)[chosen]
-        self.slopes.gradient[rows] = other.slopes.gradient[chosen]
+            getattr(self, name)[rows] = getattr(other, name).index_select(0, chosen)
+        self.slopes.gradient[rows] = other.slopes.gradient.index_select(0, chosen)
         self.slopes.known[rows] = other.slopes.known[chosen]
 
 
