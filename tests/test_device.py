@@ -36,10 +36,8 @@ def data() -> Dataset:
     return load_digits_pair(name="digits", digits=(8, 9), split=Sizes(test=60))
 
 
-def combination(data: Dataset, surrogate: Learner, target: Learner, device: str = "cpu") -> Combination:
-    return Combination(
-        dataset=data, surrogate=surrogate, target=target, attack=Evasion(), epsilon=GRID, n_variability=2, device=device
-    )
+def combination(data: Dataset, surrogate: Learner, target: Learner) -> Combination:
+    return Combination(dataset=data, surrogate=surrogate, target=target, attack=Evasion(), epsilon=GRID, n_variability=2)
 
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="expected a GPU, found none")

@@ -102,6 +102,19 @@ def test_the_order_of_trials_does_not_matter(learner):
     np.testing.assert_allclose(training.retrain(x[5], -int(y[5])).val_scores, direct.val_scores, atol=1e-7)
 
 
+@pytest.mark.parametrize("C", [1e5, 1e7])
+def test_logistic_regression_where_factors_in_single_precision_are_too_coarse(C):
+    """Hardly any penalty: the conditions of stationarity are met all the same, with a factor in double precision."""
+    training, point, label = poisoned(Logistic(C=C), 6)
+    fitted = training.retrain(point, label)
+    y = np.append(training.y, label)
+    margin = y * (training.gram.train @ fitted.beta + fitted.bias)
+    np.testing.assert_allclose(fitted.beta, C * y / (1 + np.exp(margin)), atol=1e-9 * C)
+    assert abs(fitted.beta.sum()) < 1e-9 * C
+    assert training.gradient(fitted)[1] < 1e-9
+    assert not training._factor.single
+
+
 @pytest.mark.parametrize("n_placed", [0, 8])
 @pytest.mark.parametrize("learner", SMOOTH, ids=name)
 def test_gradient_of_smooth_learners_is_that_of_retraining(learner, n_placed):
