@@ -35,17 +35,24 @@ from transfer_exp.learners.losses import LOSSES
 from transfer_exp.types import Floats, Ints
 
 
+@dataclass(frozen=True)
+class Solution:
+    """Signed coefficients beta ``(n + 1,)``, the moving point's last, the bias, and K beta ``(n + 1,)``."""
+
+    beta: Floats
+    bias: float
+    product: Floats
+
+
 @dataclass(frozen=True, kw_only=True)
-class Retrained:
+class Retrained(Solution):
     """The learner retrained with the moving point, with ``label``, where ``moved`` has it.
 
-    beta: signed coefficients ``(n + 1,)``, the moving point's last. val_scores: ``(n_val,)``. loss: mean over validation.
+    val_scores: ``(n_val,)``. loss: mean over validation.
     """
 
     moved: Moved
     label: int
-    beta: Floats
-    bias: float
     val_scores: Floats
     loss: float
 
@@ -79,13 +86,12 @@ class Retraining(ABC):
         self.y = y.astype(np.float64)
         self.y_val = y_val.astype(np.float64)
         self.counts = Counts()
-        self._fixed: tuple[Floats, float] = (np.zeros(len(y) + 1), 0.0)
-        self._warm: tuple[Floats, float] = self._fixed
-        self._last_label = 0
+        self._fixed = Solution(np.zeros(len(y) + 1), 0.0, np.zeros(len(y) + 1))
+        self._last: Retrained | None = None
 
     @abstractmethod
-    def _train(self, y: Floats, starts: list[tuple[Floats, float]]) -> tuple[Floats, float]:
-        """beta ``(n + 1,)`` and bias for labels ``(n + 1,)`` with the moving point where ``gram`` has it.
+    def _train(self, y: Floats, starts: list[Solution]) -> Solution:
+        """The solution for labels ``(n + 1,)`` with the moving point where ``gram`` has it.
 
         Starts from the best of the given ones, which are not to be changed.
         """
@@ -102,12 +108,20 @@ class Retraining(ABC):
         """Train on the fixed points and ``(point, label)``."""
         self.counts.retrainings += 1
         moved = self.gram.move(point)
-        y = np.append(self.y, label)
-        # A label or a long move can make the last solution useless: that without the moving point is one, too.
-        beta, bias = self._train(y, [self._fixed] if label != self._last_label else [self._warm, self._fixed])
-        self._warm, self._last_label = (beta, bias), label
-        scores = self.gram.scores(beta) + bias
-        return Retrained(moved=moved, label=label, beta=beta, bias=bias, val_scores=scores, loss=self._loss(scores))
+        starts = [self._moved(self._fixed, 0.0)]
+        # A label or a long move can make the last solution useless: that without the moving point is a start, too.
+        if self._last is not None and self._last.label == label:
+            starts.insert(0, self._moved(self._last, moved.train - self._last.moved.train))
+        found = self._train(np.append(self.y, label), starts)
+        scores = self.gram.scores(found.beta) + found.bias
+        self._last = Retrained(**vars(found), moved=moved, label=label, val_scores=scores, loss=self._loss(scores))
+        return self._last
+
+    def _moved(self, solution: Solution, change: Floats | float) -> Solution:
+        """The same coefficients after the moving point's kernel values have changed."""
+        product = solution.product + solution.beta[-1] * change
+        product[-1] = self.gram.moved.train @ solution.beta
+        return Solution(solution.beta, solution.bias, product)
 
     def _loss(self, scores: Floats) -> float:
         """Mean loss of the validation points."""
@@ -134,6 +148,6 @@ class Retraining(ABC):
         self.gram.restore(fitted.moved)
         self._placed(fitted)
         self.gram.keep()
-        self._fixed = np.append(fitted.beta, 0.0), fitted.bias
-        self._last_label = 0
+        self._fixed = Solution(np.append(fitted.beta, 0.0), fitted.bias, np.append(fitted.product, 0.0))
+        self._last = None
         self.y = np.append(self.y, fitted.label)

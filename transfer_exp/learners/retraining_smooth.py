@@ -16,37 +16,42 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 import numpy as np
 
 from transfer_exp.learners.gram import Gram, Moved
-from transfer_exp.learners.retraining import Retrained, Retraining
+from transfer_exp.learners.retraining import Retrained, Retraining, Solution
 from transfer_exp.optim.implicit import Factor, factorise
 from transfer_exp.types import Floats, Ints
 
 Equation: TypeAlias = tuple[Floats, float, Floats, float]
 """What is missing from both stationarity conditions, z ``(n + 1,)``, a merit to lower."""
-Equations: TypeAlias = Callable[[Floats, float], Equation]
-"""That, at (beta ``(n + 1,)``, bias)."""
+Equations: TypeAlias = Callable[[Solution], Equation]
 
-_SLOW = 0.05
+_SLOW = 0.5  # share of a residual that the factor of an earlier z may leave before it costs more than a new one
 _KEPT = 12  # places of the moving point whose border is remembered
 _TOLERANCE = 1e-10  # of the stationarity conditions, in units of l'
 _ADJOINT_TOLERANCE = 1e-9  # relative; no step is longer for a better gradient
 _ROUNDING = 1e-10  # below this a residual that hardly falls is left as it is
 _NEAR = 1e-2  # residual from which on steps are judged by it
+_LOOSE = 0.1  # share of a residual that a Newton step may leave
+_SINGLE = 1e-5  # share of a residual that a step by factors in single precision leaves at best
 _MAX_STEPS = 200
+_SHORT = 0.02  # share of a step below which it is rounding that holds up a residual close to the root
 _FLOOR = 1e-12  # of z in a factor; changes its quality as an approximation, never a solution
 
 
 class SmoothRetraining(Retraining):
     """A loss with two derivatives, and lambda |w|^2 / 2."""
 
+    _single: ClassVar[bool]
+    """Whether factors are of single precision, unless that turns out to be too coarse."""
+
     def __init__(self, gram: Gram, y: Ints, y_val: Ints, *, penalty: float) -> None:
         super().__init__(gram, y, y_val)
         self.penalty = penalty
-        self._factorise(self._derivatives(np.zeros(len(y)), self.y)[2], single=False)
+        self._factorise(self._derivatives(np.zeros(len(y)), self.y)[2], single=self._single)
 
     @abstractmethod
     def _derivatives(self, f: Floats, y: Floats) -> tuple[Floats, Floats, Floats]:
@@ -54,33 +59,33 @@ class SmoothRetraining(Retraining):
 
     def _curvature(self, fitted: Retrained) -> Floats:
         """l''(f) of the training points, ``(n + 1,)``."""
-        return self._derivatives(self.gram.product(fitted.beta) + fitted.bias, np.append(self.y, fitted.label))[2]
+        return self._derivatives(fitted.product + fitted.bias, np.append(self.y, fitted.label))[2]
 
     def _loss(self, scores: Floats) -> float:
-        return float(self._derivatives(scores, self.y_val)[0].mean())
+        return float(self._derivatives(scores, self.y_val)[0].sum()) / len(scores)
 
     def _slope(self, scores: Floats) -> Floats:
         return self._derivatives(scores, self.y_val)[1] / len(scores)
 
     def _factorise(self, z: Floats, *, single: bool) -> None:
         self.counts.factorisations += 1
-        root = np.sqrt(np.maximum(z, _FLOOR))
-        n = len(root)
+        z = np.maximum(z, _FLOOR)
+        n, root = len(z), np.sqrt(z)
         scale = root.astype(np.float32 if single else np.float64)
         block = self.gram.train[:n, :n].astype(scale.dtype)
         block *= scale
         block *= scale[:, None]
         try:
-            self._set(z, root, factorise(block, damping=self.penalty))
+            self._set(z, factorise(block, damping=self.penalty))
         except np.linalg.LinAlgError:
             if not single:
                 raise
             self._factorise(z, single=False)
 
-    def _set(self, z: Floats, root: Floats, factor: Factor) -> None:
-        self._z, self._root, self._factor = z, root, factor
-        self._solved_root = factor.solve(root)
-        self._corner = -float(root @ self._solved_root)
+    def _set(self, z: Floats, factor: Factor) -> None:
+        self._z, self._root, self._factor = z, np.sqrt(z), factor
+        self._solved_root = factor.solve(self._root)
+        self._corner = -float(self._root @ self._solved_root)
         self._borders: list[_Border] = []
 
     def _border(self) -> _Border:
@@ -97,7 +102,7 @@ class SmoothRetraining(Retraining):
         return border
 
     def _correction(self, rest: Floats, total: float, z_c: float) -> tuple[Floats, float]:
-        """Approximate solution of [lambda + Z K, Z 1; 1^T, 0] (u, b) = (rest, total), exact while Z is the factor's."""
+        """Solution (u, b) of [lambda + Z K, Z 1; 1^T, 0] (u, b) = (rest, total), with the factor's Z but for ``z_c``."""
         border, s_c = self._border(), float(np.sqrt(max(z_c, _FLOOR)))
         p = self._factor.solve(rest[:-1] / self._root)
         # What is left, for the moving point and the bias, once the fixed points are eliminated.
@@ -110,88 +115,121 @@ class SmoothRetraining(Retraining):
         step[-1] = s_c * t_c
         return step, t
 
-    def _root_of(
+    def _step(self, rest: Floats, total: float, z: Floats, size: float, left: float) -> tuple[Floats, float, bool]:
+        """That with Z = diag z, from ``size`` down to ``left`` in each equation; whether the factor was good enough for it.
+
+        What a correction u for (r, t) leaves is (1 - z / z_0) (r - lambda u), as it solves the equations with the factor's
+        z_0: no product with K is needed.
+        """
+        z_c, apart = float(z[-1]), np.zeros(len(z))
+        np.divide(z[:-1], self._z, out=apart[:-1])
+        np.subtract(1.0, apart[:-1], out=apart[:-1])
+        step, lift = self._correction(rest, total, z_c)
+        defect = (rest - self.penalty * step) * apart
+        while (new_size := _size(defect)) > left:
+            if not new_size <= _SLOW * size:
+                return step, lift, False
+            self.counts.solves += 1
+            more, higher = self._correction(defect, 0.0, z_c)
+            step += more
+            lift += higher
+            defect, size = (defect - self.penalty * more) * apart, new_size
+        return step, lift, True
+
+    def _solve(
         self,
         equations: Equations,
-        start: tuple[Floats, float],
+        start: Solution,
         equation: Equation,
         *,
-        scale: float,
+        scale: float = 1.0,
         tolerance: float = _TOLERANCE,
-    ) -> tuple[Floats, float, float]:
-        """The root (beta, bias) of ``equations`` and its relative residual, by (simplified) Newton steps.
+        near: float = _NEAR,
+        loose: float = _LOOSE,
+    ) -> tuple[Solution, float]:
+        """The root of ``equations``, which give ``equation`` at ``start``, and its residual over ``scale``; Newton steps.
 
-        ``equation`` is what they give at ``start``. Far from the root a step must lower the merit, near it the residual:
-        there the merit's change is lost in rounding.
+        Further than ``near`` from the root a step must lower the merit, closer the residual: there the merit's change is
+        lost in rounding.
         """
-        beta, bias = start
-        rest, total, z, merit = equation
-        size, length = _size(rest, total), 1.0
+        found, (rest, total, z, merit) = start, equation
+        size, length = _size(rest, total) / scale, 1.0
         for _ in range(_MAX_STEPS):
-            if size <= tolerance * scale:
+            if size <= tolerance:
                 break
             self.counts.solves += 1
-            near, exact = size <= _NEAR * scale, np.array_equal(z[:-1], self._z)
-            coarse = near and self._factor.single
-            step, lift = self._correction(rest, total, float(z[-1]))
-            new, new_bias = beta + length * step, bias + length * lift
-            equation = equations(new, new_bias)
-            new_size = _size(*equation[:2])
-            slow, rounding = new_size > _SLOW * size, size <= _ROUNDING * scale
-            if new_size < size if near else equation[3] < merit:
-                beta, bias, size, length = new, new_bias, new_size, 1.0
+            left = max(tolerance / 2, size * min(size, loose)) * scale
+            step, lift, good = self._step(rest, total, z, size * scale, left)
+            if not good:
+                self._factorise(z[:-1], single=self._factor.single)
+                step, lift = self._correction(rest, total, float(z[-1]))
+            beta = found.beta + length * step
+            new = Solution(beta, found.bias + length * lift, self.gram.product(beta))
+            equation = equations(new)
+            new_size = _size(*equation[:2]) / scale
+            slow, coarse = new_size > _SLOW * size, False
+            if slow and self._factor.single:
+                change = (new.product - found.product) / length + lift
+                coarse = _size(rest - self.penalty * step - z * change) > _SLOW * size * scale
+            before = size
+            if new_size < size if size <= near else equation[3] < merit:
+                found, size, length = new, new_size, 1.0
                 rest, total, z, merit = equation
-            elif exact and not coarse:
+            elif not coarse:
                 length /= 2
-            if slow and rounding:
+            if slow and (before <= _ROUNDING or (before <= near and length < _SHORT)):
                 break
-            if slow and (coarse or not exact):
-                self._factorise(z[:-1], single=not exact)
-        return beta, bias, size / scale
+            if coarse:
+                self._factorise(z[:-1], single=False)
+        return found, size
 
     def _equations(self, y: Floats) -> Equations:
-        def equations(beta: Floats, bias: float) -> Equation:
-            product = self.gram.product(beta)
-            loss, slope, curvature = self._derivatives(product + bias, y)
-            cost = self.penalty / 2 * float(beta @ product) + float(loss.sum())
-            return -slope - self.penalty * beta, -float(beta.sum()), curvature, cost
+        def equations(at: Solution) -> Equation:
+            loss, slope, curvature = self._derivatives(at.product + at.bias, y)
+            cost = self.penalty / 2 * float(at.beta @ at.product) + float(loss.sum())
+            return -slope - self.penalty * at.beta, -float(at.beta.sum()), curvature, cost
 
         return equations
 
-    def _train(self, y: Floats, starts: list[tuple[Floats, float]]) -> tuple[Floats, float]:
+    def _train(self, y: Floats, starts: list[Solution]) -> Solution:
         equations = self._equations(y)
-        start, equation = min(((s, equations(*s)) for s in starts), key=lambda pair: pair[1][3])
-        beta, bias, residual = self._root_of(equations, start, equation, scale=1.0)
+        tried = []
+        for start in starts:
+            tried.append((start, equations(start)))
+            if _size(*tried[-1][1][:2]) <= _NEAR:
+                break
+        start, equation = min(tried, key=lambda pair: pair[1][3])
+        found, residual = self._solve(equations, start, equation)
         if residual > _ROUNDING:
             self.counts.fallbacks += 1
-            nothing = np.zeros(len(y)), 0.0
-            beta, bias, _ = self._root_of(equations, nothing, equations(*nothing), scale=1.0)
-        return beta, bias
+            nothing = Solution(np.zeros(len(y)), 0.0, np.zeros(len(y)))
+            found, _ = self._solve(equations, nothing, equations(nothing))
+        return found
 
     def _adjoint(self, fitted: Retrained, right: Floats, total: float) -> tuple[Floats, float]:
         z = self._curvature(fitted)
         wanted = z * right
 
-        def equations(p: Floats, t: float) -> Equation:
-            rest, gap = wanted - z * (self.gram.product(p) + t) - self.penalty * p, total - float(p.sum())
-            return rest, gap, z, _size(rest, gap)
+        def equations(p: Solution) -> Equation:
+            return wanted - z * (p.product + p.bias) - self.penalty * p.beta, total - float(p.beta.sum()), z, np.nan
 
-        scale = max(float(np.abs(wanted).max()), abs(total), np.finfo(float).tiny)
-        start: Equation = (wanted, total, z, _size(wanted, total))
-        nothing = np.zeros(len(right)), 0.0
-        p, _, residual = self._root_of(equations, nothing, start, scale=scale, tolerance=_ADJOINT_TOLERANCE)
-        return p, residual
+        scale = max(_size(wanted, total), np.finfo(float).tiny)
+        nothing, start = Solution(np.zeros(len(z)), 0.0, np.zeros(len(z))), (wanted, total, z, np.nan)
+        p, residual = self._solve(
+            equations, nothing, start, scale=scale, tolerance=_ADJOINT_TOLERANCE, near=np.inf, loose=_SINGLE
+        )
+        return p.beta, residual
 
     def _placed(self, fitted: Retrained) -> None:
         """An exact factor grows by a row; any other is made anew, for all trials of the next point."""
         column = self.gram.train[-1]
-        z = self._curvature(fitted)
+        z = np.maximum(self._curvature(fitted), _FLOOR)
         if not np.array_equal(z[:-1], self._z):
-            self._factorise(z, single=True)
+            self._factorise(z, single=self._single)
             return
-        root = np.sqrt(np.maximum(z, _FLOOR))
-        factor = self._factor.append(root[:-1] * column[:-1] * root[-1], self.penalty + root[-1] ** 2 * column[-1])
-        self._set(z, root, factor)
+        root = np.sqrt(z)
+        factor = self._factor.append(root[:-1] * column[:-1] * root[-1], self.penalty + z[-1] * column[-1])
+        self._set(z, factor)
 
 
 @dataclass(frozen=True)
@@ -212,14 +250,14 @@ class RidgeRetraining(SmoothRetraining):
     """l = (y - f)^2 / 2."""
 
     loss_name = "squared"
+    _single = False
 
-    def _train(self, y: Floats, starts: list[tuple[Floats, float]]) -> tuple[Floats, float]:
+    def _train(self, y: Floats, starts: list[Solution]) -> Solution:
         """One step from the solution without the moving point, where only its own condition is unmet."""
-        beta, bias = self._fixed
+        fixed = starts[-1]
         rest = np.zeros(len(y))
-        rest[-1] = y[-1] - float(self.gram.train[-1] @ beta) - bias
-        start: Equation = (rest, 0.0, np.ones(len(y)), np.inf)
-        return self._root_of(self._equations(y), self._fixed, start, scale=1.0)[:2]
+        rest[-1] = y[-1] - fixed.product[-1] - fixed.bias
+        return self._solve(self._equations(y), fixed, (rest, 0.0, np.ones(len(y)), np.inf))[0]
 
     def _derivatives(self, f: Floats, y: Floats) -> tuple[Floats, Floats, Floats]:
         return (y - f) ** 2 / 2, f - y, np.ones(len(f))
@@ -232,6 +270,7 @@ class LogisticRetraining(SmoothRetraining):
     """l = log(1 + exp(-y f))."""
 
     loss_name = "logistic"
+    _single = True
 
     def _derivatives(self, f: Floats, y: Floats) -> tuple[Floats, Floats, Floats]:
         margin = y * f
@@ -241,5 +280,5 @@ class LogisticRetraining(SmoothRetraining):
         return np.log1p(small) - np.minimum(margin, 0.0), -y * wrong, small * right * right
 
 
-def _size(rest: Floats, total: float) -> float:
+def _size(rest: Floats, total: float = 0.0) -> float:
     return max(float(np.abs(rest).max()), abs(total))

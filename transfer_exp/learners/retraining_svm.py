@@ -11,7 +11,7 @@ import numpy as np
 from sklearn.svm import SVC
 
 from transfer_exp.learners.gram import Gram
-from transfer_exp.learners.retraining import Retrained, Retraining
+from transfer_exp.learners.retraining import Retrained, Retraining, Solution
 from transfer_exp.optim.active_set import extremes, solve_dual
 from transfer_exp.optim.implicit import SaddleSolver
 from transfer_exp.types import Floats, Ints
@@ -33,31 +33,30 @@ class SVMRetraining(Retraining):
         self.C = C
         self._solver = SaddleSolver()
         n = len(y)
-        beta, bias = self._libsvm(self.gram.train[:n, :n], self.y)
-        self._fixed = np.append(beta, 0.0), bias
+        fixed = self._libsvm(self.gram.train[:n, :n], self.y)
+        self._fixed = Solution(np.append(fixed.beta, 0.0), fixed.bias, np.append(fixed.product, 0.0))
 
     def _bounds(self, y: Floats) -> tuple[Floats, Floats]:
         return np.minimum(y * self.C, 0.0), np.maximum(y * self.C, 0.0)
 
-    def _libsvm(self, K: Floats, y: Floats) -> tuple[Floats, float]:
+    def _libsvm(self, K: Floats, y: Floats) -> Solution:
         svc = SVC(kernel="precomputed", C=self.C, tol=TOLERANCE, cache_size=1000).fit(K, y)
         beta = np.zeros(len(y))
         beta[svc.support_] = svc.dual_coef_[0]
         lower, upper = self._bounds(y)
         for bound in (lower, upper):
             beta = np.where(np.abs(beta - bound) <= _SNAP * self.C, bound, beta)
-        return beta, float(svc.intercept_[0])
+        return Solution(beta, float(svc.intercept_[0]), K @ beta)
 
-    def _train(self, y: Floats, starts: list[tuple[Floats, float]]) -> tuple[Floats, float]:
+    def _train(self, y: Floats, starts: list[Solution]) -> Solution:
         K = self.gram.train
         lower, upper = self._bounds(y)
-        betas = [beta for beta, _ in starts]
-        nearest = min(betas, key=lambda beta: float(beta @ (K @ beta) / 2 - y @ beta)) if len(betas) > 1 else betas[0]
+        nearest = min(starts, key=lambda start: float(start.beta @ start.product / 2 - y @ start.beta)).beta
         dual = solve_dual(self._solver, K, y, lower, upper, nearest.copy(), tolerance=TOLERANCE, max_solves=_MAX_SOLVES)
         self.counts.factorisations = self._solver.n_factorisations
         self.counts.solves += dual.n_solves
         if dual.converged:
-            return dual.beta, dual.bias
+            return Solution(dual.beta, dual.bias, dual.slope + y)
         self.counts.fallbacks += 1
         return self._libsvm(K, y)
 
@@ -67,7 +66,7 @@ class SVMRetraining(Retraining):
         K = self.gram.train
         if not free.any():  # b is halfway between the two points that bound it: each carries half of its change
             p: Floats = np.zeros(len(right))
-            slope = K @ fitted.beta - np.append(self.y, fitted.label)
+            slope = fitted.product - np.append(self.y, fitted.label)
             for row in extremes(slope, fitted.beta, lower):
                 p[row] += total / 2
             return p, 0.0

@@ -24,10 +24,11 @@ _RELEASED_AT_ONCE = 4
 
 @dataclass(frozen=True)
 class Dual:
-    """Signed coefficients ``(n,)``, bias, how many linear solves it took, whether the conditions hold."""
+    """Signed coefficients ``(n,)``, bias, K beta - y ``(n,)``, how many linear solves, whether the conditions hold."""
 
     beta: Floats
     bias: float
+    slope: Floats
     n_solves: int
     converged: bool
 
@@ -76,11 +77,11 @@ def solve_dual(
             bias = -slope[list(pair)].sum() / 2
         wrong = np.where(free, 0.0, np.where(beta == lower, -(slope + bias), slope + bias))
         if wrong.max() <= tolerance:
-            return Dual(beta, bias, n_solves + 1, converged=True)
+            return Dual(beta, bias, slope, n_solves + 1, converged=True)
         # Nothing free: one that wants up and one that wants down can move at once, several of one kind never could.
         worst = np.array(pair) if pair else np.argpartition(wrong, -_RELEASED_AT_ONCE)[-_RELEASED_AT_ONCE:]
         free[worst[wrong[worst] > tolerance]] = True
-    return Dual(beta, bias, max_solves, converged=False)
+    return Dual(beta, bias, slope, max_solves, converged=False)
 
 
 def _advance(K: Floats, lower: Floats, upper: Floats, beta: Floats, slope: Floats, free: Mask, step: Floats) -> bool:
