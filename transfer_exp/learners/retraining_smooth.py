@@ -29,7 +29,7 @@ Equation: TypeAlias = tuple[Floats, float, Floats, float]
 """What is missing from both stationarity conditions, z ``(n + 1,)``, a merit to lower."""
 Equations: TypeAlias = Callable[[Solution], Equation]
 
-_SLOW = 0.5  # share of a residual that the factor of an earlier z may leave before it costs more than a new one
+_SLOW = 0.7  # share of a residual that the factor of an earlier z may leave, before a new one is cheaper
 _KEPT = 12  # places of the moving point whose border is remembered
 _TOLERANCE = 1e-10  # of the stationarity conditions, in units of l'
 _ADJOINT_TOLERANCE = 1e-9  # relative; no step is longer for a better gradient
@@ -119,21 +119,28 @@ class SmoothRetraining(Retraining):
         """That with Z = diag z, from ``size`` down to ``left`` in each equation; whether the factor was good enough for it.
 
         What a correction u for (r, t) leaves is (1 - z / z_0) (r - lambda u), as it solves the equations with the factor's
-        z_0: no product with K is needed.
+        z_0: no product with K is needed. Further ones are combined to leave least (ORTHOMIN(1): Vinsome 1976).
         """
         z_c, apart = float(z[-1]), np.zeros(len(z))
         np.divide(z[:-1], self._z, out=apart[:-1])
         np.subtract(1.0, apart[:-1], out=apart[:-1])
         step, lift = self._correction(rest, total, z_c)
         defect = (rest - self.penalty * step) * apart
+        last: tuple[Floats, float, Floats, float] | None = None
         while (new_size := _size(defect)) > left:
             if not new_size <= _SLOW * size:
                 return step, lift, False
             self.counts.solves += 1
             more, higher = self._correction(defect, 0.0, z_c)
-            step += more
-            lift += higher
-            defect, size = (defect - self.penalty * more) * apart, new_size
+            gain = defect - (defect - self.penalty * more) * apart
+            if last is not None:
+                share = float(gain @ last[2]) / last[3]
+                more, higher, gain = more - share * last[0], higher - share * last[1], gain - share * last[2]
+            last = more, higher, gain, float(gain @ gain)
+            length = float(defect @ gain) / last[3]
+            step += length * more
+            lift += length * higher
+            defect, size = defect - length * gain, new_size
         return step, lift, True
 
     def _solve(
