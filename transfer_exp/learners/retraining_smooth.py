@@ -38,6 +38,7 @@ _NEAR = 1e-2  # residual from which on steps are judged by it
 _LOOSE = 0.1  # share of a residual that a Newton step may leave
 _SINGLE = 1e-5  # share of a residual that a step by factors in single precision leaves at best
 _MAX_STEPS = 200
+_LARGEST = 700.0  # whose exponential is still finite
 _SHORT = 0.02  # share of a step below which it is rounding that holds up a residual close to the root
 _FLOOR = 1e-12  # of z in a factor; changes its quality as an approximation, never a solution
 
@@ -280,11 +281,10 @@ class LogisticRetraining(SmoothRetraining):
     _single = True
 
     def _derivatives(self, f: Floats, y: Floats) -> tuple[Floats, Floats, Floats]:
-        margin = y * f
-        small = np.exp(-np.abs(margin))  # one exponential for all three, that never overflows
-        right = 1 / (1 + small)
-        wrong = np.where(margin > 0, small * right, right)
-        return np.log1p(small) - np.minimum(margin, 0.0), -y * wrong, small * right * right
+        odds = np.exp(np.minimum(-y * f, _LARGEST))  # of being wrong
+        right = 1 / (1 + odds)
+        wrong = 1 - right
+        return np.log1p(odds), -y * wrong, right * wrong
 
 
 def _size(rest: Floats, total: float = 0.0) -> float:
