@@ -117,10 +117,10 @@ def test_logistic_regression_where_factors_in_single_precision_are_too_coarse(C)
 
 def _newton_system(training, spread):
     """z, right-hand side and full matrix of a Newton step whose z is up to exp(spread) times that of the kept factor."""
-    training._factorise(training._z, single=False)
+    training._factor.make(training._factor.z, single=False)
     K, rng = training.gram.train, np.random.default_rng(7)
     n = len(K)
-    z = np.append(training._z * np.exp(rng.uniform(-spread, spread, n - 1)), 0.2)
+    z = np.append(training._factor.z * np.exp(rng.uniform(-spread, spread, n - 1)), 0.2)
     full = np.block([[np.eye(n) * training.penalty + z[:, None] * K, z[:, None]], [np.ones((1, n)), np.zeros((1, 1))]])
     return z, rng.normal(size=n + 1), full
 
@@ -129,7 +129,7 @@ def test_a_newton_step_on_the_factor_of_an_earlier_curvature_is_that_of_the_full
     training, point, label = poisoned(Logistic(C=1), 3)
     training.retrain(point, label)
     z, right, full = _newton_system(training, 0.5)
-    step, lift, good = training._step(right[:-1], right[-1], z, np.abs(right).max(), 1e-11)
+    step, lift, good = training._factor.step(right[:-1], right[-1], z, np.abs(right).max(), 1e-11)
     assert good
     np.testing.assert_allclose(np.append(step, lift), np.linalg.solve(full, right), rtol=1e-8, atol=1e-8)
 
@@ -138,7 +138,7 @@ def test_a_factor_of_a_curvature_too_far_away_is_not_good_enough():
     training, point, label = poisoned(Logistic(C=1), 3)
     training.retrain(point, label)
     z, right, _ = _newton_system(training, 5)
-    assert not training._step(right[:-1], right[-1], z, np.abs(right).max(), 1e-11)[2]
+    assert not training._factor.step(right[:-1], right[-1], z, np.abs(right).max(), 1e-11)[2]
 
 
 @pytest.mark.parametrize("n_placed", [0, 8])

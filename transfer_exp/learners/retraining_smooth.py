@@ -4,33 +4,29 @@ Unknowns beta ``(n + 1,)`` and b, f = K beta + b; stationarity (see ``retraining
 
     lambda beta_i + l'(f_i) = 0,   1^T beta = 0;    Jacobian [lambda + Z K, Z 1; 1^T, 0],  Z = diag l''(f).
 
-With s = sqrt(z) and beta = s gamma it is [lambda I + s K s, s; s^T, 0]: one Cholesky factor of the *fixed* points' block,
-the moving point and b in a border of width two. Ridge has z = 1, so the factor stays exact, grows by a row for each
+The Newton steps are those of ``retraining_factor``. Ridge has z = 1, so the factor stays exact, grows by a row for each
 point placed, and one step is the solution. For logistic regression the factor of an earlier z, in single precision, is kept
-as long as it contracts the residual by ``_SLOW``, and made anew where it does not, in double precision where that alone is
-missing; residuals are always those of the true equations.
+as long as its corrections pay, and made anew where they do not, in double precision where that alone is missing; residuals
+are always those of the true equations.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
 
 import numpy as np
 
-from transfer_exp.learners.gram import Gram, Moved
+from transfer_exp.learners.gram import Gram
 from transfer_exp.learners.retraining import Retrained, Retraining, Solution
-from transfer_exp.optim.implicit import Factor, factorise
+from transfer_exp.learners.retraining_factor import SLOW, NewtonFactor, largest
 from transfer_exp.types import Floats, Ints
 
 Equation: TypeAlias = tuple[Floats, float, Floats, float]
 """What is missing from both stationarity conditions, z ``(n + 1,)``, a merit to lower."""
 Equations: TypeAlias = Callable[[Solution], Equation]
 
-_SLOW = 0.7  # share of a residual that the factor of an earlier z may leave, before a new one is cheaper
-_KEPT = 12  # places of the moving point whose border is remembered
 _TOLERANCE = 1e-10  # of the stationarity conditions, in units of l'
 _ADJOINT_TOLERANCE = 1e-9  # relative; no step is longer for a better gradient
 _ROUNDING = 1e-10  # below this a residual that hardly falls is left as it is
@@ -40,7 +36,6 @@ _SINGLE = 1e-5  # share of a residual that a step by factors in single precision
 _MAX_STEPS = 200
 _LARGEST = 700.0  # whose exponential is still finite
 _SHORT = 0.02  # share of a step below which it is rounding that holds up a residual close to the root
-_FLOOR = 1e-12  # of z in a factor; changes its quality as an approximation, never a solution
 
 
 class SmoothRetraining(Retraining):
@@ -52,7 +47,8 @@ class SmoothRetraining(Retraining):
     def __init__(self, gram: Gram, y: Ints, y_val: Ints, *, penalty: float) -> None:
         super().__init__(gram, y, y_val)
         self.penalty = penalty
-        self._factorise(self._derivatives(np.zeros(len(y)), self.y)[2], single=self._single)
+        self._factor = NewtonFactor(gram, penalty=penalty, counts=self.counts)
+        self._factor.make(self._derivatives(np.zeros(len(y)), self.y)[2], single=self._single)
 
     @abstractmethod
     def _derivatives(self, f: Floats, y: Floats) -> tuple[Floats, Floats, Floats]:
@@ -67,82 +63,6 @@ class SmoothRetraining(Retraining):
 
     def _slope(self, scores: Floats) -> Floats:
         return self._derivatives(scores, self.y_val)[1] / len(scores)
-
-    def _factorise(self, z: Floats, *, single: bool) -> None:
-        self.counts.factorisations += 1
-        z = np.maximum(z, _FLOOR)
-        n, root = len(z), np.sqrt(z)
-        scale = root.astype(np.float32 if single else np.float64)
-        block = self.gram.train[:n, :n].astype(scale.dtype)
-        block *= scale
-        block *= scale[:, None]
-        try:
-            self._set(z, factorise(block, damping=self.penalty))
-        except np.linalg.LinAlgError:
-            if not single:
-                raise
-            self._factorise(z, single=False)
-
-    def _set(self, z: Floats, factor: Factor) -> None:
-        self._z, self._root, self._factor = z, np.sqrt(z), factor
-        self._solved_root = factor.solve(self._root)
-        self._corner = -float(self._root @ self._solved_root)
-        self._borders: list[_Border] = []
-
-    def _border(self) -> _Border:
-        """That of the moving point; kept for its last few places."""
-        moved = self.gram.moved
-        for border in self._borders:
-            if border.moved is moved:
-                return border
-        right = self._root * moved.train[:-1]
-        solved = self._factor.solve(right)
-        own = float(moved.train[-1] - right @ solved)
-        border = _Border(moved, right, solved, own, float(1.0 - right @ self._solved_root))
-        self._borders = [border, *self._borders[: _KEPT - 1]]
-        return border
-
-    def _correction(self, rest: Floats, total: float, z_c: float) -> tuple[Floats, float]:
-        """Solution (u, b) of [lambda + Z K, Z 1; 1^T, 0] (u, b) = (rest, total), with the factor's Z but for ``z_c``."""
-        border, s_c = self._border(), float(np.sqrt(max(z_c, _FLOOR)))
-        p = self._factor.solve(rest[:-1] / self._root)
-        # What is left, for the moving point and the bias, once the fixed points are eliminated.
-        own, mixed, corner = self.penalty + s_c**2 * border.own, s_c * border.mixed, self._corner
-        first, second = rest[-1] / s_c - s_c * float(border.right @ p), total - float(self._root @ p)
-        determinant = own * corner - mixed * mixed  # negative: own > 0 > corner
-        t_c, t = (corner * first - mixed * second) / determinant, (own * second - mixed * first) / determinant
-        step = np.empty(len(rest))
-        step[:-1] = self._root * (p - s_c * t_c * border.solved - t * self._solved_root)
-        step[-1] = s_c * t_c
-        return step, t
-
-    def _step(self, rest: Floats, total: float, z: Floats, size: float, left: float) -> tuple[Floats, float, bool]:
-        """That with Z = diag z, from ``size`` down to ``left`` in each equation; whether the factor was good enough for it.
-
-        What a correction u for (r, t) leaves is (1 - z / z_0) (r - lambda u), as it solves the equations with the factor's
-        z_0: no product with K is needed. Further ones are combined to leave least (ORTHOMIN(1): Vinsome 1976).
-        """
-        z_c, apart = float(z[-1]), np.zeros(len(z))
-        np.divide(z[:-1], self._z, out=apart[:-1])
-        np.subtract(1.0, apart[:-1], out=apart[:-1])
-        step, lift = self._correction(rest, total, z_c)
-        defect = (rest - self.penalty * step) * apart
-        last: tuple[Floats, float, Floats, float] | None = None
-        while (new_size := _size(defect)) > left:
-            if not new_size <= _SLOW * size:
-                return step, lift, False
-            self.counts.solves += 1
-            more, higher = self._correction(defect, 0.0, z_c)
-            gain = defect - (defect - self.penalty * more) * apart
-            if last is not None:
-                share = float(gain @ last[2]) / last[3]
-                more, higher, gain = more - share * last[0], higher - share * last[1], gain - share * last[2]
-            last = more, higher, gain, float(gain @ gain)
-            length = float(defect @ gain) / last[3]
-            step += length * more
-            lift += length * higher
-            defect, size = defect - length * gain, new_size
-        return step, lift, True
 
     def _solve(
         self,
@@ -161,24 +81,24 @@ class SmoothRetraining(Retraining):
         lost in rounding.
         """
         found, (rest, total, z, merit) = start, equation
-        size, length = _size(rest, total) / scale, 1.0
+        size, length = largest(rest, total) / scale, 1.0
         for _ in range(_MAX_STEPS):
             if size <= tolerance:
                 break
             self.counts.solves += 1
             left = max(tolerance / 2, size * min(size, loose)) * scale
-            step, lift, good = self._step(rest, total, z, size * scale, left)
+            step, lift, good = self._factor.step(rest, total, z, size * scale, left)
             if not good:
-                self._factorise(z[:-1], single=self._factor.single)
-                step, lift = self._correction(rest, total, float(z[-1]))
+                self._factor.make(z[:-1], single=self._factor.single)
+                step, lift = self._factor.correct(rest, total, float(z[-1]))
             beta = found.beta + length * step
             new = Solution(beta, found.bias + length * lift, self.gram.product(beta))
             equation = equations(new)
-            new_size = _size(*equation[:2]) / scale
-            slow, coarse = new_size > _SLOW * size, False
+            new_size = largest(*equation[:2]) / scale
+            slow, coarse = new_size > SLOW * size, False
             if slow and self._factor.single:
                 change = (new.product - found.product) / length + lift
-                coarse = _size(rest - self.penalty * step - z * change) > _SLOW * size * scale
+                coarse = largest(rest - self.penalty * step - z * change) > SLOW * size * scale
             before = size
             if new_size < size if size <= near else equation[3] < merit:
                 found, size, length = new, new_size, 1.0
@@ -188,7 +108,7 @@ class SmoothRetraining(Retraining):
             if slow and (before <= _ROUNDING or (before <= near and length < _SHORT)):
                 break
             if coarse:
-                self._factorise(z[:-1], single=False)
+                self._factor.make(z[:-1], single=False)
         return found, size
 
     def _equations(self, y: Floats) -> Equations:
@@ -204,7 +124,7 @@ class SmoothRetraining(Retraining):
         tried = []
         for start in starts:
             tried.append((start, equations(start)))
-            if _size(*tried[-1][1][:2]) <= _NEAR:
+            if largest(*tried[-1][1][:2]) <= _NEAR:
                 break
         start, equation = min(tried, key=lambda pair: pair[1][3])
         found, residual = self._solve(equations, start, equation)
@@ -221,7 +141,7 @@ class SmoothRetraining(Retraining):
         def equations(p: Solution) -> Equation:
             return wanted - z * (p.product + p.bias) - self.penalty * p.beta, total - float(p.beta.sum()), z, np.nan
 
-        scale = max(_size(wanted, total), np.finfo(float).tiny)
+        scale = max(largest(wanted, total), np.finfo(float).tiny)
         nothing, start = Solution(np.zeros(len(z)), 0.0, np.zeros(len(z))), (wanted, total, z, np.nan)
         p, residual = self._solve(
             equations, nothing, start, scale=scale, tolerance=_ADJOINT_TOLERANCE, near=np.inf, loose=_SINGLE
@@ -230,28 +150,9 @@ class SmoothRetraining(Retraining):
 
     def _placed(self, fitted: Retrained) -> None:
         """An exact factor grows by a row; any other is made anew, for all trials of the next point."""
-        column = self.gram.train[-1]
-        z = np.maximum(self._curvature(fitted), _FLOOR)
-        if not np.array_equal(z[:-1], self._z):
-            self._factorise(z, single=self._single)
-            return
-        root = np.sqrt(z)
-        factor = self._factor.append(root[:-1] * column[:-1] * root[-1], self.penalty + z[-1] * column[-1])
-        self._set(z, factor)
-
-
-@dataclass(frozen=True)
-class _Border:
-    """Where the moving point was; its kernel values with the fixed points, scaled, and A^-1 times them.
-
-    own, mixed: what is left of its kernel value with itself, and of the bias's column, once the fixed points are eliminated.
-    """
-
-    moved: Moved
-    right: Floats
-    solved: Floats
-    own: float
-    mixed: float
+        z = self._curvature(fitted)
+        if not self._factor.grow(z):
+            self._factor.make(z, single=self._single)
 
 
 class RidgeRetraining(SmoothRetraining):
@@ -285,7 +186,3 @@ class LogisticRetraining(SmoothRetraining):
         right = 1 / (1 + odds)
         wrong = 1 - right
         return np.log1p(odds), -y * wrong, right * wrong
-
-
-def _size(rest: Floats, total: float = 0.0) -> float:
-    return max(float(np.abs(rest).max()), abs(total))
