@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 from sklearn.linear_model import Ridge as RidgeRegression
 from sklearn.svm import SVC
@@ -102,17 +103,63 @@ def test_the_order_of_trials_does_not_matter(learner):
     np.testing.assert_allclose(training.retrain(x[5], -int(y[5])).val_scores, direct.val_scores, atol=1e-7)
 
 
+@pytest.mark.parametrize("learner", [*SMOOTH, *SVMS], ids=name)
+def test_an_earlier_result_is_good_after_others(learner):
+    """Its gradient, and a next point with it in place, are those of a training that has seen nothing else."""
+    training, point, label = poisoned(learner, 2)
+    fresh, _, _ = poisoned(learner, 2)
+    first, again = training.retrain(point, label), fresh.retrain(point, label)
+    rng = np.random.default_rng(5)
+    for sign in (1, -1, 1):
+        other = np.clip(point + 0.3 * rng.normal(size=64), 0, 1)
+        fitted = training.retrain(other, sign * label)
+        np.testing.assert_allclose(
+            fitted.val_scores, poisoned(learner, 2)[0].retrain(other, sign * label).val_scores, atol=1e-6
+        )
+        product = training.gram.train @ fitted.beta
+        np.testing.assert_allclose(fitted.product, product, atol=1e-9 * np.abs(product).max())
+    gradient, expected = training.gradient(first)[0], fresh.gradient(again)[0]
+    np.testing.assert_allclose(gradient, expected, atol=1e-6 * np.abs(expected).max())
+    training.retrain(point[::-1], label)
+    training.place(first)
+    fresh.place(again)
+    following = [one.retrain(data()[0][0][9], label).val_scores for one in (training, fresh)]
+    np.testing.assert_allclose(*following, atol=1e-6)
+
+
+@pytest.mark.parametrize("n_placed", [0, 6])
 @pytest.mark.parametrize("C", [1e5, 3e5, 1e6, 1e7])
-def test_logistic_regression_where_factors_in_single_precision_are_too_coarse(C):
-    """Hardly any penalty: the conditions of stationarity are met all the same, with a factor in double precision."""
-    training, point, label = poisoned(Logistic(C=C), 6)
+def test_logistic_regression_where_factors_in_single_precision_are_too_coarse(C, n_placed):
+    """Hardly any penalty: the conditions of stationarity are met all the same, up to rounding, which grows with C."""
+    (x, y), _ = data()
+    for k in range(10):
+        training, _, _ = poisoned(Logistic(C=C), n_placed)
+        fitted = training.retrain(x[k], -int(y[k]))
+        labels = np.append(training.y, fitted.label)
+        margin = labels * (training.gram.train @ fitted.beta + fitted.bias)
+        np.testing.assert_allclose(fitted.beta, C * labels / (1 + np.exp(margin)), rtol=0, atol=max(1e-9, 1e-14 * C) * C)
+        assert abs(fitted.beta.sum()) < 1e-9 * C
+        assert training.gradient(fitted)[1] < 1e-9
+        assert training.counts.fallbacks == 0 or C == 1e7
+
+
+def test_logistic_loss_and_its_derivatives_far_out():
+    training, _, _ = poisoned(Logistic(C=1), 0)
+    f, y = np.array([-5000.0, -720, -40, 0, 40, 720, 5000] * 2), np.repeat([1.0, -1.0], 7)
+    loss, slope, curvature = training._derivatives(f, y)
+    np.testing.assert_allclose(loss, np.logaddexp(0, -y * f), rtol=1e-12, atol=1e-300)
+    near = np.abs(f) < 700
+    np.testing.assert_allclose(slope[near], -(y * expit(-y * f))[near], rtol=1e-12)
+    np.testing.assert_allclose(slope, -y * expit(-y * f), atol=1e-300)
+    np.testing.assert_allclose(curvature[near], (expit(f) * expit(-f))[near], rtol=1e-12)
+
+
+def test_the_adjoint_is_linear_however_small_its_right_hand_side():
+    training, point, label = poisoned(Logistic(C=10), 2)
     fitted = training.retrain(point, label)
-    y = np.append(training.y, label)
-    margin = y * (training.gram.train @ fitted.beta + fitted.bias)
-    np.testing.assert_allclose(fitted.beta, C * y / (1 + np.exp(margin)), atol=1e-9 * C)
-    assert abs(fitted.beta.sum()) < 1e-9 * C
-    assert training.gradient(fitted)[1] < 1e-9
-    assert not (training._factor.single and C == 1e7)
+    right = np.random.default_rng(6).normal(size=len(fitted.beta))
+    whole, tiny = training._adjoint(fitted, right, 0.5)[0], training._adjoint(fitted, 1e-250 * right, 0.5e-250)[0]
+    np.testing.assert_allclose(1e250 * tiny, whole, atol=1e-7 * np.abs(whole).max())
 
 
 def _newton_system(training, spread):
@@ -129,8 +176,10 @@ def test_a_newton_step_on_the_factor_of_an_earlier_curvature_is_that_of_the_full
     training, point, label = poisoned(Logistic(C=1), 3)
     training.retrain(point, label)
     z, right, full = _newton_system(training, 0.5)
+    before = training.counts.solves
     step, lift, good = training._factor.step(right[:-1], right[-1], z, np.abs(right).max(), 1e-11)
     assert good
+    assert training.counts.solves - before <= 12  # 14 where directions, 19 where lengths are not chosen
     np.testing.assert_allclose(np.append(step, lift), np.linalg.solve(full, right), rtol=1e-8, atol=1e-8)
 
 
@@ -220,6 +269,13 @@ def test_with_no_margin_support_vector_the_gradient_is_that_of_the_half_way_bias
         assert gradient[k] == pytest.approx((up - down) / 2e-4, abs=1e-9)
     fresh = SVC(kernel="linear", C=1e-3, tol=1e-10).fit(x, y)
     np.testing.assert_allclose(fitted.val_scores, fresh.decision_function(x_val), atol=1e-9)
+
+
+def test_svm_on_three_points():
+    x, y = np.array([[-1.0], [2.0], [0.5]]), np.array([-1, 1, -1])
+    fitted = LinearSVM(C=1).retraining(x[:2], y[:2], x, y, room=0).retrain(x[2], -1)
+    fresh = SVC(kernel="linear", C=1, tol=1e-10).fit(x, y)
+    np.testing.assert_allclose(fitted.val_scores, fresh.decision_function(x), atol=1e-6)
 
 
 def test_ridge_uses_one_factorisation_and_svms_hardly_any():

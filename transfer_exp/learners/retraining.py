@@ -37,7 +37,7 @@ from transfer_exp.types import Floats, Ints
 
 @dataclass(frozen=True)
 class Solution:
-    """Signed coefficients beta ``(n + 1,)``, the moving point's last, the bias, and K beta ``(n + 1,)``."""
+    """Signed coefficients beta ``(n + 1,)``, the moving point's last, the bias, and K beta ``(n + 1,)``, where it was."""
 
     beta: Floats
     bias: float
@@ -93,7 +93,8 @@ class Retraining(ABC):
     def _train(self, y: Floats, starts: list[Solution]) -> Solution:
         """The solution for labels ``(n + 1,)`` with the moving point where ``gram`` has it.
 
-        Starts from the best of the given ones, which are not to be changed.
+        Starts from the best of the given ones, the likeliest first and that without the moving point last, or from the
+        first that will do; none is to be changed.
         """
 
     @abstractmethod
@@ -108,17 +109,17 @@ class Retraining(ABC):
         """Train on the fixed points and ``(point, label)``."""
         self.counts.retrainings += 1
         moved = self.gram.move(point)
-        starts = [self._moved(self._fixed, 0.0)]
+        starts = [self._carried(self._fixed, 0.0)]
         # A label or a long move can make the last solution useless: that without the moving point is a start, too.
         if self._last is not None and self._last.label == label:
-            starts.insert(0, self._moved(self._last, moved.train - self._last.moved.train))
+            starts.insert(0, self._carried(self._last, moved.train - self._last.moved.train))
         found = self._train(np.append(self.y, label), starts)
         scores = self.gram.scores(found.beta) + found.bias
         self._last = Retrained(**vars(found), moved=moved, label=label, val_scores=scores, loss=self._loss(scores))
         return self._last
 
-    def _moved(self, solution: Solution, change: Floats | float) -> Solution:
-        """The same coefficients after the moving point's kernel values have changed."""
+    def _carried(self, solution: Solution, change: Floats | float) -> Solution:
+        """The same coefficients where the moving point is now; ``change`` is that of its kernel values, ``(n + 1,)``."""
         product = solution.product + solution.beta[-1] * change
         product[-1] = self.gram.moved.train @ solution.beta
         return Solution(solution.beta, solution.bias, product)

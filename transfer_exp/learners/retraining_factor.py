@@ -5,7 +5,8 @@
 With s = sqrt(z) and u = s gamma the matrix is [lambda I + s K s, s; s^T, 0]: one factor of the *fixed* points' block, the
 moving point, with its own z, and b in a border of width two. With the z_0 of an earlier step it is a first correction. As
 that solves the equations with z_0, it leaves (1 - z / z_0) (r - lambda u) of those with z, where no K is needed. Further
-corrections are combined so as to leave least (ORTHOMIN(1): Vinsome 1976).
+corrections are combined so as to leave least (ORTHOMIN(1): Vinsome 1976). That holds up to the rounding of the factor:
+whether single precision is good enough, only the true equations tell the caller.
 """
 
 from __future__ import annotations
@@ -20,19 +21,20 @@ from transfer_exp.optim.implicit import Factor, factorise
 from transfer_exp.types import Floats
 
 SLOW = 0.7
-"""Share of what is missing that a correction may leave, before a factor of the present z is cheaper."""
+"""Share of what is missing that one correction may leave: beyond it a factor of the present z is cheaper."""
 
 _KEPT = 12  # places of the moving point whose border is remembered
 _FLOOR = 1e-12  # of z in a factor; changes its quality as an approximation, never a solution
 
 
 class NewtonFactor:
-    """A factor of the points of ``gram`` at z ``(n,)``; ``counts`` is told what is done. The rest is set by ``make``."""
+    """A factor of the fixed points of ``gram`` at z ``(n,)``; ``counts`` is told what is done."""
 
     z: Floats
 
-    def __init__(self, gram: Gram, *, penalty: float, counts: Counts) -> None:
+    def __init__(self, gram: Gram, z: Floats, *, penalty: float, single: bool, counts: Counts) -> None:
         self.gram, self.penalty, self.counts = gram, penalty, counts
+        self.make(z, single=single)
 
     @property
     def single(self) -> bool:
@@ -56,12 +58,16 @@ class NewtonFactor:
             self.make(z, single=False)
 
     def grow(self, z: Floats) -> bool:
-        """By the moving point, at z ``(n + 1,)``; False, and nothing done, where the others' z is not the factor's."""
+        """By the moving point, at z ``(n + 1,)``; False, and nothing done, where that cannot be or z differs elsewhere."""
         z, column = np.maximum(z, _FLOOR), self.gram.train[-1]
         if not np.array_equal(z[:-1], self.z):
             return False
         root = np.sqrt(z)
-        self._set(z, self._factor.append(root[:-1] * column[:-1] * root[-1], self.penalty + z[-1] * column[-1]))
+        try:
+            factor = self._factor.append(root[:-1] * column[:-1] * root[-1], self.penalty + z[-1] * column[-1])
+        except np.linalg.LinAlgError:
+            return False
+        self._set(z, factor)
         return True
 
     def _set(self, z: Floats, factor: Factor) -> None:
@@ -90,7 +96,7 @@ class NewtonFactor:
         # What is left, for the moving point and the bias, once the fixed points are eliminated.
         own, mixed, corner = self.penalty + s_c**2 * border.own, s_c * border.mixed, self._corner
         first, second = rest[-1] / s_c - s_c * float(border.right @ p), total - float(self._root @ p)
-        determinant = own * corner - mixed * mixed  # negative: own > 0 > corner
+        determinant = own * corner - mixed * mixed  # negative, but for rounding: own > 0 > corner
         t_c, t = (corner * first - mixed * second) / determinant, (own * second - mixed * first) / determinant
         step = np.empty(len(rest))
         step[:-1] = self._root * (p - s_c * t_c * border.solved - t * self._solved_root)
@@ -98,9 +104,9 @@ class NewtonFactor:
         return step, t
 
     def step(self, rest: Floats, total: float, z: Floats, size: float, left: float) -> tuple[Floats, float, bool]:
-        """That with Z = diag z, from ``size`` down to ``left`` in each equation; whether the factor was good enough for it.
+        """Solution (u, b) for Z = diag z, ``(n + 1,)``, from ``size`` down to ``left`` in each equation, and True.
 
-        Once a correction leaves more than ``SLOW`` of what was missing, it is not.
+        False, and something of no use, once a correction leaves more than ``SLOW`` of what was missing.
         """
         z_c, apart = float(z[-1]), np.zeros(len(z))
         np.divide(z[:-1], self.z, out=apart[:-1])
@@ -108,7 +114,7 @@ class NewtonFactor:
         step, lift = self.correct(rest, total, z_c)
         defect = (rest - self.penalty * step) * apart
         last: tuple[Floats, float, Floats, float] | None = None
-        while (new_size := largest(defect)) > left:
+        while not (new_size := largest(defect)) <= left:
             if not new_size <= SLOW * size:
                 return step, lift, False
             self.counts.solves += 1
@@ -118,6 +124,8 @@ class NewtonFactor:
                 share = float(gain @ last[2]) / last[3]
                 more, higher, gain = more - share * last[0], higher - share * last[1], gain - share * last[2]
             last = more, higher, gain, float(gain @ gain)
+            if not last[3] > 0:
+                return step, lift, False
             length = float(defect @ gain) / last[3]
             step += length * more
             lift += length * higher

@@ -29,7 +29,7 @@ Equations: TypeAlias = Callable[[Solution], Equation]
 
 _TOLERANCE = 1e-10  # of the stationarity conditions, in units of l'
 _ADJOINT_TOLERANCE = 1e-9  # relative; no step is longer for a better gradient
-_ROUNDING = 1e-10  # below this a residual that hardly falls is left as it is
+_ACCEPTED = 1e-8  # residual of a solution that rounding keeps from the tolerance
 _NEAR = 1e-2  # residual from which on steps are judged by it
 _LOOSE = 0.1  # share of a residual that a Newton step may leave
 _SINGLE = 1e-5  # share of a residual that a step by factors in single precision leaves at best
@@ -47,8 +47,8 @@ class SmoothRetraining(Retraining):
     def __init__(self, gram: Gram, y: Ints, y_val: Ints, *, penalty: float) -> None:
         super().__init__(gram, y, y_val)
         self.penalty = penalty
-        self._factor = NewtonFactor(gram, penalty=penalty, counts=self.counts)
-        self._factor.make(self._derivatives(np.zeros(len(y)), self.y)[2], single=self._single)
+        z = self._derivatives(np.zeros(len(y)), self.y)[2]
+        self._factor = NewtonFactor(gram, z, penalty=penalty, single=self._single, counts=self.counts)
 
     @abstractmethod
     def _derivatives(self, f: Floats, y: Floats) -> tuple[Floats, Floats, Floats]:
@@ -70,43 +70,42 @@ class SmoothRetraining(Retraining):
         start: Solution,
         equation: Equation,
         *,
-        scale: float = 1.0,
         tolerance: float = _TOLERANCE,
         near: float = _NEAR,
         loose: float = _LOOSE,
     ) -> tuple[Solution, float]:
-        """The root of ``equations``, which give ``equation`` at ``start``, and its residual over ``scale``; Newton steps.
+        """The root of ``equations``, which give ``equation`` at ``start``, and its residual, by Newton steps.
 
         Further than ``near`` from the root a step must lower the merit, closer the residual: there the merit's change is
         lost in rounding.
         """
         found, (rest, total, z, merit) = start, equation
-        size, length = largest(rest, total) / scale, 1.0
+        size, length = largest(rest, total), 1.0
         for _ in range(_MAX_STEPS):
             if size <= tolerance:
                 break
             self.counts.solves += 1
-            left = max(tolerance / 2, size * min(size, loose)) * scale
-            step, lift, good = self._factor.step(rest, total, z, size * scale, left)
+            left = max(tolerance / 2, size * min(size, loose))
+            step, lift, good = self._factor.step(rest, total, z, size, left)
             if not good:
+                self.counts.solves += 1
                 self._factor.make(z[:-1], single=self._factor.single)
                 step, lift = self._factor.correct(rest, total, float(z[-1]))
             beta = found.beta + length * step
             new = Solution(beta, found.bias + length * lift, self.gram.product(beta))
             equation = equations(new)
-            new_size = largest(*equation[:2]) / scale
-            slow, coarse = new_size > SLOW * size, False
-            if slow and self._factor.single:
+            new_size, coarse = largest(*equation[:2]), False
+            if new_size > SLOW * size and self._factor.single:  # how well is the linear system solved? K step is known now
                 change = (new.product - found.product) / length + lift
-                coarse = largest(rest - self.penalty * step - z * change) > SLOW * size * scale
-            before = size
+                unsolved = largest(rest - self.penalty * step - z * change, total - float(step.sum()))
+                coarse = unsolved > SLOW * size
             if new_size < size if size <= near else equation[3] < merit:
                 found, size, length = new, new_size, 1.0
                 rest, total, z, merit = equation
             elif not coarse:
                 length /= 2
-            if slow and (before <= _ROUNDING or (before <= near and length < _SHORT)):
-                break
+                if size <= near and length < _SHORT:
+                    break
             if coarse:
                 self._factor.make(z[:-1], single=False)
         return found, size
@@ -128,25 +127,27 @@ class SmoothRetraining(Retraining):
                 break
         start, equation = min(tried, key=lambda pair: pair[1][3])
         found, residual = self._solve(equations, start, equation)
-        if residual > _ROUNDING:
+        if residual > _ACCEPTED:
             self.counts.fallbacks += 1
             nothing = Solution(np.zeros(len(y)), 0.0, np.zeros(len(y)))
-            found, _ = self._solve(equations, nothing, equations(nothing))
+            equation = equations(nothing)
+            self._factor.make(equation[2][:-1], single=False)
+            again, new_residual = self._solve(equations, nothing, equation)
+            if new_residual < residual:
+                found = again
         return found
 
     def _adjoint(self, fitted: Retrained, right: Floats, total: float) -> tuple[Floats, float]:
         z = self._curvature(fitted)
-        wanted = z * right
+        scale = max(largest(z * right, total), np.finfo(float).tiny)
+        wanted, wanted_sum = z * right / scale, total / scale
 
         def equations(p: Solution) -> Equation:
-            return wanted - z * (p.product + p.bias) - self.penalty * p.beta, total - float(p.beta.sum()), z, np.nan
+            return wanted - z * (p.product + p.bias) - self.penalty * p.beta, wanted_sum - float(p.beta.sum()), z, np.nan
 
-        scale = max(largest(wanted, total), np.finfo(float).tiny)
-        nothing, start = Solution(np.zeros(len(z)), 0.0, np.zeros(len(z))), (wanted, total, z, np.nan)
-        p, residual = self._solve(
-            equations, nothing, start, scale=scale, tolerance=_ADJOINT_TOLERANCE, near=np.inf, loose=_SINGLE
-        )
-        return p.beta, residual
+        nothing, start = Solution(np.zeros(len(z)), 0.0, np.zeros(len(z))), (wanted, wanted_sum, z, np.nan)
+        p, residual = self._solve(equations, nothing, start, tolerance=_ADJOINT_TOLERANCE, near=np.inf, loose=_SINGLE)
+        return scale * p.beta, residual
 
     def _placed(self, fitted: Retrained) -> None:
         """An exact factor grows by a row; any other is made anew, for all trials of the next point."""
@@ -162,7 +163,10 @@ class RidgeRetraining(SmoothRetraining):
     _single = False
 
     def _train(self, y: Floats, starts: list[Solution]) -> Solution:
-        """One step from the solution without the moving point, where only its own condition is unmet."""
+        """One step from the solution without the moving point, where only its own condition is unmet.
+
+        Before a point is placed that solution is not known, what is unmet is taken wrongly, and it is two.
+        """
         fixed = starts[-1]
         rest = np.zeros(len(y))
         rest[-1] = y[-1] - fixed.product[-1] - fixed.bias
@@ -182,7 +186,8 @@ class LogisticRetraining(SmoothRetraining):
     _single = True
 
     def _derivatives(self, f: Floats, y: Floats) -> tuple[Floats, Floats, Floats]:
-        odds = np.exp(np.minimum(-y * f, _LARGEST))  # of being wrong
+        margin = y * f
+        odds = np.exp(np.minimum(-margin, _LARGEST))  # of being wrong
         right = 1 / (1 + odds)
-        wrong = 1 - right
-        return np.log1p(odds), -y * wrong, right * wrong
+        wrong = odds * right
+        return np.log1p(odds) - np.minimum(margin + _LARGEST, 0.0), -y * wrong, right * wrong

@@ -56,11 +56,14 @@ def solve_dual(
     solver.begin(K)
     slope = K @ beta - y
     free = (beta > lower) & (beta < upper)
+    n_released = min(_RELEASED_AT_ONCE, len(beta))
     bias = 0.0
     for n_solves in range(max_solves):
         n_free = np.count_nonzero(free)
         if n_free == 1:  # the others are at bounds and the sum is zero: so is this one, but for rounding
-            beta[free] = np.where(upper - beta < beta - lower, upper, lower)[free]
+            bound = np.where(free, np.where(upper - beta < beta - lower, upper, lower), beta)
+            slope += K @ (bound - beta)
+            beta[:] = bound
             free[:] = False
         elif n_free:
             try:
@@ -79,7 +82,7 @@ def solve_dual(
         if wrong.max() <= tolerance:
             return Dual(beta, bias, slope, n_solves + 1, converged=True)
         # Nothing free: one that wants up and one that wants down can move at once, several of one kind never could.
-        worst = np.array(pair) if pair else np.argpartition(wrong, -_RELEASED_AT_ONCE)[-_RELEASED_AT_ONCE:]
+        worst = np.array(pair) if pair else np.argpartition(wrong, -n_released)[-n_released:]
         free[worst[wrong[worst] > tolerance]] = True
     return Dual(beta, bias, slope, max_solves, converged=False)
 
