@@ -4,7 +4,6 @@ import dataclasses
 
 import numpy as np
 import pytest
-from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 from sklearn.linear_model import Ridge as RidgeRegression
 from sklearn.svm import SVC
@@ -125,69 +124,6 @@ def test_an_earlier_result_is_good_after_others(learner):
     fresh.place(again)
     following = [one.retrain(data()[0][0][9], label).val_scores for one in (training, fresh)]
     np.testing.assert_allclose(*following, atol=1e-6)
-
-
-@pytest.mark.parametrize("n_placed", [0, 6])
-@pytest.mark.parametrize("C", [1e5, 3e5, 1e6, 1e7])
-def test_logistic_regression_where_factors_in_single_precision_are_too_coarse(C, n_placed):
-    """Hardly any penalty: the conditions of stationarity are met all the same, up to rounding, which grows with C."""
-    (x, y), _ = data()
-    for k in range(10):
-        training, _, _ = poisoned(Logistic(C=C), n_placed)
-        fitted = training.retrain(x[k], -int(y[k]))
-        labels = np.append(training.y, fitted.label)
-        margin = labels * (training.gram.train @ fitted.beta + fitted.bias)
-        np.testing.assert_allclose(fitted.beta, C * labels / (1 + np.exp(margin)), rtol=0, atol=max(1e-9, 1e-14 * C) * C)
-        assert abs(fitted.beta.sum()) < 1e-9 * C
-        assert training.gradient(fitted)[1] < 1e-9
-        assert training.counts.fallbacks == 0 or C == 1e7
-
-
-def test_logistic_loss_and_its_derivatives_far_out():
-    training, _, _ = poisoned(Logistic(C=1), 0)
-    f, y = np.array([-5000.0, -720, -40, 0, 40, 720, 5000] * 2), np.repeat([1.0, -1.0], 7)
-    loss, slope, curvature = training._derivatives(f, y)
-    np.testing.assert_allclose(loss, np.logaddexp(0, -y * f), rtol=1e-12, atol=1e-300)
-    near = np.abs(f) < 700
-    np.testing.assert_allclose(slope[near], -(y * expit(-y * f))[near], rtol=1e-12)
-    np.testing.assert_allclose(slope, -y * expit(-y * f), atol=1e-300)
-    np.testing.assert_allclose(curvature[near], (expit(f) * expit(-f))[near], rtol=1e-12)
-
-
-def test_the_adjoint_is_linear_however_small_its_right_hand_side():
-    training, point, label = poisoned(Logistic(C=10), 2)
-    fitted = training.retrain(point, label)
-    right = np.random.default_rng(6).normal(size=len(fitted.beta))
-    whole, tiny = training._adjoint(fitted, right, 0.5)[0], training._adjoint(fitted, 1e-250 * right, 0.5e-250)[0]
-    np.testing.assert_allclose(1e250 * tiny, whole, atol=1e-7 * np.abs(whole).max())
-
-
-def _newton_system(training, spread):
-    """z, right-hand side and full matrix of a Newton step whose z is up to exp(spread) times that of the kept factor."""
-    training._factor.make(training._factor.z, single=False)
-    K, rng = training.gram.train, np.random.default_rng(7)
-    n = len(K)
-    z = np.append(training._factor.z * np.exp(rng.uniform(-spread, spread, n - 1)), 0.2)
-    full = np.block([[np.eye(n) * training.penalty + z[:, None] * K, z[:, None]], [np.ones((1, n)), np.zeros((1, 1))]])
-    return z, rng.normal(size=n + 1), full
-
-
-def test_a_newton_step_on_the_factor_of_an_earlier_curvature_is_that_of_the_full_matrix():
-    training, point, label = poisoned(Logistic(C=1), 3)
-    training.retrain(point, label)
-    z, right, full = _newton_system(training, 0.5)
-    before = training.counts.solves
-    step, lift, good = training._factor.step(right[:-1], right[-1], z, np.abs(right).max(), 1e-11)
-    assert good
-    assert training.counts.solves - before <= 12  # 14 where directions, 19 where lengths are not chosen
-    np.testing.assert_allclose(np.append(step, lift), np.linalg.solve(full, right), rtol=1e-8, atol=1e-8)
-
-
-def test_a_factor_of_a_curvature_too_far_away_is_not_good_enough():
-    training, point, label = poisoned(Logistic(C=1), 3)
-    training.retrain(point, label)
-    z, right, _ = _newton_system(training, 5)
-    assert not training._factor.step(right[:-1], right[-1], z, np.abs(right).max(), 1e-11)[2]
 
 
 @pytest.mark.parametrize("n_placed", [0, 8])
