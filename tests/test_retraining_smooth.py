@@ -1,4 +1,4 @@
-"""What makes retraining of logistic regression cheap, and where it could break: kept factors, single precision, far scores."""
+"""What makes retraining of logistic regression cheap, and where it could break: kept factors, far scores."""
 
 import numpy as np
 import pytest
