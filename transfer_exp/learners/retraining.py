@@ -43,6 +43,15 @@ class Solution:
     bias: float
     product: Floats
 
+    @staticmethod
+    def zero(n: int) -> Solution:
+        """That of all coefficients zero, of ``n`` points."""
+        return Solution(np.zeros(n), 0.0, np.zeros(n))
+
+    def extended(self) -> Solution:
+        """With one more point to move, its coefficient zero, its entry of K beta not known yet."""
+        return Solution(np.append(self.beta, 0.0), self.bias, np.append(self.product, 0.0))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Retrained(Solution):
@@ -86,7 +95,7 @@ class Retraining(ABC):
         self.y = y.astype(np.float64)
         self.y_val = y_val.astype(np.float64)
         self.counts = Counts()
-        self._fixed = Solution(np.zeros(len(y) + 1), 0.0, np.zeros(len(y) + 1))
+        self._fixed = Solution.zero(len(y) + 1)
         self._last: Retrained | None = None
 
     @abstractmethod
@@ -149,6 +158,6 @@ class Retraining(ABC):
         self.gram.restore(fitted.moved)
         self._placed(fitted)
         self.gram.keep()
-        self._fixed = Solution(np.append(fitted.beta, 0.0), fitted.bias, np.append(fitted.product, 0.0))
+        self._fixed = fitted.extended()
         self._last = None
         self.y = np.append(self.y, fitted.label)

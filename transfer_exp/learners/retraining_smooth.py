@@ -129,7 +129,7 @@ class SmoothRetraining(Retraining):
         found, residual = self._solve(equations, start, equation)
         if residual > _ACCEPTED:
             self.counts.fallbacks += 1
-            nothing = Solution(np.zeros(len(y)), 0.0, np.zeros(len(y)))
+            nothing = Solution.zero(len(y))
             equation = equations(nothing)
             self._factor.make(equation[2][:-1], single=False)
             again, new_residual = self._solve(equations, nothing, equation)
@@ -145,8 +145,10 @@ class SmoothRetraining(Retraining):
         def equations(p: Solution) -> Equation:
             return wanted - z * (p.product + p.bias) - self.penalty * p.beta, wanted_sum - float(p.beta.sum()), z, np.nan
 
-        nothing, start = Solution(np.zeros(len(z)), 0.0, np.zeros(len(z))), (wanted, wanted_sum, z, np.nan)
-        p, residual = self._solve(equations, nothing, start, tolerance=_ADJOINT_TOLERANCE, near=np.inf, loose=_SINGLE)
+        start: Equation = (wanted, wanted_sum, z, np.nan)
+        p, residual = self._solve(
+            equations, Solution.zero(len(z)), start, tolerance=_ADJOINT_TOLERANCE, near=np.inf, loose=_SINGLE
+        )
         return scale * p.beta, residual
 
     def _placed(self, fitted: Retrained) -> None:

@@ -33,8 +33,7 @@ class SVMRetraining(Retraining):
         self.C = C
         self._solver = SaddleSolver()
         n = len(y)
-        fixed = self._libsvm(self.gram.train[:n, :n], self.y)
-        self._fixed = Solution(np.append(fixed.beta, 0.0), fixed.bias, np.append(fixed.product, 0.0))
+        self._fixed = self._libsvm(self.gram.train[:n, :n], self.y).extended()
 
     def _bounds(self, y: Floats) -> tuple[Floats, Floats]:
         return np.minimum(y * self.C, 0.0), np.maximum(y * self.C, 0.0)
