@@ -1,4 +1,4 @@
-"""Identity: every field of whatever goes into a combination changes its signature, and one key never stands for two contents."""
+"""Every field of whatever goes into a combination changes its signature; one key never stands for two contents."""
 
 from __future__ import annotations
 
@@ -13,15 +13,17 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import numpy as np
 import pytest
+import torch
 from conftest import PACKAGE
 
-from transfer_exp import learners
+from transfer_exp import learners, seeds
 from transfer_exp.attacks.evasion import Evasion
 from transfer_exp.attacks.evasion_add import EvasionAdd
 from transfer_exp.attacks.poisoning import Poisoning
-from transfer_exp.learners import Forest, Learner, LinearSVM, Ridge
+from transfer_exp.learners import MLP, Learner, Ridge
 from transfer_exp.pipeline import Combination, run
-from transfer_exp.signature import signature
+from transfer_exp.pipeline.pieces import fitted
+from transfer_exp.signature import checksum, signature
 from transfer_exp.store import Arrays, Store
 from transfer_exp.types import Box, Dataset, Grid, Sizes
 
@@ -56,7 +58,7 @@ def combination(attack: Evasion | EvasionAdd | Poisoning) -> Combination:
     sizes = Sizes(target=16, surrogate=16, validation=18, test=18)
     pool = np.zeros(N, dtype=bool)
     data = Dataset(name="tiny", x=x, y=y, box=Box.uniform(8), sizes=sizes, test_pool=pool, checksum="tiny")
-    grid = (0.0, 1.0, 2.0) if isinstance(attack, EvasionAdd) else (0.0, 0.1, 0.2)
+    grid = (0.0, 1.0, 2.0) if isinstance(attack, EvasionAdd) else (0.0, 0.06, 0.12)  # of 16 points: 1 and 2 poison
     epsilon = Grid(grid=grid, reference=grid[2], shown=grid[2:])
     pair = {"surrogate": Ridge(alpha=1.0), "target": Ridge(alpha=5.0)}
     return Combination(dataset=data, attack=attack, epsilon=epsilon, n_variability=2, **pair)
@@ -147,23 +149,35 @@ def test_learners_of_equal_options_are_told_apart() -> None:
 
 
 class Memory(Store):
-    """Keeps what one run makes, and which files of the package took part in making it."""
+    """Keeps what one run makes."""
 
     def __init__(self) -> None:
         self.hits, self.misses = Counter(), Counter()
         self.made: dict[tuple[str, str], Arrays] = {}
+
+    def get(self, kind: str, key: str, make: Callable[[], Mapping[str, Any]]) -> Arrays:
+        if (kind, key) not in self.made:
+            self.made[kind, key] = {name: np.asarray(array) for name, array in make().items()}
+        return self.made[kind, key]
+
+
+class Watched(Memory):
+    """Notes the files of the package whose code made each piece."""
+
+    def __init__(self) -> None:
+        super().__init__()
         self.files: dict[tuple[str, str], set[str]] = {}
 
     def get(self, kind: str, key: str, make: Callable[[], Mapping[str, Any]]) -> Arrays:
-        entry = (kind, key)
-        if entry not in self.made:
-            before, mine = sys.getprofile(), self.files.setdefault(entry, set())
+        def watched() -> Mapping[str, Any]:
+            before, mine = sys.getprofile(), self.files.setdefault((kind, key), set())
             sys.setprofile(lambda frame, *_: mine.add(frame.f_code.co_filename))
             try:
-                self.made[entry] = {name: np.asarray(array) for name, array in make().items()}
+                return make()
             finally:
                 sys.setprofile(before)
-        return self.made[entry]
+
+        return super().get(kind, key, watched)
 
 
 def made(whole: Combination) -> dict[tuple[str, str], str]:
@@ -178,9 +192,19 @@ def test_one_key_never_stands_for_two_contents(attack: str) -> None:
     whole = combination(ATTACKS[attack])
     found = made(whole)
     other_points = replace(whole.dataset, x=1 - whole.dataset.x, checksum="reversed")
-    for path, other in [*variants(whole), ("x", replace(whole, dataset=other_points))]:
+    finer = replace(whole.epsilon, grid=sorted([*whole.epsilon.grid, whole.epsilon.grid[1] / 2]))
+    by_hand = [("x", replace(whole, dataset=other_points)), ("inner point of the grid", replace(whole, epsilon=finer))]
+    for path, other in [*variants(whole), *by_hand]:
         for entry, content in made(other).items():
             assert found.setdefault(entry, content) == content, f"{entry[0]}: another {path} under the same key"
+
+
+def test_another_seed_or_stream_is_another_fit(tmp_path: Path) -> None:
+    store, whole, rows = Store(tmp_path), combination(Evasion()), np.arange(20)
+    sources: list[tuple[int, seeds.Stream]] = [(0, "surrogate_training"), (1, "surrogate_training"), (0, "target_training")]
+    learner = MLP(hidden=(3,), n_epochs=1)
+    fits = [fitted(store, learner, whole.dataset, rows, seed, stream, torch.device("cpu")) for seed, stream in sources]
+    assert len({one.key for one in fits}) == len({checksum(one.model.state()["weight_0"]) for one in fits}) == 3
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
@@ -189,7 +213,8 @@ def test_keys_hold_the_version_of_all_code_that_took_part(attack: str, monkeypat
 
     def signed(**parts: Any) -> str:
         key = signature(**parts)
-        rooms_of[key] = set(str(parts.get("code", "")).split())
+        inner = [rooms_of.get(str(part), set()) for part in parts.values()]  # the key of another piece holds its code
+        rooms_of[key] = set(str(parts.get("code", "")).split()).union(*inner)
         return key
 
     for name, module in list(sys.modules.items()):
@@ -197,7 +222,7 @@ def test_keys_hold_the_version_of_all_code_that_took_part(attack: str, monkeypat
             for function, other in (("code_version", lambda *rooms: " ".join(rooms)), ("signature", signed)):
                 if hasattr(module, function):
                     monkeypatch.setattr(module, function, other)
-    store = Memory()
+    store = Watched()
     run(combination(ATTACKS[attack]), store)
     unknown = {}
     for (kind, key), files in store.files.items():
