@@ -55,6 +55,11 @@ class Mutant:
     mutation: str
     code: str
 
+    @property
+    def key(self) -> str:
+        """Tells it from all others: equal lines may stand in one room twice."""
+        return hashlib.sha256((self.room + self.code).encode()).hexdigest()[:16]
+
 
 def _swapped_roles(node: cst.Attribute | cst.Arg) -> Iterator[cst.CSTNode]:
     """mutmut changes operators, arguments and constants; it does not take one part of a study for another."""
@@ -143,17 +148,18 @@ def _state() -> str:
 
 
 class Results:
-    """What became of each mutant: (room, mutation) -> the failing test, "" for a survivor; kept line by line."""
+    """What became of each mutant: its key -> the failing test, "" for a survivor; kept line by line."""
 
     def __init__(self, file: Path) -> None:
         self.file, self.lock = file, threading.Lock()
         lines = file.read_text().splitlines() if file.exists() else []
-        self.found = {(r["room"], r["mutation"]): r["killed_by"] for r in map(json.loads, lines)}
+        self.found = {one["key"]: one["killed_by"] for one in map(json.loads, lines)}
 
     def add(self, mutant: Mutant, killed_by: str) -> None:
         with self.lock, self.file.open("a") as handle:
-            self.found[mutant.room, mutant.mutation] = killed_by
-            handle.write(json.dumps({"room": mutant.room, "mutation": mutant.mutation, "killed_by": killed_by}) + "\n")
+            self.found[mutant.key] = killed_by
+            told = {"key": mutant.key, "room": mutant.room, "mutation": mutant.mutation, "killed_by": killed_by}
+            handle.write(json.dumps(told) + "\n")
             print(
                 f"{len(self.found):4d} {'killed  ' if killed_by else 'SURVIVED'} {mutant.room}: {mutant.mutation}",
                 flush=True,
@@ -162,7 +168,7 @@ class Results:
 
 def run(mutants: list[Mutant], tests_of: dict[str, list[str]], results: Results, folder: Path, jobs: int) -> None:
     """Try out all that have no result yet, ``jobs`` at a time."""
-    todo = [m for m in mutants if (m.room, m.mutation) not in results.found]
+    todo = [m for m in mutants if m.key not in results.found]
     trees: queue.Queue[Tree] = queue.Queue()
     for k in range(jobs if todo else 0):
         trees.put(Tree(folder / f"tree{k}"))
@@ -189,7 +195,7 @@ def run(mutants: list[Mutant], tests_of: dict[str, list[str]], results: Results,
 def report(mutants: list[Mutant], results: Results, config: dict[str, Any]) -> int:
     """Print what survived and the share; 0 when it is large enough."""
     known = {(s["room"], s["mutation"]): s for s in config.get("survivors", [])}
-    alive = [(m.room, m.mutation) for m in mutants if not results.found[m.room, m.mutation]]
+    alive = [(m.room, m.mutation) for m in mutants if not results.found[m.key]]
     unknown = [one for one in alive if one not in known]
     equivalent = [one for one in alive if one in known and known[one]["kind"] == "equivalent"]
     for one in alive:
