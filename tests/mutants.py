@@ -27,6 +27,7 @@ import time
 import tomllib
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -122,7 +123,7 @@ class Tree:
         except subprocess.TimeoutExpired:
             return "out of time"
         if done.returncode not in (0, 1, 2):  # 2: a room that cannot be imported
-            raise SystemExit(f"pytest ended with {done.returncode}:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+            raise RuntimeError(f"pytest ended with {done.returncode}:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
         lines = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
         return (lines or ["failed"])[0][:100] if done.returncode else ""
 
@@ -168,27 +169,35 @@ class Results:
 
 def run(mutants: list[Mutant], tests_of: dict[str, list[str]], results: Results, folder: Path, jobs: int) -> None:
     """Try out all that have no result yet, ``jobs`` at a time."""
-    todo = [m for m in mutants if m.key not in results.found]
+    todo = [mutant for mutant in mutants if mutant.key not in results.found]
     trees: queue.Queue[Tree] = queue.Queue()
     for k in range(jobs if todo else 0):
         trees.put(Tree(folder / f"tree{k}"))
 
-    def timed(tests: tuple[str, ...]) -> float:
-        tree, begin = trees.get(), time.monotonic()
-        failed = tree.failed(list(tests), None)
-        trees.put(tree)
-        if failed:
-            raise SystemExit(f"expected tests that pass without a fault, got {failed}; mend them first")
-        return time.monotonic() - begin
+    @contextmanager
+    def a_tree() -> Iterator[Tree]:
+        tree = trees.get()
+        try:
+            yield tree
+        finally:
+            trees.put(tree)
+
+    def timed(tests: tuple[str, ...]) -> tuple[str, float]:
+        with a_tree() as tree:
+            begin = time.monotonic()
+            return tree.failed(list(tests), None), time.monotonic() - begin
 
     def one(mutant: Mutant) -> None:
-        tree, tests = trees.get(), tests_of[mutant.room]
-        results.add(mutant, tree.try_out(mutant, tests, 30 + PATIENCE * seconds[tuple(tests)]))
-        trees.put(tree)
+        with a_tree() as tree:
+            tests = tuple(tests_of[mutant.room])
+            results.add(mutant, tree.try_out(mutant, list(tests), 30 + PATIENCE * unchanged[tests][1]))
 
     with ThreadPoolExecutor(jobs) as pool:
-        sets = sorted({tuple(tests_of[m.room]) for m in todo})
-        seconds = dict(zip(sets, pool.map(timed, sets), strict=True))
+        sets = sorted({tuple(tests_of[mutant.room]) for mutant in todo})
+        unchanged = dict(zip(sets, pool.map(timed, sets), strict=True))
+        failed = {failure for failure, _ in unchanged.values() if failure}
+        if failed:
+            raise SystemExit(f"expected tests that pass as long as nothing is changed, got {failed}; mend them first")
         list(pool.map(one, todo))
 
 
