@@ -38,16 +38,15 @@ def _too_many(dataset: Dataset, part: str, size: int, available: int) -> UserErr
     )
 
 
-def _shuffled(dataset: Dataset, seed: int) -> Ints:
-    """All rows in random order, the rows of a group behind one another."""
-    random = generator(seed, "split")
-    rows: Ints = random.permutation(len(dataset.y))
+def shuffled(dataset: Dataset, rows: Ints, random: np.random.Generator) -> Ints:
+    """The rows in random order, those of a group behind one another."""
+    mixed: Ints = random.permutation(rows)
     if dataset.group is None:
-        return rows
-    _, group = np.unique(dataset.group, return_inverse=True)
+        return mixed
+    _, group = np.unique(dataset.group[mixed], return_inverse=True)
     # Groups, not rows, are shuffled: ordered by their first row, large groups would come early and fill the first part.
-    place = random.permutation(int(group.max()) + 1)
-    ordered: Ints = rows[np.argsort(place[group[rows]], kind="stable")]
+    place = random.permutation(int(group.max(initial=-1)) + 1)
+    ordered: Ints = mixed[np.argsort(place[group], kind="stable")]
     return ordered
 
 
@@ -73,7 +72,7 @@ def make_split(dataset: Dataset, *, seed: int, surrogate_fraction: float = 1.0) 
     if not 0 < surrogate_fraction <= 1:
         raise UserError(f"surrogate_fraction: expected a number in (0, 1], got {surrogate_fraction}")
     sizes = dataset.sizes
-    rows = _shuffled(dataset, seed)
+    rows = shuffled(dataset, np.arange(len(dataset.y)), generator(seed, "split"))
     has_pool = bool(dataset.test_pool.any())
     pool, rest = (rows[dataset.test_pool[rows]], rows[~dataset.test_pool[rows]]) if has_pool else (rows, rows)
     test, left = _part(dataset, "test", pool, sizes.test)

@@ -10,6 +10,7 @@ from transfer_exp import measures
 from transfer_exp.data.splits import make_split
 from transfer_exp.pipeline.combination import Combination, Outcome
 from transfer_exp.pipeline.features import on_chosen_features
+from transfer_exp.pipeline.kept import sets_for_variability
 from transfer_exp.pipeline.transfer import Attacked, Pair, measured
 from transfer_exp.store import Store
 from transfer_exp.types import Examples
@@ -21,9 +22,10 @@ def run_evasion(combination: Combination, store: Store) -> Outcome:
     """Train surrogate and target, craft on the surrogate (and, for the white box, on the target), measure transfer."""
     combination = on_chosen_features(combination)
     split = make_split(combination.dataset, seed=combination.seed, surrogate_fraction=combination.surrogate_fraction)
+    sets = sets_for_variability(combination, split.surrogate, split.test)
     pair = Pair.trained(combination, split, store)
     attacked = Attacked.crafted(combination, pair, split.test, store)
-    outcome = measured(attacked, split, store)
+    outcome = measured(attacked, split, sets, store)
     outcome.metrics["clean_error"] = measures.error(pair.target.model.scores(attacked.clean), attacked.y)
     outcome.metrics["surrogate_clean_error"] = measures.error(pair.surrogate.model.scores(attacked.clean), attacked.y)
     if combination.dataset.image_shape is not None:

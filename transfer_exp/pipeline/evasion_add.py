@@ -17,6 +17,7 @@ from transfer_exp.data.splits import make_split, sample_class
 from transfer_exp.learners import Model
 from transfer_exp.pipeline.combination import Combination, Outcome
 from transfer_exp.pipeline.features import on_chosen_features
+from transfer_exp.pipeline.kept import sets_for_variability
 from transfer_exp.pipeline.transfer import Attacked, Pair, measured
 from transfer_exp.store import Store
 from transfer_exp.types import Dataset, Ints, Split
@@ -26,7 +27,8 @@ def run_evasion_add(combination: Combination, attack: EvasionAdd, store: Store) 
     """Train both, choose thresholds, attack a sample of the malware test points, measure transfer.
 
     Raises UserError, before anything is trained, on points that are not binary, fewer malware test points than asked for,
-    too few legitimate validation points for the false-alarm rate, ``fixed`` columns that are not there.
+    too few legitimate validation points for the false-alarm rate, ``fixed`` columns that are not there,
+    too little data for V.
     """
     split = make_split(combination.dataset, seed=combination.seed, surrogate_fraction=combination.surrogate_fraction)
     rows = _checked(combination.dataset, attack, split, combination.seed)
@@ -34,12 +36,13 @@ def run_evasion_add(combination: Combination, attack: EvasionAdd, store: Store) 
     crafting = replace(attack, n_attacked=None, false_alarm_rate=EvasionAdd.false_alarm_rate)
     combination = on_chosen_features(replace(combination, attack=crafting))
     dataset = combination.dataset
+    sets = sets_for_variability(combination, split.surrogate, rows)
     pair = Pair.trained(combination, split, store)
     surrogate, target = (Detector(m.model, dataset, split, attack.false_alarm_rate) for m in (pair.surrogate, pair.target))
     attacked = Attacked.crafted(
         combination, pair, rows, store, surrogate_threshold=surrogate.threshold, target_threshold=target.threshold
     )
-    outcome = measured(attacked, split, store)
+    outcome = measured(attacked, split, sets, store)
     outcome.sizes["n_attacked"] = len(rows)
     outcome.metrics |= target.quality() | {f"surrogate_{name}": value for name, value in surrogate.quality().items()}
     return outcome

@@ -7,7 +7,8 @@ validation loss in the poisoning point, at the starts (flipped training points):
 
     S, R   gradients with the point alone in the training data: of the target; surrogate against target
     rho    black-box against white-box perturbation, mean over the points placed
-    V      variance, over surrogates of other training sets, of the validation loss after adding one start; mean over starts
+    V      variance, over surrogates of other training sets, of the validation loss after adding one start; mean over starts.
+           The sets (``data.training_sets``) have neither validation points nor these starts
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ import numpy as np
 from transfer_exp import measures
 from transfer_exp.attacks.poisoning import Poisoned, Poisoning
 from transfer_exp.data.splits import make_split
+from transfer_exp.data.training_sets import require_others, share_in_common
 from transfer_exp.pipeline.combination import CURVES, Combination, Outcome
+from transfer_exp.pipeline.kept import sets_for_variability
 from transfer_exp.pipeline.poisoning_pieces import Work, poisoned, retrained_scores, start_gradients, varied_losses
 from transfer_exp.store import Store
 from transfer_exp.types import NORMS, Examples, Floats, UserError
@@ -39,6 +42,8 @@ def run_poisoning(combination: Combination, attack: Poisoning, store: Store) -> 
     counts = poisoning_counts(combination.epsilon.grid, len(split.target))
     if not len(split.validation):
         raise UserError("dataset.split.validation: expected validation points to poison for, got none; set it, to 1000 say")
+    n_starts = min(max(counts), _N_VARIABILITY_POINTS)
+    require_others(combination.dataset, split.surrogate, split.validation, n_sets=combination.n_variability, n_more=n_starts)
     work = Work(combination=combination, attack=attack, store=store, split=split, counts=counts)
     black_box = poisoned(work, combination.surrogate, split.surrogate)
     white_box = poisoned(work, combination.target, split.target) if combination.target.poisonable else None
@@ -112,8 +117,10 @@ def _add_gradients(outcome: Outcome, work: Work, black_box: Poisoned) -> None:
 
 
 def _add_variability(outcome: Outcome, work: Work, black_box: Poisoned) -> None:
-    some = slice(_N_VARIABILITY_POINTS)
-    losses = varied_losses(work, black_box.start_points[some], black_box.labels[some])
+    some, own = slice(_N_VARIABILITY_POINTS), work.split.surrogate
+    sets = sets_for_variability(work.combination, own, np.union1d(work.split.validation, own[black_box.start_rows[some]]))
+    outcome.metrics["health/variability_overlap"] = share_in_common(sets)
+    losses = varied_losses(work, sets, black_box.start_points[some], black_box.labels[some])
     outcome.add("loss_variability", measures.loss_variability(losses))
 
 

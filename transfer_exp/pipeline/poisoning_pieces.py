@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from transfer_exp import seeds
 from transfer_exp.attacks.poisoning import Poisoned, Poisoning, validation_gradients
-from transfer_exp.data.splits import apart, make_split
+from transfer_exp.data.training_sets import TrainingSet
 from transfer_exp.learners import Learner
 from transfer_exp.pipeline.combination import Combination
 from transfer_exp.signature import checksum, code_version, signature
@@ -114,29 +115,23 @@ def start_gradients(work: Work, learner: Learner, rows: Ints, starts: Floats, la
     return work.store.get("poisoning_gradients", key, differentiate)["gradients"]
 
 
-def varied_losses(work: Work, starts: Floats, labels: Ints) -> Floats:
-    """Validation losses ``(k, m)`` of surrogates of repetitions 0, 1, ..., each retrained with each start alone.
-
-    Their training data are the surrogate parts of the repetitions, less the current validation points.
-    """
-    combination, split, dataset = work.combination, work.split, work.dataset
+def varied_losses(work: Work, sets: Sequence[TrainingSet], starts: Floats, labels: Ints) -> Floats:
+    """Validation losses ``(k, m)`` of surrogates trained on each of the sets, each retrained with each start alone."""
+    learner = work.combination.surrogate
 
     def retrain() -> Arrays:
-        x_val, y_val = work.part(split.validation)
+        x_val, y_val = work.part(work.split.validation)
         losses = []
-        for repetition in range(combination.n_variability):
-            other = make_split(dataset, seed=repetition, surrogate_fraction=combination.surrogate_fraction)
-            x, y = work.part(apart(dataset, other.surrogate, split.validation))
-            training = combination.surrogate.retraining(x, y, x_val, y_val, room=0)
+        for one in sets:
+            training = learner.retraining(*work.part(one.rows), x_val, y_val, room=0)
             losses.append([training.retrain(p, int(c)).loss for p, c in zip(starts, labels, strict=True)])
         return {"losses": np.array(losses)}
 
     key = work.key(
-        learner=combination.surrogate,
-        n_variability=combination.n_variability,
-        fraction=combination.surrogate_fraction,
-        sizes=dataset.sizes,
+        learner=learner,
+        sets=[checksum(one.rows) for one in sets],
         starts=checksum(starts),
-        validation=checksum(split.validation),
+        labels=checksum(labels),
+        validation=checksum(work.split.validation),
     )
     return work.store.get("poisoning_losses", key, retrain)["losses"]

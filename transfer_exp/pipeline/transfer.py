@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
 
 from transfer_exp import measures
 from transfer_exp.attacks.crafted import Crafted
+from transfer_exp.data.training_sets import TrainingSet, share_in_common
 from transfer_exp.pipeline.combination import CURVES, Combination, Outcome
 from transfer_exp.pipeline.kept import extent, own_scores, varied_scores
 from transfer_exp.pipeline.pieces import Fitted, crafted, fitted, torch_device
@@ -79,10 +81,10 @@ class Attacked:
         )
 
 
-def measured(attacked: Attacked, split: Split, store: Store) -> Outcome:
+def measured(attacked: Attacked, split: Split, sets: Sequence[TrainingSet], store: Store) -> Outcome:
     """Curves, S, R, V, rho, health, sizes, notes on the data.
 
-    An error is the share of attacked points on the wrong side of a threshold.
+    An error is the share of attacked points on the wrong side of a threshold. V is taken over the training sets.
     """
     outcome = Outcome(
         sizes={f"n_{part.name}": len(getattr(split, part.name)) for part in fields(split)}
@@ -92,7 +94,7 @@ def measured(attacked: Attacked, split: Split, store: Store) -> Outcome:
     reach = extent(store, attacked.combination, attacked.pair.surrogate, attacked.rows, attacked.black_box, attacked.clean)
     _add_curves(outcome, attacked, reach, store)
     _add_gradients(outcome, attacked)
-    _add_variability(outcome, attacked, store)
+    _add_variability(outcome, attacked, sets, store)
     _add_health(outcome, attacked, reach)
     return outcome
 
@@ -151,9 +153,9 @@ def _add_gradients(outcome: Outcome, attacked: Attacked) -> None:
     outcome.add("gradient_alignment", measures.gradient_alignment(own, gradients))
 
 
-def _add_variability(outcome: Outcome, attacked: Attacked, store: Store) -> None:
-    """V over the surrogate parts of repetitions 0, 1, ..., less the attacked points and their equals."""
-    scores = varied_scores(store, attacked.combination, attacked.rows, attacked.clean)
+def _add_variability(outcome: Outcome, attacked: Attacked, sets: Sequence[TrainingSet], store: Store) -> None:
+    outcome.metrics["health/variability_overlap"] = share_in_common(sets)
+    scores = varied_scores(store, attacked.combination, sets, attacked.rows, attacked.clean)
     for suffix, loss_name in (("", attacked.pair.surrogate.model.loss_name), ("_logistic", "logistic")):
         if loss_name is not None:
             point_losses = measures.losses(scores, attacked.y, loss_name)
