@@ -77,8 +77,8 @@ def require_others(dataset: Dataset, own: Ints, measured: Ints, *, n_sets: int, 
         available = len(rows) - _most_equal(dataset, rows, own, n_more)
         if available < needed:
             raise UserError(
-                f"n_variability: expected at least {needed} {what} of {dataset.name} to draw {n_sets} training sets of the "
-                f"surrogate's size from, without the points that V is measured on and their equals, got {available}; lower "
+                f"n_variability: expected at least {needed} {what} of {dataset.name} besides those that V is measured "
+                f"on and their equals, for {n_sets} training sets of the surrogate's size, got {available}; lower "
                 "n_variability, surrogate_fraction or dataset.split.surrogate, validation or test"
             )
 
@@ -110,13 +110,13 @@ def _allowed(dataset: Dataset, measured: Ints) -> Ints:
 
 
 def _deal(dataset: Dataset, rows: Ints, size: int, n_sets: int, random: np.random.Generator) -> list[Ints]:
-    """``n_sets`` times the next ``size`` of the rows; when fewer are left, all are shuffled in behind these."""
+    """``n_sets`` times the next ``size`` of the rows; where fewer are left, all are shuffled and dealt again."""
     dealt, left = [], rows
     for _ in range(n_sets):
-        if len(left) < size:
+        chosen, left = left[:size], left[size:]
+        if len(chosen) < size:
             again = shuffled(dataset, rows, random)
-            doubled = np.isin(again, left)  # last, so that no set gets a row twice
-            left = np.concatenate([left, again[~doubled], again[doubled]])
-        dealt.append(left[:size])
-        left = left[size:]
+            more = again[~np.isin(again, chosen)][: size - len(chosen)]  # no set gets a row twice
+            chosen, left = np.concatenate([chosen, more]), again[~np.isin(again, more)]
+        dealt.append(chosen)
     return dealt
