@@ -149,7 +149,7 @@ def test_the_store_tells_features_apart_and_not_what_is_only_measured(data: Data
         run(combination(given, **changes), store)
         return {kind: count for kind, count in store.misses.items() if count}
 
-    assert set(made()) == {"learner", "crafted", "own_scores", "extent", "varied_scores"}
+    assert set(made()) == {"learner", "crafted", "own_scores", "extent", "noise_scores", "varied_scores"}
     assert made() == {}
     assert made(false_alarm_rate=0.05) == {}
     assert made(n_attacked=40)["crafted"] == 2
