@@ -65,4 +65,4 @@ def poisoning_noise_scores(work: Work) -> Floats:
 
 def noise_error(scores: Floats, y: Ints) -> list[float]:
     """Error at every epsilon, mean over the draws, of scores ``(N_DRAWS, E, n)`` less the threshold."""
-    return [float(np.mean([measures.error(draw, y) for draw in draws])) for draws in scores.swapaxes(0, 1)]
+    return [measures.error(draws, y) for draws in scores.swapaxes(0, 1)]
