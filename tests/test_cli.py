@@ -77,6 +77,7 @@ def test_one_run_leaves_its_files(cli: Cli, root: Path) -> None:
     assert [float(row["epsilon"]) for row in rows] == [0, 0.5]
     assert {row["surrogate"] for row in rows} == {"ridge_high"}
     assert float(rows[1]["error"]) == run.data.metrics["error_at_0.5"]
+    assert float(rows[1]["noise_error"]) == run.data.metrics["noise_error_at_0.5"]
     assert rows[0]["perturbation_correlation"] == ""  # undefined, not 0
     config = OmegaConf.load(folder / "config.yaml")
     assert config.surrogate.alpha == 1  # resolved
