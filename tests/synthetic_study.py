@@ -62,7 +62,7 @@ def _combination(surrogate: str, target: str, fraction: float, seed: int, attack
         success=error, whitebox_success=np.nan if forest else white,
         surrogate_error=0.02 + 0.98 * (1 - np.exp(-0.3 * eps * s_size)), loss=error * 3, loss_logistic=error * 2,
         perturbation_correlation=np.nan if forest else align * 0.9, perturbation_l1=eps * (8 + 4 / s_size),
-        perturbation_l2=eps, perturbation_linf=eps * 0.1 * s_size,
+        perturbation_l2=eps, perturbation_linf=eps * 0.1 * s_size, noise_error=clean + (0.05 if forest else 0.001) * eps,
     )  # fmt: skip
     metrics = {
         "clean_error": clean, "surrogate_clean_error": 0.02, "loss_variability": 0.1 * s_size + 0.005 * rng.random(),

@@ -50,13 +50,14 @@ def test_one_run_records_all_that_the_design_asks(cli: Cli, root: Path) -> None:
     assert params.items() >= expected.items()
 
     scalars = {"clean_error", "error_at_0.5", "whitebox_error_at_0.5", "error_ratio_at_0.5", "gradient_size"}
+    scalars |= {"noise_error_at_0.5"}
     scalars |= {"gradient_alignment", "loss_variability", "perturbation_correlation", "surrogate_clean_error"}
     scalars |= {"health/violation", "effort/gradient_calls", "seconds", "store/hits", "store/misses"}
     assert scalars <= set(run.data.metrics)
 
     history = curves(run, root)
     assert history["curve/epsilon"] == [(0, 0.0), (1, 0.5)]
-    wanted = ("error", "success", "whitebox_error", "loss", "perturbation_l2", "perturbation_correlation")
+    wanted = ("error", "success", "whitebox_error", "noise_error", "loss", "perturbation_l2", "perturbation_correlation")
     assert {f"curve/{name}" for name in wanted} <= set(history)
     # At epsilon 0 nothing moved: the target's error is its clean error, and no correlation is defined.
     assert history["curve/error"][0] == (0, run.data.metrics["clean_error"])
@@ -76,6 +77,7 @@ def test_one_run_leaves_its_files(cli: Cli, root: Path) -> None:
     assert [float(row["epsilon"]) for row in rows] == [0, 0.5]
     assert {row["surrogate"] for row in rows} == {"ridge_high"}
     assert float(rows[1]["error"]) == run.data.metrics["error_at_0.5"]
+    assert float(rows[1]["noise_error"]) == run.data.metrics["noise_error_at_0.5"]
     assert rows[0]["perturbation_correlation"] == ""  # undefined, not 0
     config = OmegaConf.load(folder / "config.yaml")
     assert config.surrogate.alpha == 1  # resolved

@@ -170,7 +170,7 @@ def test_a_second_run_trains_and_crafts_nothing_and_gives_the_same(data: Dataset
     again = Store(store.root)
     assert equal(run(combination(data), again), outcome)
     assert not again.misses
-    assert again.hits == {"learner": 2, "crafted": 2, "own_scores": 1, "extent": 1, "varied_scores": 1}
+    assert again.hits == {"learner": 2, "crafted": 2, "own_scores": 1, "extent": 1, "noise_scores": 1, "varied_scores": 1}
 
 
 def test_equal_arguments_give_identical_outcomes_without_a_common_store(

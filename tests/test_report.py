@@ -63,7 +63,7 @@ def test_row_and_column_means_are_those_of_the_cells():
 
 def test_text_matrix_has_aligned_columns_percents_and_a_dash_for_a_gap():
     table = pd.DataFrame([[0.634, np.nan]], index=["svm_high"], columns=["svm_low", "forest_low"])
-    lines = tables.format_matrix(table, title="error").splitlines()
+    lines = tables.format_matrix(tables.with_means(table), title="error").splitlines()
     assert lines[0] == "error"
     assert lines[3].split() == ["SVM", "H", "63%", "–", "63%"]  # noqa: RUF001
     assert len({len(line) for line in lines[2:]}) == 1

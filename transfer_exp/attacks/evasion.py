@@ -14,10 +14,12 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import get_args
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from transfer_exp.attacks.crafted import Crafted
+from transfer_exp.attacks.noise import Rays, random_rays
 from transfer_exp.learners import Model
 from transfer_exp.optim.ascent import ascend
 from transfer_exp.optim.batches import in_batches, rows_of
@@ -67,6 +69,10 @@ class Evasion:
         return Crafted.join(
             in_batches(lambda rows: self._craft_batch(model, x[rows], y[rows], epsilons, box), len(x), size=self.batch_size)
         )
+
+    def noise(self, x: Floats, *, epsilons: Sequence[float], box: Box, rng: np.random.Generator) -> Rays:
+        """Random offsets of points ``(n, d)``, of the attack's norm and sizes."""
+        return random_rays(x, norm=self.norm, epsilons=epsilons, box=box, rng=rng)
 
     def _craft_batch(self, model: Model, x: Floats, y: Ints, epsilons: Sequence[float], box: Box) -> Crafted:
         like = next(b for b in model.buffers() if b.is_floating_point())

@@ -26,6 +26,7 @@ CURVES = (
     "perturbation_l1",
     "perturbation_l2",
     "perturbation_linf",
+    "noise_error",
 )
 """Curves that a combination may have, each over the grid."""
 
@@ -95,6 +96,7 @@ class Outcome:
         for epsilon in grid.shown:
             k = grid.grid.index(epsilon)
             error = self.metrics[f"error_at_{epsilon:g}"] = self.curves["error"][k]
+            self.metrics[f"noise_error_at_{epsilon:g}"] = self.curves["noise_error"][k]
             if "whitebox_error" in self.curves:
                 white = self.metrics[f"whitebox_error_at_{epsilon:g}"] = self.curves["whitebox_error"][k]
                 if white > 0:

@@ -24,6 +24,7 @@ from transfer_exp.data.splits import make_split
 from transfer_exp.data.training_sets import require_others, share_in_common
 from transfer_exp.pipeline.combination import CURVES, Combination, Outcome
 from transfer_exp.pipeline.kept import sets_for_variability
+from transfer_exp.pipeline.noise import noise_error, poisoning_noise_scores
 from transfer_exp.pipeline.poisoning_pieces import Work, poisoned, retrained_scores, start_gradients, varied_losses
 from transfer_exp.store import Store
 from transfer_exp.types import NORMS, Examples, Floats, UserError
@@ -77,8 +78,9 @@ def poisoning_counts(fractions: Sequence[float], n_training: int) -> list[int]:
 
 def _add_curves(outcome: Outcome, work: Work, black_box: Poisoned, white_box: Poisoned | None) -> None:
     combination, split, y = work.combination, work.split, work.dataset.y[work.split.test]
-    scores = retrained_scores(work, combination.target, split.target, "target_training", black_box)
-    own = retrained_scores(work, combination.surrogate, split.surrogate, "surrogate_training", black_box)
+    made = black_box.points, black_box.labels
+    scores = retrained_scores(work, combination.target, split.target, "target_training", *made)
+    own = retrained_scores(work, combination.surrogate, split.surrogate, "surrogate_training", *made)
     curves: dict[str, list[float]] = {name: [] for name in CURVES}
     curves["error"] = [measures.error(s, y) for s in scores]
     curves["surrogate_error"] = [measures.error(s, y) for s in own]
@@ -89,8 +91,10 @@ def _add_curves(outcome: Outcome, work: Work, black_box: Poisoned, white_box: Po
     moved = black_box.points - black_box.start_points
     for norm in NORMS:
         curves[f"perturbation_{norm}"] = _running_mean(measures.perturbation_size(moved, norm), work.counts, empty=0.0)
+    curves["noise_error"] = noise_error(poisoning_noise_scores(work), y)
     if white_box is not None:
-        white = retrained_scores(work, combination.target, split.target, "target_training", white_box)
+        made = white_box.points, white_box.labels
+        white = retrained_scores(work, combination.target, split.target, "target_training", *made)
         curves["whitebox_error"] = [measures.error(s, y) for s in white]
         if np.array_equal(black_box.start_points, white_box.start_points):  # always so when starts are drawn at random
             rho = measures.perturbation_correlation(moved, white_box.points - white_box.start_points)

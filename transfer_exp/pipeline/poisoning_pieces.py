@@ -74,7 +74,7 @@ def poisoned(work: Work, learner: Learner, rows: Ints) -> Poisoned:
     return Poisoned(**work.store.get("poisoned", key, craft))
 
 
-def retrained_scores(work: Work, learner: Learner, rows: Ints, stream: seeds.Stream, made: Poisoned) -> Floats:
+def retrained_scores(work: Work, learner: Learner, rows: Ints, stream: seeds.Stream, points: Floats, labels: Ints) -> Floats:
     """Test scores ``(E, n_test)`` of the learner retrained on these rows and the first points, at each value of the grid.
 
     The first value is 0: the learner as it was, whosever points follow.
@@ -84,14 +84,11 @@ def retrained_scores(work: Work, learner: Learner, rows: Ints, stream: seeds.Str
     def train(counts: list[int]) -> Arrays:
         _log.info("training %s with %s poisoning points", learner.name, counts)
         (x, y), (x_test, _) = work.part(rows), work.part(work.split.test)
-        models = (
-            learner.fit(np.concatenate([x, made.points[:m]]), np.concatenate([y, made.labels[:m]]), seed=number)
-            for m in counts
-        )
+        models = (learner.fit(np.concatenate([x, points[:m]]), np.concatenate([y, labels[:m]]), seed=number) for m in counts)
         return {"scores": np.stack([model.scores(x_test) for model in models])}
 
     parts = {"learner": learner, "rows": checksum(rows), "test": checksum(work.split.test), "number": number}
-    poison = {"points": checksum(made.points), "labels": checksum(made.labels), "counts": work.counts[1:]}
+    poison = {"points": checksum(points), "labels": checksum(labels), "counts": work.counts[1:]}
     clean = work.store.get("trained", work.key(**parts), lambda: train(work.counts[:1]))
     retrained = work.store.get("retrained", work.key(**parts, **poison), lambda: train(work.counts[1:]))
     return np.concatenate([clean["scores"], retrained["scores"]])

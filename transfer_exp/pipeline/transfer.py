@@ -13,6 +13,7 @@ from transfer_exp.attacks.crafted import Crafted
 from transfer_exp.data.training_sets import TrainingSet, share_in_common
 from transfer_exp.pipeline.combination import CURVES, Combination, Outcome
 from transfer_exp.pipeline.kept import extent, own_scores, varied_scores
+from transfer_exp.pipeline.noise import noise_error, noise_scores
 from transfer_exp.pipeline.pieces import Fitted, crafted, fitted, torch_device
 from transfer_exp.store import Arrays, Store
 from transfer_exp.types import NORMS, Floats, Ints, Split, dense
@@ -109,6 +110,8 @@ def _add_curves(outcome: Outcome, attacked: Attacked, reach: Arrays, store: Stor
         curves["surrogate_error"].append(measures.error(own, y))
     for norm in NORMS:
         curves[f"perturbation_{norm}"] = reach[f"perturbation_{norm}"].tolist()
+    noisy = noise_scores(store, attacked.combination, attacked.pair.target, attacked.rows, attacked.clean)
+    curves["noise_error"] = noise_error(noisy - attacked.target_threshold, y)
     if attacked.white_box is not None:
         _add_white_box(curves, attacked, attacked.white_box, clean, store)
     outcome.curves = {name: values for name, values in curves.items() if values}

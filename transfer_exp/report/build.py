@@ -13,7 +13,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from transfer_exp.report import client as store
-from transfer_exp.report import drawing, page, tables, verdicts, words
+from transfer_exp.report import control, drawing, page, tables, verdicts, words
 from transfer_exp.report.claims import Claim, Numbers
 from transfer_exp.report.drawing import Picture
 from transfer_exp.report.examples import load_examples
@@ -68,8 +68,11 @@ def _draw(folder: Path, study: Study, numbers: Numbers, tracking_uri: str) -> li
 def named_tables(study: Study, numbers: Numbers) -> list[NamedTable]:
     """The tables of the page."""
     at = words.strength(study, study.epsilon_reference)
+    beyond = f"above what {words.control(study)} does to the same targets; spread: over seeds"
     shares = "What less surrogate data costs: difference of mean transfer, less data - all data"
     return [
+        ("matrices", "surrogates_above_noise", f"Mean transfer {beyond}", control.surrogates(study)),
+        ("matrices", "targets_above_noise", f"Error of each target {beyond}", control.targets(study)),
         ("matrices", "data_shares", shares, numbers.data_shares),
         ("learners", "targets", f"Targets at {at}: size of input gradients (S) and errors", tables.targets(study)),
         ("learners", "surrogates", f"Surrogates at {at}: variability of the loss (V), transfer", tables.surrogates(study)),
@@ -99,7 +102,7 @@ def _matrices(study: Study) -> Iterator[NamedTable]:
         yield "", f"{column}_matrix", "", tables.with_means(tables.matrix(rows, column)).rename_axis("surrogate")
     for epsilon in sorted(study.curves["epsilon"].unique()):
         for fraction in study.fractions:
-            content = tables.with_means(tables.error_matrix(study, epsilon, fraction)).rename_axis("surrogate")
+            content = control.error_table(study, epsilon, fraction).rename_axis("surrogate")
             yield "", f"error_matrix_eps{epsilon:g}_fraction{fraction:g}", "", content
 
 
@@ -119,7 +122,7 @@ def study_summary(*, tracking_uri: str, study: str, out: Path, only: Collection[
     for epsilon in sorted(records.curves["epsilon"].unique()):
         for fraction in records.fractions:
             for picture in drawing.error_map(records, epsilon, fraction):
-                content = tables.with_means(tables.error_matrix(records, epsilon, fraction))
+                content = control.error_table(records, epsilon, fraction)
                 content.rename_axis("surrogate").to_csv(out / f"{picture.stem}.csv")
                 drawing.write(picture, out, ["png"])
     for picture in drawing.white_box(records):
@@ -127,7 +130,7 @@ def study_summary(*, tracking_uri: str, study: str, out: Path, only: Collection[
     over = f"mean over {records.runs['seed'].nunique()} seeds"
     return "\n\n".join(
         tables.format_matrix(
-            tables.error_matrix(records, epsilon),
+            control.error_table(records, epsilon),
             title=f"{words.error_name(records)} at {words.strength(records, epsilon)}, {over}",
         )
         for epsilon in records.epsilon_shown

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from transfer_exp import figures
 from transfer_exp.figures.learner_style import families
-from transfer_exp.report import tables, words
+from transfer_exp.report import control, tables, words
 from transfer_exp.report.examples import Example
 from transfer_exp.report.records import Study
 
@@ -50,25 +50,31 @@ def white_box(study: Study) -> Iterator[Picture]:
     if len(data):
         figure, ax = figures.single(4.9, 4.0)
         error = words.error_name(study)
-        figures.security_curves(data, ax, title="", xlabel=words.strength_axis(study), ylabel=f"white-box {error}")
+        axes = {"xlabel": words.strength_axis(study), "ylabel": f"white-box {error}"}
+        noise = control.curve(study)
+        figures.security_curves(data, ax, title="", **axes, control=noise)
         caption = f"White-box {error} of each target; bands: ± one standard deviation over seeds. H solid, L dashed."
+        if len(noise):
+            caption += f" Grey, dotted: {words.control(study)}, mean and range of these targets."
         yield Picture(stem="security_curves", section="curves", row="", caption=caption, figure=figure)
 
 
 def error_map(study: Study, epsilon: float, fraction: float) -> Iterator[Picture]:
     """One error matrix, when the study has it."""
-    data = tables.error_matrix(study, epsilon, fraction)
-    if data.empty:
+    if tables.error_matrix(study, epsilon, fraction).empty:
         return
-    wide = tables.with_means(data)
+    wide = control.error_table(study, epsilon, fraction)
     figure, ax = _canvas_of(wide)
     at, share = words.strength(study, epsilon), words.share(fraction)
     figures.heat_map(wide, ax, title=f"{words.error_name(study)} in %, {at}", percent=True)
+    caption = f"{words.error_name(study).capitalize()} of the targets in % at {at}, {share}."
+    if control.NOISE in wide.index:
+        caption += f" Noise: {words.control(study)}."
     yield Picture(
         stem=f"error_matrix_eps{epsilon:g}_fraction{fraction:g}",
         section="matrices",
         row=share,
-        caption=f"{words.error_name(study).capitalize()} of the targets in % at {at}, {share}.",
+        caption=caption,
         figure=figure,
     )
 

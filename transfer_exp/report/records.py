@@ -33,6 +33,7 @@ CURVE_COLUMNS = [
     *("study", "dataset", "attack", "surrogate", "target", "surrogate_fraction", "seed"),
     *("epsilon", "error", "clean_error", "whitebox_error", "success", "whitebox_success", "surrogate_error"),
     *("loss", "loss_logistic", "perturbation_correlation", "perturbation_l1", "perturbation_l2", "perturbation_linf"),
+    "noise_error",
 ]
 _TEXT_COLUMNS = {"study", "dataset", "attack", "surrogate", "target"}
 _DIGITS = 9  # of an epsilon, so that equal ones compare equal

@@ -55,9 +55,8 @@ def with_means(table: pd.DataFrame) -> pd.DataFrame:
     return wide
 
 
-def format_matrix(table: pd.DataFrame, *, title: str) -> str:
-    """A surrogate x target matrix of shares as plain text for a terminal: whole percents, means last."""
-    wide = with_means(table)
+def format_matrix(wide: pd.DataFrame, *, title: str) -> str:
+    """A surrogate x target matrix of shares, with its means, as plain text for a terminal: whole percents."""
     names = [label(str(name)) for name in wide.index]
     left = max(len(name) for name in [*names, "surrogate"])
     heads = [label(str(name)) for name in wide.columns]

@@ -5,12 +5,18 @@ from __future__ import annotations
 from transfer_exp.report.records import Study
 
 _ERROR = {"evasion_add": "evasion rate"}
+_CONTROL = {"evasion_add": "as many random changes of features", "poisoning": "as many random points with flipped labels"}
 _STRENGTH = {"evasion_add": "added features", "poisoning": "share of poisoning points"}
 
 
 def error_name(study: Study) -> str:
     """What ``error`` is in this study."""
     return _ERROR.get(study.attack, "error")
+
+
+def control(study: Study) -> str:
+    """What the attacks of this study are compared with."""
+    return _CONTROL.get(study.attack, "random noise of the same size")
 
 
 def strength_axis(study: Study) -> str:
