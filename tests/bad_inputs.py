@@ -175,7 +175,7 @@ ROWS: dict[str, Row] = {
         ["epsilon.grid=[0,inf]"], "expected a strictly ascending list of finite numbers >= 0, got [0, inf]"
     ),
     "a grid of words": Row(["epsilon.grid=[0,a]"], "epsilon.grid: expected a list, each a number, got [0, 'a']"),
-    "added key": Row(["+surrogate.gamma=1"], "surrogate.gamma: expected one of name, alpha, got an unknown key"),
+    "added key": Row(["+surrogate.gamma=1"], "surrogate.gamma: expected one of name, scale, alpha, got an unknown key"),
     "no CUDA device": Row(["device=cuda"], "device: expected a CUDA device for device=cuda, got none on this machine; use"),
     "faces missing": Row(faces, ".jpg images, got 0; complete the folder"),
     "poisoned MLP": Row([*POISON, "surrogate=mlp_high"], "expected a linear SVM, an RBF SVM, logistic or ridge regression"),

@@ -193,6 +193,13 @@ def test_the_table_of_hyperparameters_reaches_both_roles() -> None:
     assert (combination.surrogate.C, combination.target.C) == (7, 7)
 
 
+def test_one_key_scales_every_learner_and_another_only_one() -> None:
+    both: Any = built("scale=standard", "surrogate=rbf_low", "target=forest_low", "surrogate.gamma=scale")
+    assert (both.surrogate.scale, both.target.scale, both.surrogate.gamma) == ("standard", "standard", "scale")
+    one: Any = built("target.scale=minmax")
+    assert (one.surrogate.scale, one.target.scale) == ("none", "minmax")
+
+
 def test_other_digits_by_one_key() -> None:
     assert len(built("dataset.digits=[4,9]").dataset.y) == 181 + 180  # fours and nines of scikit-learn's digits
 
@@ -212,7 +219,7 @@ def test_an_unknown_key_is_refused(key: str) -> None:
 
 
 def test_an_added_key_that_nothing_takes_is_refused() -> None:
-    with pytest.raises(UserError, match=r"surrogate\.gamma: expected one of name, C, tolerance, got an unknown key"):
+    with pytest.raises(UserError, match=r"surrogate\.gamma: expected one of name, scale, C, tolerance, got an unknown key"):
         built("surrogate=svm_low", "+surrogate.gamma=1")
 
 
@@ -249,6 +256,7 @@ def test_a_forest_is_no_surrogate_from_python() -> None:
         ("dataset.split.target=1.5", "dataset.split.target: expected a whole number or null, got 1.5"),
         ("target.hidden=50", "target.hidden: expected a list, each a whole number, got 50"),
         ("surrogate.C=low", "surrogate.C: expected a number, got 'low'"),
+        ("target.scale=robust", "target.scale: expected one of none, standard, minmax, got 'robust'"),
     ],
 )
 def test_a_value_of_another_type_is_refused_by_name(override: str, message: str) -> None:

@@ -55,6 +55,8 @@ class Combination:
             )
         if isinstance(self.attack, Poisoning):
             self.surrogate.require_poisonable()
+            self.surrogate.require_raw("surrogate")
+            self.target.require_raw("target")
         for name, least in (("seed", 0), ("n_variability", 2)):
             if getattr(self, name) < least:
                 raise UserError(f"{name}: expected a whole number >= {least}, got {getattr(self, name)}")
