@@ -114,7 +114,7 @@ def test_input_gradients_are_in_raw_units(name: str, scale: str, points: tuple[F
 def test_ridge_is_its_closed_form_and_its_attack_the_best_step_in_raw_units(
     norm: Norm, scale: str, points: tuple[Floats, Ints]
 ) -> None:
-    """min alpha |v|^2 / 2 + sum (y - v . z - b)^2 / 2 over scaled z; w = v / spread; the worst case lowers y f by eps |w|_q."""
+    """min alpha |v|^2 / 2 + sum (y - v . z - b)^2 / 2 over scaled z; w = v / spread; at worst y f falls by eps |w|_q."""
     x, y = points
     varied, order = x[:, :4], {"l1": np.inf, "l2": 2, "linf": 1}[norm]
     spread = varied.std(0) if scale == "standard" else np.ptp(varied, axis=0)

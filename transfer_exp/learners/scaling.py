@@ -4,7 +4,7 @@ standard  shift = mean,     factor = 1 / standard deviation
 minmax    shift = minimum,  factor = 1 / (maximum - minimum)
 
 The model keeps ``shift`` and ``factor``, so it takes points in raw units and its input gradients are in raw units. A
-feature that is constant in training is only shifted. CSR points stay sparse: where a shift would fill them, they are refused.
+feature that is constant in training is only shifted. CSR points stay sparse: what a shift would fill is refused.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ class Scaling:
         filling = np.flatnonzero((least != 0) & (least != most))
         if len(filling):
             raise UserError(
-                f"scale: expected sparse points with a minimum of 0 in every feature for minmax, got {least[filling[0]]:g} in "
-                f"feature {filling[0]} ({len(filling)} such features); choose none, or save X as a dense array"
+                f"scale: expected sparse points with a minimum of 0 in every feature for minmax, got {least[filling[0]]:g} "
+                f"in feature {filling[0]} ({len(filling)} such features); choose none, or save X as a dense array"
             )
         return cls(np.zeros(len(least)), _factor(most - least, np.maximum(np.abs(least), np.abs(most))))
 
