@@ -16,7 +16,9 @@ from omegaconf import DictConfig, OmegaConf
 from transfer_exp.data.splits import make_split
 from transfer_exp.job import build
 from transfer_exp.learners import Forest
+from transfer_exp.naming import dataset_name
 from transfer_exp.pipeline import Combination
+from transfer_exp.records import identity
 from transfer_exp.types import UserError, dense
 
 CONF = SOURCE / "conf"
@@ -110,7 +112,7 @@ def test_every_data_set_loads(name: str, tmp_path: Path) -> None:
         np.savez(tmp_path / "own.npz", X=np.eye(8), y=np.arange(8) % 2)
         words += [f"dataset.file={tmp_path / 'own.npz'}", "dataset.split.test=2"]
     dataset = built(*words).dataset
-    assert dataset.name == name
+    assert dataset.name == ("own" if name in OWN_FILE else name)
     assert set(dataset.y) == {-1, 1}
     least, most = (getattr(dataset.x, which)(axis=0) for which in ("min", "max"))
     for bound in (least, most):  # of sparse points: sparse
@@ -118,6 +120,30 @@ def test_every_data_set_loads(name: str, tmp_path: Path) -> None:
         assert (values >= dataset.box.lower).all()
         assert (values <= dataset.box.upper).all()
     make_split(dataset, seed=0)  # its sizes fit
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        (["dataset=digits89", "dataset.digits=[4,9]"], "digits49"),
+        (["dataset=mnist89", "dataset.digits=[9,8]"], "mnist98"),
+        (["dataset=mnist89", "dataset.split.test=500", "paths.data=/elsewhere"], "mnist89"),
+        (["dataset=mnist89", "dataset.digits=7"], "mnist7"),
+        (["dataset=mnist89", "dataset.name=mine", "dataset.digits=[4,9]"], "mine"),
+        (["dataset=drebin215", "dataset.n_features=50"], "drebin215 (n_features 50)"),
+        (["dataset=synthetic", "dataset.n_points=600", "dataset.separation=1"], "synthetic (n_points 600, separation 1)"),
+        (["dataset=arrays", "dataset.file=some/folder/spam.v2.npz"], "spam.v2"),
+        (["dataset=arrays", "dataset.file=spam.npz", "dataset.group_equal=false"], "spam (group_equal False)"),
+        (["dataset=lfw", "~dataset"], None),
+    ],
+)
+def test_a_data_set_is_named_by_what_makes_it(words: list[str], name: str | None) -> None:
+    assert identity(composed(*words)).get("dataset") == name
+
+
+def test_a_loader_of_ones_own_has_the_name_that_it_is_given_or_none() -> None:
+    assert dataset_name({"_target_": "mine.load", "name": "spam"}) == "spam"
+    assert dataset_name({"_target_": "mine.load"}) is None
 
 
 @pytest.mark.parametrize("name", choices("attack"))

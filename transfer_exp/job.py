@@ -18,6 +18,7 @@ from threadpoolctl import threadpool_limits
 
 from transfer_exp.allocator import keep_freed_memory, settle_once
 from transfer_exp.ending import exit_on_signals
+from transfer_exp.naming import dataset_name
 from transfer_exp.pipeline import Combination, run
 from transfer_exp.records import identity, parameters, record, versions
 from transfer_exp.schema import check_node, check_values
@@ -112,6 +113,9 @@ def _checked(config: DictConfig, part: str) -> dict[str, Any]:
         node: Any = OmegaConf.to_container(config[part], resolve=True)
     except (OmegaConfBaseException, ValueError) as error:  # ValueError: not a node but a value
         raise UserError(f"{part}: expected a resolvable choice, got: {str(error).splitlines()[0]}") from error
+    if part == "dataset":
+        name = dataset_name(node)
+        node = node if name is None else {**node, "name": name}
     check_node(node, part)
     return dict(node)
 
