@@ -47,11 +47,7 @@ class Scaling:
 
     @classmethod
     def _sparse(cls, scale: Scale, x: sp.csr_array) -> Scaling:
-        if scale == "standard":
-            raise UserError(
-                "scale: expected none or minmax for sparse points (subtracting means would fill them), got standard; "
-                "choose minmax, or save X as a dense array"
-            )
+        require_scalable(scale, x)
         least, most = (np.asarray(getattr(x, which)(axis=0).toarray()).ravel() for which in ("min", "max"))
         filling = np.flatnonzero((least != 0) & (least != most))
         if len(filling):
@@ -66,6 +62,15 @@ class Scaling:
         if isinstance(x, sp.csr_array):
             return sp.csr_array((x.data * self.factor[x.indices], x.indices, x.indptr), shape=x.shape)
         return (x - self.shift) * self.factor
+
+
+def require_scalable(scale: Scale, x: Matrix) -> None:
+    """Raise UserError on CSR points that any ``standard`` scaling would fill."""
+    if scale == "standard" and isinstance(x, sp.csr_array):
+        raise UserError(
+            "scale: expected none or minmax for sparse points (subtracting means would fill them), got standard; "
+            "choose minmax, or save X as a dense array"
+        )
 
 
 def _factor(spread: Floats, largest: Floats) -> Floats:

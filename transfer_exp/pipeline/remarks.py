@@ -1,0 +1,115 @@
+"""What is probably not meant: one line each, logged once a run. A remark changes no number and stops nothing."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+import numpy as np
+from scipy.spatial.distance import cdist
+
+from transfer_exp.data.groups import equal_rows
+from transfer_exp.types import Box, Dataset, Floats, Ints, Matrix, Norm, Split, dense
+
+_log = logging.getLogger(__name__)
+
+_SMALL = 1e-3  # of the features' median range: epsilons below are of data in [0, 1], say, where these are not
+_N_POINTS = 300  # between which distances are taken
+_ORDERS = {"l1": 1.0, "l2": 2.0, "linf": np.inf}
+
+
+def log(*remarks: str | None) -> None:
+    """Log those that there are."""
+    for remark in remarks:
+        if remark is not None:
+            _log.warning("%s", remark)
+
+
+def constant(role: str, name: str, scores: Floats) -> str | None:
+    """A classifier with all ``scores`` ``(n,)``, less its threshold, of the test points on one side."""
+    positive = scores > 0
+    if positive.any() and not positive.all():
+        return None
+    return (
+        f"{role} {name} takes all {len(scores)} test points for class {'+1' if positive.all() else '-1'}: its errors say "
+        "nothing about attacks; scale the features (scale=standard), or choose other hyperparameters or more training points"
+    )
+
+
+def epsilons_of_another_unit(largest: float, norm: Norm, box: Box) -> str | None:
+    """The largest epsilon reaches from corner to corner of the box, or is tiny beside the features' ranges."""
+    ranges = box.upper - box.lower
+    ranges = ranges[ranges > 0]
+    if not largest > 0 or not len(ranges):
+        return None
+    extent = {"l1": ranges.sum(), "l2": np.linalg.norm(ranges), "linf": ranges.max()}[norm]
+    middle = float(np.median(ranges))
+    if largest >= extent:
+        return (
+            f"epsilon {largest:g}: the whole box is only {extent:g} wide in {norm}; choose epsilons in the units of the data"
+        )
+    if largest < _SMALL * middle:
+        return (
+            f"epsilons up to {largest:g}: the features' median range is {middle:g}; choose epsilons in the data's units "
+            "(one for data in [0, 1], times the range)"
+        )
+    return None
+
+
+def nothing_moved(
+    role: str, name: str, *, errors: Floats, largest: float, norm: Norm, points: Matrix, labels: Ints
+) -> str | None:
+    """A model whose ``errors`` at points made on itself, the clean ones' first, do not rise up to the largest epsilon.
+
+    points, labels: of the test part, to tell how far apart the classes are.
+    """
+    if not largest > 0 or not errors[0] < 1 or errors.max() > errors[0]:
+        return None
+    between = _distance(points, labels, norm)
+    if between > largest:
+        grid = ",".join(f"{share * between:.2g}" for share in (0.25, 0.5, 1))
+        advice = f"choose larger epsilons, epsilon.grid=[0,{grid}] say"
+    else:
+        advice = "choose a smoother model, of an RBF SVM a smaller gamma (gamma=scale)"
+    return (
+        f"no point changes sides on {role} {name} up to epsilon {largest:g}; the median distance to the other class is "
+        f"{between:.2g} in {norm}; {advice}"
+    )
+
+
+def _distance(points: Matrix, labels: Ints, norm: Norm) -> float:
+    """Median over points of the distance to the nearest point of the other class."""
+    sides = [dense(points[np.flatnonzero(labels == label)[:_N_POINTS]]) for label in (-1, 1)]
+    if not all(map(len, sides)):
+        return float("nan")
+    distances = cdist(sides[0], sides[1], "minkowski", p=_ORDERS[norm])
+    return float(np.median(np.concatenate([distances.min(axis=0), distances.min(axis=1)])))
+
+
+def equal_rows_apart(dataset: Dataset, split: Split) -> str | None:
+    """Test or validation points that equal a training point."""
+    if dataset.group is not None:
+        return None
+    group = _equal_rows(_Rows(dataset.checksum, dataset.x))
+    held_out = np.concatenate([split.test, split.validation])
+    seen = int(np.isin(group[held_out], group[np.concatenate([split.target, split.surrogate])]).sum())
+    shared = int(np.isin(group[split.surrogate], group[split.target]).sum())
+    if not seen and not shared:
+        return None
+    return (
+        f"{dataset.name}: {seen} of {len(held_out)} test and validation points equal a training point, and {shared} of "
+        f"{len(split.surrogate)} surrogate points a target's; keep equal rows in one part (dataset.group_equal=true)"
+    )
+
+
+@dataclass(frozen=True)
+class _Rows:
+    checksum: str
+    x: Matrix = field(compare=False)
+
+
+@lru_cache(maxsize=2)
+def _equal_rows(rows: _Rows) -> Ints:
+    """Once a data set and process, not once a run."""
+    return equal_rows(rows.x)
