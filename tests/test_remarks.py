@@ -15,7 +15,7 @@ from transfer_exp.attacks.evasion import Evasion
 from transfer_exp.attacks.evasion_add import EvasionAdd
 from transfer_exp.attacks.poisoning import Poisoning
 from transfer_exp.data.splits import make_split
-from transfer_exp.learners import RBFSVM, Forest, Ridge
+from transfer_exp.learners import RBFSVM, Ridge
 from transfer_exp.pipeline import Combination, remarks, run
 from transfer_exp.store import Store
 from transfer_exp.types import Box, Dataset, Floats, Grid, Norm, Sizes
@@ -63,13 +63,51 @@ def test_a_grid_that_moves_no_point_is_told_with_one_that_does(caplog: pytest.Lo
     assert said(caplog, tmp_path, data, epsilon=Grid(grid=(0, 10, 20, 40), reference=20, shown=(20,))) == []
 
 
-def test_of_a_kernel_that_is_too_narrow_a_smaller_gamma_is_told(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("largest", "clean", "after", "message"),
+    [
+        (
+            5,
+            [-1, -1, 1, 1],
+            0,
+            "up to epsilon 5; the median distance to the other class is 3.5 in l1; choose a smoother model",
+        ),
+        (
+            2,
+            [-1, -1, 1, 1],
+            0,
+            "up to epsilon 2; the median distance to the other class is 3.5 in l1; choose larger epsilons, ",
+        ),
+        (5, [-1, 1, 1, 1], 0.25, "up to epsilon 5; "),  # one is wrong before
+        (5, [-1, 1, 1, 1], 0.5, None),
+        (5, [1, 1, 1, 1], 0.5, None),  # constant
+        (5, [1, 1, -1, -1], 1, None),  # there is nothing left to move
+        (0, [-1, -1, 1, 1], 0, None),
+    ],
+)
+def test_a_model_on_which_nothing_moves(largest: float, clean: list[float], after: float, message: str | None) -> None:
+    y = np.array([-1, -1, 1, 1])
+    points = np.array([[0.0, 0], [0, 1], [2, 2], [5, 3]])  # to the other class in l1: 4, 3, 3 and 7
+    remark = remarks.nothing_moved(
+        "target",
+        RBFSVM(C=1, gamma=9, name="rbf"),
+        clean=np.array(clean),
+        clean_labels=y,
+        largest_error=after,
+        largest=largest,
+        norm="l1",
+        points=points,
+        labels=y,
+    )
+    assert remark is None if message is None else message in str(remark)
+
+
+def test_a_kernel_that_is_too_narrow_is_told(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
     narrow = RBFSVM(C=1, gamma=1e6, name="rbf")
-    world = {"surrogate": narrow, "target": Forest(n_trees=3), "attack": Evasion(n_iter=2)}
-    lines = said(caplog, tmp_path, dataset(apart(4)), **world)
-    (line,) = (line for line in lines if line.startswith("no point"))  # it is of one class between the training points, too
-    assert line.startswith("no point changes sides on surrogate rbf up to epsilon 8; the median distance")
-    assert line.endswith("choose a smoother model, of an RBF SVM a smaller gamma (gamma=scale)")
+    lines = said(caplog, tmp_path, dataset(apart(4)), surrogate=narrow, attack=Evasion(n_iter=2))
+    (line,) = (line for line in lines if "surrogate" in line)
+    assert line.startswith("surrogate rbf takes all 20 test points for class ")
+    assert "(of an RBF SVM, a smaller gamma)" in line
 
 
 @pytest.mark.parametrize("attack", [Evasion(n_iter=2), Poisoning(n_iter=1, n_starts=1)])
@@ -80,12 +118,25 @@ def test_a_classifier_of_one_class_is_told(attack: Any, caplog: pytest.LogCaptur
     y = np.where(np.arange(100) < 30, 1, -1)
     data = replace(dataset(x), y=y)
     lines = said(caplog, tmp_path, data, surrogate=Ridge(alpha=1e9, name="near"), attack=attack, epsilon=grid)
-    assert (
-        sum(
-            line.startswith("surrogate near takes all 20 test points for class -1: its errors say nothing") for line in lines
-        )
-        == 1
+    start = (
+        "surrogate near takes all 20 test points for class -1, so its errors say nothing about attacks; scale the features"
     )
+    assert sum(line.startswith(start) for line in lines) == 1
+    assert not any("changes sides on surrogate" in line for line in lines)
+
+
+def test_one_who_scales_is_not_told_to() -> None:
+    scaled = Ridge(alpha=1e9, scale="minmax", name="near")
+    line = str(remarks.constant("target", scaled, np.full(5, 0.5)))
+    assert line.startswith(
+        "target near takes all 5 test points for class +1, so its errors say nothing about attacks; choose"
+    )
+    assert remarks.constant("target", scaled, np.array([0.5, 0.0])) is None
+
+
+@pytest.mark.parametrize(("value", "text"), [(460.4, "460"), (0.012345, "0.012"), (1234567, "1.2e+06"), (3, "3")])
+def test_distances_are_short(value: float, text: str) -> None:
+    assert remarks._short(value) == text
 
 
 def test_a_detector_that_flags_nothing_is_told(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:

@@ -30,8 +30,8 @@ def run_evasion(combination: Combination, store: Store) -> Outcome:
     outcome.metrics["clean_error"] = measures.error(target, attacked.y)
     outcome.metrics["surrogate_clean_error"] = measures.error(surrogate, attacked.y)
     remarks.log(
-        remarks.constant("surrogate", combination.surrogate.label, surrogate),
-        remarks.constant("target", combination.target.label, target),
+        remarks.constant("surrogate", combination.surrogate, surrogate),
+        remarks.constant("target", combination.target, target),
     )
     if combination.dataset.image_shape is not None:
         outcome.examples = _examples(attacked, combination.dataset.image_shape)

@@ -45,8 +45,8 @@ def run_evasion_add(combination: Combination, attack: EvasionAdd, store: Store) 
     outcome.sizes["n_attacked"] = len(rows)
     outcome.metrics |= target.quality() | {f"surrogate_{name}": value for name, value in surrogate.quality().items()}
     remarks.log(
-        remarks.constant("surrogate", combination.surrogate.label, surrogate.scores),
-        remarks.constant("target", combination.target.label, target.scores),
+        remarks.constant("surrogate", combination.surrogate, surrogate.scores),
+        remarks.constant("target", combination.target, target.scores),
     )
     return outcome
 

@@ -94,8 +94,8 @@ def _add_curves(outcome: Outcome, work: Work, black_box: Poisoned, white_box: Po
             curves["perturbation_correlation"] = _running_mean(rho, work.counts, empty=float("nan"))
     outcome.curves = {name: values for name, values in curves.items() if values}
     remarks.log(
-        remarks.constant("surrogate", combination.surrogate.label, own[0]),
-        remarks.constant("target", combination.target.label, scores[0]),
+        remarks.constant("surrogate", combination.surrogate, own[0]),
+        remarks.constant("target", combination.target, scores[0]),
     )
     outcome.metrics["clean_error"] = curves["error"][0]
     outcome.metrics["surrogate_clean_error"] = curves["surrogate_error"][0]

@@ -9,7 +9,9 @@ from functools import lru_cache
 import numpy as np
 from scipy.spatial.distance import cdist
 
+from transfer_exp import measures
 from transfer_exp.data.groups import equal_rows
+from transfer_exp.learners import Learner
 from transfer_exp.types import Box, Dataset, Floats, Ints, Matrix, Norm, Split, dense
 
 _log = logging.getLogger(__name__)
@@ -26,15 +28,20 @@ def log(*remarks: str | None) -> None:
             _log.warning("%s", remark)
 
 
-def constant(role: str, name: str, scores: Floats) -> str | None:
+def constant(role: str, learner: Learner, scores: Floats) -> str | None:
     """A classifier with all ``scores`` ``(n,)``, less its threshold, of the test points on one side."""
-    positive = scores > 0
-    if positive.any() and not positive.all():
+    if not _one_sided(scores):
         return None
+    scale = "scale the features (scale=standard), or " if learner.scale == "none" else ""
     return (
-        f"{role} {name} takes all {len(scores)} test points for class {'+1' if positive.all() else '-1'}: its errors say "
-        "nothing about attacks; scale the features (scale=standard), or choose other hyperparameters or more training points"
+        f"{role} {learner.label} takes all {len(scores)} test points for class {'+1' if scores[0] > 0 else '-1'}, so its "
+        f"errors say nothing about attacks; {scale}choose other hyperparameters (of an RBF SVM, a smaller gamma) or more "
+        "training points"
     )
+
+
+def _one_sided(scores: Floats) -> bool:
+    return len(np.unique(scores > 0)) == 1
 
 
 def epsilons_of_another_unit(largest: float, norm: Norm, box: Box) -> str | None:
@@ -58,24 +65,41 @@ def epsilons_of_another_unit(largest: float, norm: Norm, box: Box) -> str | None
 
 
 def nothing_moved(
-    role: str, name: str, *, errors: Floats, largest: float, norm: Norm, points: Matrix, labels: Ints
+    role: str,
+    learner: Learner,
+    *,
+    clean: Floats,
+    clean_labels: Ints,
+    largest_error: float,
+    largest: float,
+    norm: Norm,
+    points: Matrix,
+    labels: Ints,
 ) -> str | None:
-    """A model whose ``errors`` at points made on itself, the clean ones' first, do not rise up to the largest epsilon.
+    """A model whose error at points made on itself does not rise up to the largest epsilon.
 
-    points, labels: of the test part, to tell how far apart the classes are.
+    clean, clean_labels ``(n,)``: scores, less its threshold, of the attacked points before the attack. points, labels: of
+    the test part, to tell how far apart the classes are. None for a ``constant`` model, which has its own remark.
     """
-    if not largest > 0 or not errors[0] < 1 or errors.max() > errors[0]:
+    before = measures.error(clean, clean_labels)
+    is_constant = _one_sided(clean) and len(np.unique(clean_labels)) > 1
+    if is_constant or not largest > 0 or not before < 1 or largest_error > before:
         return None
     between = _distance(points, labels, norm)
     if between > largest:
-        grid = ",".join(f"{share * between:.2g}" for share in (0.25, 0.5, 1))
+        grid = ",".join(_short(share * between) for share in (0.25, 0.5, 1))
         advice = f"choose larger epsilons, epsilon.grid=[0,{grid}] say"
     else:
         advice = "choose a smoother model, of an RBF SVM a smaller gamma (gamma=scale)"
     return (
-        f"no point changes sides on {role} {name} up to epsilon {largest:g}; the median distance to the other class is "
-        f"{between:.2g} in {norm}; {advice}"
+        f"no point changes sides on {role} {learner.label} up to epsilon {largest:g}; the median distance to the other "
+        f"class is {_short(between)} in {norm}; {advice}"
     )
+
+
+def _short(value: float) -> str:
+    """Two digits that count, without an exponent where it can be read."""
+    return f"{float(f'{value:.2g}'):g}"
 
 
 def _distance(points: Matrix, labels: Ints, norm: Norm) -> float:

@@ -179,11 +179,12 @@ def _log_unmoved(outcome: Outcome, attacked: Attacked, split: Split) -> None:
     if attacked.white_box is not None:
         models += [("target", combination.target, pair.target.model, attacked.target_threshold, "whitebox_error")]
     for role, learner, model, threshold, curve in models:
-        clean = measures.error(model.scores(attacked.clean) - threshold, attacked.y)
         remark = remarks.nothing_moved(
             role,
-            learner.label,
-            errors=np.array([clean, *outcome.curves[curve]]),
+            learner,
+            clean=model.scores(attacked.clean) - threshold,
+            clean_labels=attacked.y,
+            largest_error=max(outcome.curves[curve]),
             largest=max(grid),
             norm=norm,
             points=data.x[split.test],
@@ -197,6 +198,8 @@ def _add_health(outcome: Outcome, attacked: Attacked, reach: Arrays) -> None:
     combination, black_box = attacked.combination, attacked.black_box
     for name, worrying in _WORRYING.items():
         value = outcome.metrics[f"health/{name}"] = float(reach[f"health/{name}"])
+        if name == "violation":  # in the units of the data: beside the largest epsilon
+            worrying *= max(combination.epsilon.grid)
         if value > worrying:
             _log.warning("health: %s = %.3g on %s (expected below %g)", name, value, combination.surrogate.name, worrying)
     unconverged = sum(not model.model.converged for model in (attacked.pair.surrogate, attacked.pair.target))
