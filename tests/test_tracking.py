@@ -18,7 +18,7 @@ from filelock import FileLock
 from mlflow.entities import Run
 
 from transfer_exp import tracking
-from transfer_exp.job import exit_on_terminate
+from transfer_exp.ending import exit_on_signals
 from transfer_exp.tracking import Record, Tracker
 from transfer_exp.types import UserError
 
@@ -88,7 +88,7 @@ def test_a_signal_at_the_birth_of_a_run_closes_it(
         return run_id
 
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    exit_on_terminate()
+    exit_on_signals()
     signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in the background of a shell have it ignored
     monkeypatch.setattr(tracker, "start", interrupted)
     with pytest.raises((SystemExit, KeyboardInterrupt)), tracker.run("cut", tags={}):

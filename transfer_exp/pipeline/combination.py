@@ -11,6 +11,7 @@ from transfer_exp.attacks.evasion import Evasion
 from transfer_exp.attacks.evasion_add import EvasionAdd
 from transfer_exp.attacks.poisoning import Poisoning
 from transfer_exp.learners import Learner
+from transfer_exp.learners.scaling import require_scalable
 from transfer_exp.signature import code_version, signature
 from transfer_exp.types import Dataset, Examples, Floats, Grid, UserError
 
@@ -56,6 +57,10 @@ class Combination:
             )
         if isinstance(self.attack, Poisoning):
             self.surrogate.require_poisonable()
+            self.surrogate.require_raw("surrogate")
+            self.target.require_raw("target")
+        for learner in (self.surrogate, self.target):
+            require_scalable(learner.scale, self.dataset.x)
         for name, least in (("seed", 0), ("n_variability", 2)):
             if getattr(self, name) < least:
                 raise UserError(f"{name}: expected a whole number >= {least}, got {getattr(self, name)}")

@@ -22,6 +22,7 @@ from transfer_exp import measures
 from transfer_exp.attacks.poisoning import Poisoned, Poisoning
 from transfer_exp.data.splits import make_split
 from transfer_exp.data.training_sets import require_others, share_in_common
+from transfer_exp.pipeline import remarks
 from transfer_exp.pipeline.combination import CURVES, Combination, Outcome
 from transfer_exp.pipeline.kept import sets_for_variability
 from transfer_exp.pipeline.noise import noise_error, poisoning_noise_scores
@@ -45,6 +46,7 @@ def run_poisoning(combination: Combination, attack: Poisoning, store: Store) -> 
         raise UserError("dataset.split.validation: expected validation points to poison for, got none; set it, to 1000 say")
     n_starts = min(max(counts), _N_VARIABILITY_POINTS)
     require_others(combination.dataset, split.surrogate, split.validation, n_sets=combination.n_variability, n_more=n_starts)
+    remarks.log(remarks.equal_rows_apart(combination.dataset, split))
     work = Work(combination=combination, attack=attack, store=store, split=split, counts=counts)
     black_box = poisoned(work, combination.surrogate, split.surrogate)
     white_box = poisoned(work, combination.target, split.target) if combination.target.poisonable else None
@@ -100,6 +102,10 @@ def _add_curves(outcome: Outcome, work: Work, black_box: Poisoned, white_box: Po
             rho = measures.perturbation_correlation(moved, white_box.points - white_box.start_points)
             curves["perturbation_correlation"] = _running_mean(rho, work.counts, empty=float("nan"))
     outcome.curves = {name: values for name, values in curves.items() if values}
+    remarks.log(
+        remarks.constant("surrogate", combination.surrogate, own[0]),
+        remarks.constant("target", combination.target, scores[0]),
+    )
     outcome.metrics["clean_error"] = curves["error"][0]
     outcome.metrics["surrogate_clean_error"] = curves["surrogate_error"][0]
     outcome.add_shown(combination.epsilon)

@@ -11,6 +11,7 @@ import numpy as np
 from transfer_exp import measures
 from transfer_exp.attacks.crafted import Crafted
 from transfer_exp.data.training_sets import TrainingSet, share_in_common
+from transfer_exp.pipeline import remarks
 from transfer_exp.pipeline.combination import CURVES, Combination, Outcome
 from transfer_exp.pipeline.kept import extent, own_scores, varied_scores
 from transfer_exp.pipeline.noise import noise_error, noise_scores
@@ -82,6 +83,15 @@ class Attacked:
         )
 
 
+def log_before(combination: Combination, split: Split) -> None:
+    """Remarks on what is known before anything is trained."""
+    largest, norm = max(combination.epsilon.grid), combination.attack.norm
+    remarks.log(
+        remarks.equal_rows_apart(combination.dataset, split),
+        remarks.epsilons_of_another_unit(largest, norm, combination.dataset.box),
+    )
+
+
 def measured(attacked: Attacked, split: Split, sets: Sequence[TrainingSet], store: Store) -> Outcome:
     """Curves, S, R, V, rho, health, sizes, notes on the data.
 
@@ -97,6 +107,7 @@ def measured(attacked: Attacked, split: Split, sets: Sequence[TrainingSet], stor
     _add_gradients(outcome, attacked)
     _add_variability(outcome, attacked, sets, store)
     _add_health(outcome, attacked, reach)
+    _log_unmoved(outcome, attacked, split)
     return outcome
 
 
@@ -165,13 +176,40 @@ def _add_variability(outcome: Outcome, attacked: Attacked, sets: Sequence[Traini
             outcome.add(f"loss_variability{suffix}", measures.loss_variability(point_losses))
 
 
+def _log_unmoved(outcome: Outcome, attacked: Attacked, split: Split) -> None:
+    """A remark where no point made on a model itself, surrogate or target, changes sides."""
+    combination, pair = attacked.combination, attacked.pair
+    data, grid, norm = combination.dataset, combination.epsilon.grid, combination.attack.norm
+    models = [("surrogate", combination.surrogate, pair.surrogate.model, attacked.surrogate_threshold, "surrogate_error")]
+    if attacked.white_box is not None:
+        models += [("target", combination.target, pair.target.model, attacked.target_threshold, "whitebox_error")]
+    for role, learner, model, threshold, curve in models:
+        remark = remarks.nothing_moved(
+            role,
+            learner,
+            clean=model.scores(attacked.clean) - threshold,
+            clean_labels=attacked.y,
+            largest_error=max(outcome.curves[curve]),
+            largest=max(grid),
+            norm=norm,
+            points=data.x[split.test],
+            labels=data.y[split.test],
+        )
+        remarks.log(remark)
+
+
 def _add_health(outcome: Outcome, attacked: Attacked, reach: Arrays) -> None:
     """Health checks and effort of the attack; what looks wrong is said aloud."""
     combination, black_box = attacked.combination, attacked.black_box
     for name, worrying in _WORRYING.items():
         value = outcome.metrics[f"health/{name}"] = float(reach[f"health/{name}"])
+        if name == "violation":  # in the units of the data: beside the largest epsilon
+            worrying *= max(combination.epsilon.grid)
         if value > worrying:
             _log.warning("health: %s = %.3g on %s (expected below %g)", name, value, combination.surrogate.name, worrying)
+    unconverged = sum(not model.model.converged for model in (attacked.pair.surrogate, attacked.pair.target))
+    if unconverged:
+        outcome.metrics["health/unconverged_fits"] = unconverged
     gradient_calls, score_calls, gradient_rows, score_rows = black_box.effort.sum(axis=0).tolist()
     outcome.metrics |= {"effort/gradient_calls": gradient_calls, "effort/score_calls": score_calls}
     outcome.metrics |= {"effort/gradient_rows": gradient_rows, "effort/score_rows": score_rows}
