@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
-from synthetic_study import SMALL, frames, grid, write_store
+from synthetic_study import SMALL, frames, grid
 
 from transfer_exp import figures
 from transfer_exp.report import control, drawing, tables
-from transfer_exp.report.build import build_report, study_summary
 from transfer_exp.report.records import Study
 
 SEEDS = range(3)
@@ -128,22 +125,7 @@ def test_captions_say_what_the_control_is(attack: str, words: str) -> None:
     assert picture.caption.endswith(f"Noise: {words}.")
 
 
-def test_page_files_and_screen_show_it(tmp_path: Path) -> None:
-    uri = write_store(tmp_path, "noisy", items(), images=False)
-    page = build_report(tracking_uri=uri, study="noisy", out=tmp_path / "out", log_to_parent=False)
-    html = page.read_text()
-    assert "Mean transfer above what random noise of the same size does to the same targets" in html
-    assert "Noise: random noise of the same size" in html
-    matrix = pd.read_csv(page.parent / "tables" / "error_matrix_eps2_fraction1.csv", index_col="surrogate")
-    assert matrix.loc["noise", "forest_low"] == pytest.approx(0.42)
-    assert pd.read_csv(page.parent / "curves.csv")["noise_error"].notna().all()
-    assert len(pd.read_csv(page.parent / "tables" / "targets_above_noise.csv")) == 9
-    (tmp_path / "summary").mkdir()
-    text = study_summary(tracking_uri=uri, study="noisy", out=tmp_path / "summary")
-    at_two = next(part for part in text.split("\n\n") if "epsilon 2" in part)
-    assert [line.split() for line in at_two.splitlines()[-2:]] == [
-        ["mean", "51%", "61%", "56%"],
-        ["noise", "12%", "42%", "27%"],
-    ]
-    summary = pd.read_csv(tmp_path / "summary" / "error_matrix_eps2_fraction1.csv", index_col="surrogate")
-    assert summary.loc["noise", "mean"] == pytest.approx(0.27)
+def test_the_screen_shows_it_last(study: Study) -> None:
+    lines = tables.format_matrix(control.error_table(study, 2.0), title="").splitlines()
+    assert lines[-2].split() == ["mean", "51%", "61%", "56%"]
+    assert lines[-1].split() == ["noise", "12%", "42%", "27%"]

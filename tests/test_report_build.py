@@ -8,6 +8,7 @@ import socket
 import time
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from mlflow import MlflowClient
@@ -69,6 +70,19 @@ def test_newer_duplicate_counts(report):
     assert runs.loc[("svm_high", "svm_high", 0), "clean_error"] == 0.9
 
 
+def test_the_control_stands_in_matrices_curves_and_tables(report):
+    matrix = pd.read_csv(report / "tables" / "error_matrix_eps2_fraction1.csv", index_col="surrogate")
+    curves = [combination("svm_low", "forest_low", 1.0, seed)["curve"].set_index("epsilon") for seed in range(2)]
+    assert matrix.index[-2:].tolist() == ["mean", "noise"]
+    assert matrix.loc["noise", "forest_low"] == pytest.approx(np.mean([curve.loc[2.0, "noise_error"] for curve in curves]))
+    assert pd.read_csv(report / "curves.csv")["noise_error"].notna().all()
+    html = (report / "report.html").read_text()
+    assert "Noise: random noise of the same size" in html
+    for stem in ("surrogates_above_noise", "targets_above_noise"):
+        assert f"tables/{stem}.csv" in html
+        assert len(pd.read_csv(report / "tables" / f"{stem}.csv"))
+
+
 def test_page_is_one_file_without_network_and_names_the_gaps(report):
     html = (report / "report.html").read_text()
     assert html.index('id="claims"') < html.index('id="curves"')
@@ -122,12 +136,14 @@ def test_summary_has_a_matrix_for_every_epsilon_and_the_curves(folder, tmp_path)
     text = study_summary(tracking_uri=f"sqlite:///{folder}/mlflow.db", study="<second> & last", out=tmp_path)
     files = list(tmp_path.iterdir())
     assert "ridge L" in text
+    assert text.splitlines()[-1].startswith("noise")
     assert {file.suffix for file in files} == {".csv", ".png"}
     assert len(files) == 2 * 11 + 1
     assert all(file.stat().st_size for file in files)
     table = pd.read_csv(tmp_path / "error_matrix_eps2_fraction1.csv", index_col="surrogate")
     curve = combination("ridge_low", "ridge_low", 1.0, 0)["curve"].set_index("epsilon")
     assert table.loc["ridge_low", "ridge_low"] == pytest.approx(curve.loc[2.0, "error"])
+    assert table.loc["noise", "ridge_low"] == pytest.approx(curve.loc[2.0, "noise_error"])
 
 
 def test_failure_midway_leaves_the_earlier_report_and_nothing_else(tmp_path):
