@@ -151,7 +151,7 @@ def test_lost_curves_are_named(folder):
     uri = write_store(folder, "lossy", grid(["svm_low"], ["svm_low"], [1.0], range(2)), images=False)
     next((folder / "mlartifacts" / "lossy").rglob("curves.csv")).unlink()
     study = load(tracking_uri=uri, study="lossy")
-    assert "curves.csv is missing from 1 finished runs: they count in no curve and no error matrix" in study.gaps
+    assert "curves.csv is missing from 1 finished run: not in any curve or error matrix" in study.gaps
     assert len(study.curves) == 11
 
 
@@ -161,7 +161,7 @@ def test_runs_on_other_data_are_left_out_and_named(folder):
     uri = write_store(folder, "mixed", [other, combination("svm_low", "svm_low", 1.0, 1)], images=False)
     study = load(tracking_uri=uri, study="mixed")
     assert study.runs["seed"].tolist() == [1]
-    assert any(gap.startswith("left out: 1 runs not on mnist89") for gap in study.gaps)
+    assert any(gap.startswith("left out: 1 run not on mnist89") for gap in study.gaps)
 
 
 def test_command_line_writes_the_report(folder, unset, tmp_path, capsys):
@@ -231,4 +231,4 @@ def test_runs_that_were_killed_before_they_logged_what_they_are_are_told_and_not
         client.set_terminated(run.info.run_id, status=status)
     study = load(tracking_uri=uri, study="study")
     assert len(study.runs) == 1
-    assert {"1 runs did not finish: UserError: no room", "1 runs did not finish: KILLED"} <= set(study.gaps)
+    assert {"1 run did not finish: UserError: no room", "1 run did not finish: KILLED"} <= set(study.gaps)
