@@ -47,7 +47,7 @@ class Correlation:
 class Exchanges:
     """Ways to exchange learners, as orders ``(m, cells)`` of a table's cells row by row.
 
-    exact: these are all ways there are, the identity among them; else a random sample. n: number of learners.
+    exact: these are all ways there are, the identity among them; else a random sample. n: number of learners exchanged.
     """
 
     orders: Ints
@@ -83,7 +83,7 @@ def exchange(
     moved = _all_ways(blocks, len(units)) if exact else _random_ways(blocks, len(units), rng, n_orders)
     row_order, column_order = (_places(own, units, moved) for own in (row_units, column_units))
     orders = (row_order[:, :, None] * len(columns) + column_order[:, None, :]).reshape(len(moved), -1)
-    return Exchanges(orders=orders, exact=exact, n=sum(map(len, blocks)))
+    return Exchanges(orders=orders, exact=exact, n=sum(len(block) for block in blocks if len(block) > 1))
 
 
 def _all_ways(blocks: list[list[int]], n_units: int) -> Ints:
