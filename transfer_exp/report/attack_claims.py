@@ -71,7 +71,7 @@ def _less_harmed(rows: pd.DataFrame, claim: str, name: str, statement: str) -> I
 
 def _sign_claim(claim: str, statement: str, learner: str, larger: Floats, smaller: Floats, what: str) -> Claim:
     found = stats.sign_test(larger, smaller)
-    verdict, reason = judged(found.p_value, as_claimed=found.wins > found.losses)
+    verdict, reason = judged(found.p_value, as_claimed=found.wins >= found.losses)
     few = words.too_few_differ(found)
     if few:
         verdict, reason = "not tested", few

@@ -108,7 +108,7 @@ def paired(study: Study, numbers: Numbers) -> Iterator[Claim]:
 def _of_sign_test(claim: str, statement: str, row: pd.Series[Any]) -> Claim:
     expected, other = ("high", "low") if row["expected"] == "high" else ("low", "high")
     wins, losses, p_value = int(row[f"{expected}_larger"]), int(row[f"{other}_larger"]), float(row["p_value"])
-    verdict, reason = judged(p_value, as_claimed=wins > losses)
+    verdict, reason = judged(p_value, as_claimed=wins >= losses)
     if row["reason"]:
         verdict, reason = "not tested", str(row["reason"])
     elif verdict == "holds" and row["p_holm"] >= stats.ALPHA:

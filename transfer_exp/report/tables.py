@@ -18,11 +18,11 @@ SIZES: tuple[Norm, ...] = ("l1", "l2", "linf")
 
 def indexed(rows: pd.DataFrame, key: list[str]) -> pd.DataFrame:
     """The rows by their key, sorted. Raises ValueError where two rows share one: a mean of them would hide that."""
-    twice = rows.duplicated(key)
-    if twice.any():
-        first = ", ".join(f"{column}={rows.loc[twice, column].iloc[0]}" for column in key)
+    by_key = rows.set_index(key)
+    if not by_key.index.is_unique:
+        first = by_key.index[by_key.index.duplicated()][0]
         raise ValueError(f"expected one row for each {', '.join(key)}, got several for {first}")
-    return rows.set_index(key).sort_index()
+    return by_key.sort_index()
 
 
 def at(study: Study, epsilon: float, fraction: float | None = None) -> pd.DataFrame:
@@ -141,8 +141,9 @@ def twins(rows: pd.DataFrame, *, role: str, name: str, column: str) -> tuple[pd.
     """
     other = "target" if role == "surrogate" else "surrogate"
     high, low = (f"{name}_{level}" for level in LEVELS)
-    own = rows[rows[role].isin([high, low])].dropna(subset=[column])
-    wide = indexed(own, ["seed", other, role])[column].unstack().reindex(columns=[high, low]).dropna()
+    key = ["seed", other, role]
+    own = rows.loc[rows[role].isin([high, low]), [*key, column]].dropna()
+    wide = indexed(own, key)[column].unstack().reindex(columns=[high, low]).dropna()
     means = wide.groupby(level="seed").mean()
     return means[high], means[low]
 
