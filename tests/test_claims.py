@@ -162,9 +162,3 @@ def test_intervals_over_repetitions_are_those_of_a_mean():
     change = less.groupby("seed")["error"].mean() - rows.groupby("seed")["error"].mean()
     claim = verdicts("2b", "less data, same")["-"]
     assert (claim.low, claim.high) == pytest.approx(stats.mean_interval(change.to_numpy()))
-
-
-def test_two_rows_of_one_combination_are_refused():
-    own = study("malware")
-    with pytest.raises(ValueError, match="got several for"):
-        tables.indexed(own.runs.iloc[[0, 0]], ["surrogate", "target"])

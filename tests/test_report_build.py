@@ -92,6 +92,26 @@ def test_claims_are_valid_json_with_reasons(report):
         assert claim["reason"] or claim["verdict"] == "holds"
 
 
+def test_every_table_has_its_header_also_without_rows(report):
+    files = sorted((report / "tables").iterdir())
+    assert {"data_shares.csv", "binomial_tests_others.csv", "correlations.csv"} <= {file.name for file in files}
+    lines = {file.name: file.read_text().splitlines() for file in files}
+    assert lines["data_shares.csv"] == ["surrogate,surrogate_fraction,epsilon,all_data,less_data,difference,low,high,n"]
+    assert all(content and content[0].strip(",") for content in lines.values())
+
+
+def test_one_run_alone_has_all_tables_and_speaks_of_one(folder, tmp_path):
+    uri = f"sqlite:///{folder}/mlflow.db"
+    page = build_report(tracking_uri=uri, study="<second> & last", out=tmp_path / "out", log_to_parent=False)
+    for file in (page.parent / "tables").iterdir():
+        assert len(pd.read_csv(file).columns) > 1, file.name
+    html = page.read_text()
+    assert "1 repetition, 1 finished run." in html
+    assert not re.search(
+        r"(?<![\d.,])1 (seeds|repetitions|runs|combinations|points|pairs|learners|surrogates|targets)\b", html
+    )
+
+
 def test_report_is_logged_to_the_parent_run(folder, report):
     client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
     experiment = client.get_experiment_by_name("first")
@@ -122,6 +142,7 @@ def test_summary_has_a_matrix_for_every_epsilon_and_the_curves(folder, tmp_path)
     text = study_summary(tracking_uri=f"sqlite:///{folder}/mlflow.db", study="<second> & last", out=tmp_path)
     files = list(tmp_path.iterdir())
     assert "ridge L" in text
+    assert "mean over 1 seed\n" in text
     assert {file.suffix for file in files} == {".csv", ".png"}
     assert len(files) == 2 * 11 + 1
     assert all(file.stat().st_size for file in files)
