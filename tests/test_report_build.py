@@ -106,6 +106,26 @@ def test_claims_are_valid_json_with_reasons(report):
         assert claim["reason"] or claim["verdict"] == "holds"
 
 
+def test_every_table_has_its_header_also_without_rows(report):
+    files = sorted((report / "tables").iterdir())
+    assert {"data_shares.csv", "binomial_tests_others.csv", "correlations.csv"} <= {file.name for file in files}
+    lines = {file.name: file.read_text().splitlines() for file in files}
+    assert lines["data_shares.csv"] == ["surrogate,surrogate_fraction,epsilon,all_data,less_data,difference,low,high,n"]
+    assert all(content and content[0].strip(",") for content in lines.values())
+
+
+def test_one_run_alone_has_all_tables_and_speaks_of_one(folder, tmp_path):
+    uri = f"sqlite:///{folder}/mlflow.db"
+    page = build_report(tracking_uri=uri, study="<second> & last", out=tmp_path / "out", log_to_parent=False)
+    for file in (page.parent / "tables").iterdir():
+        assert len(pd.read_csv(file).columns) > 1, file.name
+    html = page.read_text()
+    assert "1 repetition, 1 finished run." in html
+    assert not re.search(
+        r"(?<![\d.,])1 (seeds|repetitions|runs|combinations|points|pairs|learners|surrogates|targets)\b", html
+    )
+
+
 def test_report_is_logged_to_the_parent_run(folder, report):
     client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
     experiment = client.get_experiment_by_name("first")
@@ -137,6 +157,7 @@ def test_summary_has_a_matrix_for_every_epsilon_and_the_curves(folder, tmp_path)
     files = list(tmp_path.iterdir())
     assert "ridge L" in text
     assert text.splitlines()[-1].startswith("noise")
+    assert "mean over 1 seed\n" in text
     assert {file.suffix for file in files} == {".csv", ".png"}
     assert len(files) == 2 * 11 + 1
     assert all(file.stat().st_size for file in files)
@@ -167,7 +188,7 @@ def test_lost_curves_are_named(folder):
     uri = write_store(folder, "lossy", grid(["svm_low"], ["svm_low"], [1.0], range(2)), images=False)
     next((folder / "mlartifacts" / "lossy").rglob("curves.csv")).unlink()
     study = load(tracking_uri=uri, study="lossy")
-    assert "curves.csv is missing from 1 finished runs: they count in no curve and no error matrix" in study.gaps
+    assert "curves.csv is missing from 1 finished run: not in any curve or error matrix" in study.gaps
     assert len(study.curves) == 11
 
 
@@ -177,7 +198,7 @@ def test_runs_on_other_data_are_left_out_and_named(folder):
     uri = write_store(folder, "mixed", [other, combination("svm_low", "svm_low", 1.0, 1)], images=False)
     study = load(tracking_uri=uri, study="mixed")
     assert study.runs["seed"].tolist() == [1]
-    assert any(gap.startswith("left out: 1 runs not on mnist89") for gap in study.gaps)
+    assert any(gap.startswith("left out: 1 run not on mnist89") for gap in study.gaps)
 
 
 def test_command_line_writes_the_report(folder, unset, tmp_path, capsys):
@@ -247,4 +268,4 @@ def test_runs_that_were_killed_before_they_logged_what_they_are_are_told_and_not
         client.set_terminated(run.info.run_id, status=status)
     study = load(tracking_uri=uri, study="study")
     assert len(study.runs) == 1
-    assert {"1 runs did not finish: UserError: no room", "1 runs did not finish: KILLED"} <= set(study.gaps)
+    assert {"1 run did not finish: UserError: no room", "1 run did not finish: KILLED"} <= set(study.gaps)

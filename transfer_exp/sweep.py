@@ -39,7 +39,7 @@ from transfer_exp.report.build import build_report, study_summary
 from transfer_exp.signature import signature
 from transfer_exp.store import Store
 from transfer_exp.tracking import Tracker
-from transfer_exp.types import UserError
+from transfer_exp.types import UserError, counted
 
 _log = logging.getLogger(__name__)
 
@@ -167,7 +167,7 @@ class Sweep(Callback):
         self.opened.enter_context(closing(lambda _reason: self._close_if_open()))
         announced = {"run_id": self.run_id, "study": config.study, "total": len(jobs)}
         (self.folder / "parent.json").write_text(json.dumps(announced))
-        _log.info("study %s: %d combinations, recorded in %s", config.study, len(jobs), self.tracker.uri)
+        _log.info("study %s: %s, recorded in %s", config.study, counted(len(jobs), "combination"), self.tracker.uri)
 
     def on_multirun_end(self, config: DictConfig, **_kwargs: Any) -> None:
         """Close the parent; a table of failures, and a non-zero exit, when there were any."""
@@ -180,10 +180,8 @@ class Sweep(Callback):
         lost = self._close("FAILED" if failed else "FINISHED")
         if failed:
             lines = [f"  {' '.join(job['overrides'])}: {job['reason']}" for job in failed]
-            text = "\n".join(lines)
-            raise SystemExit(
-                f"error: {len(failed)} of {len(jobs)} combinations failed:\n{text}\nType the same command to try them again."
-            )
+            text, of = "\n".join(lines), counted(len(jobs), "combination")
+            raise SystemExit(f"error: {len(failed)} of {of} failed:\n{text}\nType the same command to try them again.")
         if lost:
             raise SystemExit(f"error: {lost}")
 

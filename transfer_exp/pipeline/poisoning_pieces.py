@@ -15,7 +15,7 @@ from transfer_exp.learners import Learner
 from transfer_exp.pipeline.combination import Combination
 from transfer_exp.signature import checksum, code_version, signature
 from transfer_exp.store import Arrays, Store
-from transfer_exp.types import Dataset, Floats, Ints, Split, dense
+from transfer_exp.types import Dataset, Floats, Ints, Split, counted, dense
 
 _log = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ def poisoned(work: Work, learner: Learner, rows: Ints) -> Poisoned:
     split, n_points = work.split, max(work.counts)
 
     def craft() -> Arrays:
-        _log.info("poisoning %s with %d points", learner.name, n_points)
+        _log.info("poisoning %s with %s", learner.name, counted(n_points, "point"))
         return vars(
             work.attack.craft(
                 learner,
@@ -82,7 +82,7 @@ def retrained_scores(work: Work, learner: Learner, rows: Ints, stream: seeds.Str
     number = seeds.integer(work.combination.seed, stream)
 
     def train(counts: list[int]) -> Arrays:
-        _log.info("training %s with %s poisoning points", learner.name, counts)
+        _log.info("training %s, numbers of poisoning points: %s", learner.name, counts)
         (x, y), (x_test, _) = work.part(rows), work.part(work.split.test)
         models = (learner.fit(np.concatenate([x, points[:m]]), np.concatenate([y, labels[:m]]), seed=number) for m in counts)
         return {"scores": np.stack([model.scores(x_test) for model in models])}

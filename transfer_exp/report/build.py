@@ -18,7 +18,7 @@ from transfer_exp.report.claims import Claim, Numbers
 from transfer_exp.report.drawing import Picture
 from transfer_exp.report.examples import load_examples
 from transfer_exp.report.records import Study, load
-from transfer_exp.types import UserError
+from transfer_exp.types import UserError, counted
 
 NamedTable = tuple[str, str, str, pd.DataFrame]  # section of the page, file name without ending, caption, content
 _ARTIFACTS = "report"
@@ -84,8 +84,6 @@ def named_tables(study: Study, numbers: Numbers) -> list[NamedTable]:
 
 def _sign_tests(study: Study, rows: pd.DataFrame, at: str) -> list[NamedTable]:
     """Those of the claims apart from those at other epsilons and shares of data."""
-    if rows.empty:
-        return []
     own = rows["epsilon"].isna() | (rows["epsilon"] == study.epsilon_reference)
     own &= rows["surrogate_fraction"] == study.fraction
     others = "Binomial tests at other strengths and shares of the surrogate data"
@@ -127,7 +125,7 @@ def study_summary(*, tracking_uri: str, study: str, out: Path, only: Collection[
                 drawing.write(picture, out, ["png"])
     for picture in drawing.white_box(records):
         drawing.write(picture, out, ["png"])
-    over = f"mean over {records.runs['seed'].nunique()} seeds"
+    over = f"mean over {counted(records.runs['seed'].nunique(), 'seed')}"
     return "\n\n".join(
         tables.format_matrix(
             control.error_table(records, epsilon),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,7 +54,7 @@ def white_box(study: Study) -> Iterator[Picture]:
         axes = {"xlabel": words.strength_axis(study), "ylabel": f"white-box {error}"}
         noise = control.curve(study)
         figures.security_curves(data, ax, title="", **axes, control=noise)
-        caption = f"White-box {error} of each target; bands: ± one standard deviation over seeds. H solid, L dashed."
+        caption = f"White-box {error} of each target; bands: 95% interval of the mean over seeds. H solid, L dashed."
         if len(noise):
             caption += f" Grey, dotted: {words.control(study)}, mean and range of these targets."
         yield Picture(stem="security_curves", section="curves", row="", caption=caption, figure=figure)
@@ -151,8 +152,8 @@ def _pair_scatters(study: Study, correlations: pd.DataFrame) -> Iterator[Picture
 def _in_words(found: pd.DataFrame) -> str:
     texts = [
         f"{row['kind'].capitalize()} undefined ({row['reason']})"
-        if row["reason"]
-        else f"{row['kind'].capitalize()} {row['value']:.3f} (p = {row['p_value']:.2g})"
+        if math.isnan(row["value"])
+        else f"{row['kind'].capitalize()} {row['value']:.3f}" + ("" if row["reason"] else f" (p = {row['p_value']:.2g})")
         for _, row in found.iterrows()
     ]
     return ", ".join(texts)
@@ -166,7 +167,7 @@ def _sizes(study: Study) -> Iterator[Picture]:
         for ax, norm in zip(axes[0], shown, strict=True):
             figures.dots(data[data["norm"] == norm], ax, title="", xlabel=f"{norm} norm")
         at = words.strength(study, study.epsilon_reference)
-        caption = f"Size of the perturbations made on each surrogate at {at}; bars: ± one standard deviation over seeds."
+        caption = f"Size of the perturbations made on each surrogate at {at}; bars: 95% interval of the mean over seeds."
         yield Picture(stem="perturbation_sizes", section="sizes", row="", caption=caption, figure=figure)
 
 

@@ -8,6 +8,7 @@ from itertools import combinations, product
 import pandas as pd
 
 from transfer_exp.figures.learner_style import LEVELS, family, level, ordered
+from transfer_exp.types import counted
 
 KEY = ["surrogate", "target", "surrogate_fraction", "seed"]
 _MOST_LINES = 20
@@ -59,7 +60,7 @@ def _slices(lacking: set[tuple[object, ...]], grid: set[tuple[object, ...]]) -> 
             if gone[values] == whole[values]:
                 left = {key for key in left if tuple(key[i] for i in fixed) != values}
                 named = ", ".join(f"{KEY[i]}={value}" for i, value in zip(fixed, values, strict=True))
-                lines.append(named + (f" ({whole[values]} combinations)" if whole[values] > 1 else ""))
+                lines.append(named + (f" ({counted(whole[values], 'combination')})" if whole[values] > 1 else ""))
     return lines if len(lines) <= _MOST_LINES else [*lines[:_MOST_LINES], f"and {len(lines) - _MOST_LINES} more"]
 
 

@@ -16,7 +16,7 @@ from mlflow.entities import Run
 
 from transfer_exp.report import client as store
 from transfer_exp.report import gaps
-from transfer_exp.types import UserError
+from transfer_exp.types import UserError, counted
 
 MEASURES = [
     "clean_error",
@@ -93,6 +93,7 @@ def assemble(
 ) -> Study:
     """A study from all tried runs (of one data set and attack) and the curves of those that count."""
     runs = newest(every)
+    _one_curve_each(curves)
     last = runs.sort_values("start_time", kind="stable").iloc[-1]
     reference = round(float(last["epsilon_reference"]), _DIGITS)
     shown = [round(float(e), _DIGITS) for e in json.loads(last["epsilon_shown"])]
@@ -108,6 +109,14 @@ def assemble(
         gaps=(*notes, *gaps.missing(every, runs), *gaps.absent_learners(runs), *gaps.disagreements(runs)),
         parents=tuple(parents),
     )
+
+
+def _one_curve_each(curves: pd.DataFrame) -> None:
+    """Raises ValueError where two curves claim one combination: every mean over the rows would hide that."""
+    key = [*gaps.KEY, "epsilon"]
+    twice = curves[curves.duplicated(key)]
+    if len(twice):
+        raise ValueError(f"expected one curve a combination, got several of {twice[key].iloc[0].to_dict()}")
 
 
 def runs_frame(found: Sequence[Run]) -> pd.DataFrame:
@@ -151,20 +160,20 @@ def _of_one_kind(every: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     own = (every["dataset"] == last["dataset"]) & (every["attack"] == last["attack"])
     if own.all():
         return every, []
-    other = int((~own).sum())
-    return every[own], [f"left out: {other} runs not on {last['dataset']} with {last['attack']}, as the newest run"]
+    other = counted(int((~own).sum()), "run")
+    return every[own], [f"left out: {other} not on {last['dataset']} with {last['attack']}, as the newest run"]
 
 
 def _unfinished(runs: Sequence[Run]) -> list[str]:
     """A note on each kind of end that runs without parameters came to."""
     ends = Counter(run.data.tags.get("error", run.info.status) for run in runs)
-    return [f"{count} runs did not finish: {end}" for end, count in sorted(ends.items())]
+    return [f"{counted(count, 'run')} did not finish: {end}" for end, count in sorted(ends.items())]
 
 
 def _curves(client: MlflowClient, runs: Sequence[Run]) -> tuple[pd.DataFrame, list[str]]:
     texts = store.read_artifacts(client, runs, "curves.csv")
     lost = len(runs) - len(texts)
-    notes = [f"curves.csv is missing from {lost} finished runs: they count in no curve and no error matrix"] if lost else []
+    notes = [f"curves.csv is missing from {counted(lost, 'finished run')}: not in any curve or error matrix"] if lost else []
     return curves_frame(list(texts.values())), notes
 
 

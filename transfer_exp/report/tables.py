@@ -7,12 +7,22 @@ import math
 import numpy as np
 import pandas as pd
 
+from transfer_exp import stats
 from transfer_exp.figures.learner_style import LEVELS, label, ordered
 from transfer_exp.report.records import Study
 from transfer_exp.types import Norm
 
 MEAN = "mean"
 SIZES: tuple[Norm, ...] = ("l1", "l2", "linf")
+
+
+def indexed(rows: pd.DataFrame, key: list[str]) -> pd.DataFrame:
+    """The rows by their key, sorted. Raises ValueError where two rows share one: a mean of them would hide that."""
+    by_key = rows.set_index(key)
+    if not by_key.index.is_unique:
+        first = by_key.index[by_key.index.duplicated()][0]
+        raise ValueError(f"expected one row for each {', '.join(key)}, got several for {first}")
+    return by_key.sort_index()
 
 
 def at(study: Study, epsilon: float, fraction: float | None = None) -> pd.DataFrame:
@@ -31,7 +41,8 @@ def at_reference(study: Study) -> pd.DataFrame:
     keep = ["surrogate", "target", "seed", "error", "whitebox_error", "surrogate_error"]
     sizes = [f"perturbation_{norm}" for norm in SIZES]
     runs = study.runs[np.isclose(study.runs["surrogate_fraction"], study.fraction)]
-    merged = runs.merge(values[keep + sizes], on=["surrogate", "target", "seed"], how="left")
+    key = ["surrogate", "target", "seed"]
+    merged = runs.merge(values[keep + sizes], on=key, how="left", validate="one_to_one")
     ratio = merged["error"] / merged["whitebox_error"].where(merged["whitebox_error"] > 0)
     return merged.assign(error_ratio=ratio)
 
@@ -68,11 +79,20 @@ def format_matrix(wide: pd.DataFrame, *, title: str) -> str:
 
 
 def whitebox_curves(study: Study) -> pd.DataFrame:
-    """Columns ``learner, epsilon, mean, spread``: white-box error of each target, mean and standard deviation over seeds."""
+    """Columns ``learner, epsilon, mean, spread``: white-box error of each target, mean over seeds, half of its interval."""
     rows = study.curves.dropna(subset=["whitebox_error"]).rename(columns={"target": "learner"})
-    a_seed = rows.groupby(["learner", "epsilon", "seed"])["whitebox_error"].mean()
-    over_seeds = a_seed.groupby(level=["learner", "epsilon"])
-    return pd.DataFrame({"mean": over_seeds.mean(), "spread": over_seeds.std()}).reset_index()
+    return _over_seeds(rows, ["learner", "epsilon"], "whitebox_error").reset_index()
+
+
+def _over_seeds(rows: pd.DataFrame, key: list[str], column: str) -> pd.DataFrame:
+    """``mean`` of a column over the seeds and ``spread``, half the width of its 95% interval (``stats.mean_interval``)."""
+    over_seeds = rows.groupby([*key, "seed"])[column].mean().groupby(level=key)
+    return pd.DataFrame({"mean": over_seeds.mean(), "spread": over_seeds.agg(_half_width)})
+
+
+def _half_width(values: pd.Series[float]) -> float:
+    low, high = stats.mean_interval(values.to_numpy())
+    return (high - low) / 2
 
 
 def targets(study: Study) -> pd.DataFrame:
@@ -88,12 +108,13 @@ def surrogates(study: Study) -> pd.DataFrame:
 
 
 def sizes(study: Study) -> pd.DataFrame:
-    """Columns ``learner, norm, mean, spread``: size of the perturbations of each surrogate at the reference epsilon."""
+    """Columns ``learner, norm, mean, spread``: size of each surrogate's perturbations at the reference epsilon.
+
+    spread: half the width of the 95% interval of the mean over seeds.
+    """
     parts = []
     for norm in SIZES:
-        a_seed = at_reference(study).groupby(["surrogate", "seed"])[f"perturbation_{norm}"].mean()
-        over_seeds = a_seed.groupby(level="surrogate")
-        part = pd.DataFrame({"mean": over_seeds.mean(), "spread": over_seeds.std()})
+        part = _over_seeds(at_reference(study), ["surrogate"], f"perturbation_{norm}")
         part = part.reindex(ordered(part.index))
         parts.append(part.rename_axis("learner").reset_index().assign(norm=norm))
     return pd.concat(parts, ignore_index=True).dropna(subset=["mean"])
@@ -119,8 +140,9 @@ def twins(rows: pd.DataFrame, *, role: str, name: str, column: str) -> tuple[pd.
     """
     other = "target" if role == "surrogate" else "surrogate"
     high, low = (f"{name}_{level}" for level in LEVELS)
-    own = rows[rows[role].isin([high, low])].dropna(subset=[column])
-    wide = own.groupby(["seed", other, role])[column].mean().unstack().reindex(columns=[high, low]).dropna()
+    key = ["seed", other, role]
+    own = rows.loc[rows[role].isin([high, low]), [*key, column]].dropna()
+    wide = indexed(own, key)[column].unstack().reindex(columns=[high, low]).dropna()
     means = wide.groupby(level="seed").mean()
     return means[high], means[low]
 
