@@ -127,12 +127,19 @@ def test_every_row_is_as_likely_in_every_part() -> None:
     assert np.abs(counts / 200 - 100 / len(whole.y)).max() < 5 * 0.032
 
 
-def test_rare_classes_are_in_every_part() -> None:
-    y = np.where(np.arange(60) < 6, 1, -1)
-    whole = replace(digits89(), x=np.zeros((60, 1)), y=y, test_pool=np.zeros(60, dtype=bool))
-    split = make_split(replace(whole, sizes=Sizes(target=10, surrogate=10, validation=10, test=10)), seed=0)
-    for rows in parts(split).values():
-        assert 1 <= (y[rows] == 1).sum() < len(rows)
+@pytest.mark.parametrize("rare", [1, -1])
+@pytest.mark.parametrize(("n_rare", "fraction"), [(6, 1.0), (4, 1.0), (4, 0.2)])
+def test_rare_classes_are_in_every_part(rare: int, n_rare: int, fraction: float) -> None:
+    """4 of 200 are 0.2 of a part of 10: by rounding alone, no part would have any."""
+    y = np.where(np.arange(200) < n_rare, rare, -rare)
+    whole = replace(digits89(), x=np.zeros((200, 1)), y=y, test_pool=np.zeros(200, dtype=bool))
+    whole = replace(whole, sizes=Sizes(target=10, surrogate=10, validation=10, test=10))
+    for seed in range(3):
+        found = parts(make_split(whole, seed=seed, surrogate_fraction=fraction))
+        assert {name: len(rows) for name, rows in found.items()} == {**dict.fromkeys(found, 10), "surrogate": 10 * fraction}
+        assert len(found) == 4
+        for rows in found.values():
+            assert 1 <= (y[rows] == rare).sum() < len(rows)
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,8 @@ CURVES = (
 )
 """Curves that a combination may have, each over the grid."""
 
+_NO_IDENTITY = ("name", "x", "y")  # of a data set: for display; the content, for which the checksum stands
+
 
 @dataclass(frozen=True, kw_only=True)
 class Combination:
@@ -69,9 +71,8 @@ class Combination:
         """Hash of all that the outcome depends on: data, options, seed, and the code that computes it."""
         parts = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "dataset"}
         return signature(
-            data=self.dataset.checksum,
-            **{name: getattr(self.dataset, name) for name in ("sizes", "box", "test_pool", "group", "n_selected")},
-            code=code_version("data", "learners", "optim", "attacks", "measures.py", "pipeline", "seeds.py"),
+            data={f.name: getattr(self.dataset, f.name) for f in fields(self.dataset) if f.name not in _NO_IDENTITY},
+            code=code_version("data", "learners", "optim", "attacks", "measures.py", "pipeline", "seeds.py", "types.py"),
             **parts,
         )
 

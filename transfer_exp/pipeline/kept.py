@@ -18,7 +18,17 @@ from transfer_exp.signature import checksum, code_version, signature
 from transfer_exp.store import Arrays, Store
 from transfer_exp.types import NORMS, Floats, Ints
 
-_CODE = ("data", "learners", "attacks", "optim", "measures.py", "seeds.py", "pipeline/kept.py")
+_CODE = (
+    "data",
+    "learners",
+    "attacks",
+    "optim",
+    "measures.py",
+    "seeds.py",
+    "types.py",
+    "pipeline/kept.py",
+    "pipeline/pieces.py",
+)
 
 
 def own_scores(store: Store, combination: Combination, attacked: Fitted, rows: Ints, made: Crafted, clean: Floats) -> Floats:

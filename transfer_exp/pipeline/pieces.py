@@ -48,7 +48,7 @@ def fitted(
 ) -> Fitted:
     """The learner trained on the given rows, from the store when it was trained before; float64 on CPU, float32 on GPU."""
     number = seeds.integer(seed, stream)
-    code = code_version("learners", "seeds.py")
+    code = code_version("learners", "seeds.py", "types.py", "pipeline/pieces.py")
     key = signature(learner=learner, data=dataset.checksum, rows=checksum(rows), seed=number, code=code)
 
     def train() -> Arrays:
@@ -70,7 +70,7 @@ def crafted_key(combination: Combination, attacked: Fitted, rows: Ints) -> str:
         rows=checksum(rows),
         grid=combination.epsilon.grid,
         device=next(attacked.model.buffers()).device.type,
-        code=code_version("learners", "attacks", "optim"),
+        code=code_version("data/binary.py", "learners", "attacks", "optim", "measures.py", "types.py", "pipeline/pieces.py"),
     )
 
 

@@ -41,7 +41,7 @@ class Work:
 
     def key(self, **parts: object) -> str:
         """Signature of a piece of this repetition."""
-        code = code_version("learners", "attacks", "optim", "seeds.py", "pipeline/poisoning_pieces.py")
+        code = code_version("data", "learners", "attacks", "optim", "seeds.py", "types.py", "pipeline/poisoning_pieces.py")
         return signature(data=self.dataset.checksum, seed=self.combination.seed, code=code, **parts)
 
 
@@ -67,6 +67,7 @@ def poisoned(work: Work, learner: Learner, rows: Ints) -> Poisoned:
         learner=learner,
         attack=work.attack,
         n_points=n_points,
+        box=work.dataset.box,
         rows=checksum(rows),
         starts=checksum(split.surrogate),
         validation=checksum(split.validation),
