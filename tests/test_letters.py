@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 import xml.etree.ElementTree as ET
 from pathlib import Path
@@ -41,7 +40,9 @@ def study():
 
 def example() -> Example:
     image = examples("svm_low", 0)["clean"][0].astype(float)
-    return Example(seed=0, label=1, epsilon=1.0, clean=image, attacked={("支持向量", "high"): image, ("$x_1$", "low"): image})
+    return Example(
+        seed=0, label=1, epsilon=1.0, clean=image, attacked={("支持向量", "high"): image, ("$x_1$", "low"): image}
+    )
 
 
 def written(svg: Path) -> list[str]:
@@ -66,7 +67,8 @@ def test_no_label_of_any_figure_of_a_report_contains_markup(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(1e-3, "10⁻³"), (1.0, "10⁰"), (1e12, "10¹²"), (0.02, "0.02"), (9.9999999999e-4, "10⁻³"), (3e-7, "3e-07")]
+    ("value", "text"),
+    [(1e-3, "10⁻³"), (1.0, "10⁰"), (1e12, "10¹²"), (0.02, "0.02"), (9.9999999999e-4, "10⁻³"), (3e-7, "3e-07")],
 )
 def test_powers_of_ten_are_written_as_such(value: float, text: str) -> None:
     assert letters.power(value) == text
@@ -79,7 +81,9 @@ def titled(text: str, file: Path) -> Text:
     return ax.title
 
 
-def test_letters_that_no_font_has_are_told_once_and_stand_in_the_svg(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_letters_that_no_font_has_are_told_once_and_stand_in_the_svg(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     for name in ("a", "b"):
         titled("模型 \U0010fffd", tmp_path / name)
     assert len(caplog.messages) == 1

@@ -28,7 +28,10 @@ def meets_its_conditions(training, fitted):
 
 def solves_its_adjoint(training, fitted, z, rounding):
     """To the tolerance asked for, or as far as rounding lets the residual be told."""
-    right, total = training.gram.weigh(training._slope(fitted.val_scores))[0], float(training._slope(fitted.val_scores).sum())
+    right, total = (
+        training.gram.weigh(training._slope(fitted.val_scores))[0],
+        float(training._slope(fitted.val_scores).sum()),
+    )
     p, residual = training._adjoint(fitted, right, total)
     scale = max(np.abs(z * right).max(), abs(total))
     off = rounding * max((z * (np.abs(training.gram.train) @ np.abs(p) + np.abs(right))).max(), np.abs(p).sum())
