@@ -201,7 +201,7 @@ def test_a_sweep_that_is_told_to_stop_closes_its_runs_and_can_go_on(root: Path, 
             assert process.poll() is None
             time.sleep(0.1)
         process.send_signal(signal.SIGTERM)
-        _, stderr = process.communicate(timeout=120)
+        _, stderr = process.communicate(timeout=300)
     assert process.returncode == 128 + signal.SIGTERM
     assert "type the same command to go on" in stderr
     *_, killed = runs(root, "tiny")

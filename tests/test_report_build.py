@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import socket
-import time
 from pathlib import Path
 
 import numpy as np
@@ -251,11 +250,9 @@ def test_numbers_for_people():
 
 
 @pytest.mark.slow
-def test_report_of_a_full_study_takes_less_than_a_minute(tmp_path):
+def test_report_of_a_full_study(tmp_path):
     uri = write_store(tmp_path, "full", grid(SURROGATES, TARGETS, [1.0, 0.2], range(10)))
-    started = time.perf_counter()
     build_report(tracking_uri=uri, study="full", out=tmp_path / "out")
-    assert time.perf_counter() - started < 60
     assert len(pd.read_csv(tmp_path / "out" / "runs.csv")) == 2400
 
 
