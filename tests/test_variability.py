@@ -50,7 +50,7 @@ def detection(**options: Any) -> Combination:
 
 
 def poisoning(digits: Dataset, **options: Any) -> Combination:
-    data = replace(digits, sizes=Sizes(target=60, surrogate=60, validation=80, test=80))
+    data = replace(digits, sizes=Sizes(target=60, surrogate=60, validation=90, test=80))
     words = {"surrogate": Ridge(alpha=10), "target": Ridge(alpha=1), "attack": Poisoning(n_iter=1), **options}
     return Combination(dataset=data, epsilon=GRID, **words)
 
@@ -73,6 +73,20 @@ def test_variability_of_evasion_is_of_ten_trainings(digits: Dataset, tmp_path: P
     assert len(losses) == 10
     assert measured.metrics["loss_variability"] == pytest.approx(variance(losses), rel=1e-6)
     assert measured.metrics["loss_variability_logistic"] == pytest.approx(variance(losses), rel=1e-6)
+
+
+def test_variability_on_a_test_set_of_its_own_is_of_the_repetitions_surrogates(digits: Dataset, tmp_path: Path) -> None:
+    """All seeds share the trainings, not the points."""
+    data, store = replace(digits, sizes=Sizes(test=60), test_pool=np.arange(len(digits.y)) < 120), Store(tmp_path)
+    for seed in (0, 12):
+        measured = run(evasion(data, Logistic(C=1), seed=seed, surrogate_fraction=0.5), store)
+        test, losses = make_split(data, seed=seed).test, []
+        for repetition in range(10):
+            rows = make_split(data, seed=repetition, surrogate_fraction=0.5).surrogate
+            model = Logistic(C=1).fit(data.x[rows], data.y[rows], seed=0)
+            losses.append(np.log1p(np.exp(-data.y[test] * model.scores(data.x[test]))))
+        assert measured.metrics["loss_variability"] == pytest.approx(variance(losses), rel=1e-6)
+    assert store.misses["learner"] == 10 + 2 + 1  # seed 12 has a surrogate of its own, either seed a target
 
 
 def test_variability_of_detection_is_of_the_attacked_malware(tmp_path: Path) -> None:
@@ -146,7 +160,7 @@ def test_too_little_data_is_refused_before_anything_is_trained(digits: Dataset, 
     whole = {
         "evasion": lambda: evasion(digits, Ridge(alpha=1), n_variability=129),
         "detection": lambda: detection(n_variability=732),
-        "poisoning": lambda: poisoning(digits, n_variability=209),
+        "poisoning": lambda: poisoning(digits, n_variability=199),
     }[kind]()
     message = (
         r"n_variability: expected at least \d+ points of \w+ besides .*, got \d+; lower n_variability, surrogate_fraction"

@@ -38,7 +38,7 @@ _NO_IDENTITY = ("name", "x", "y")  # of a data set: for display; the content, fo
 class Combination:
     """One surrogate, one target, one attack, on one random split of one data set.
 
-    ``n_variability``: training sets for V (repetitions 0, 1, ...). ``device``: cpu, cuda or auto.
+    ``n_variability``: training sets for V (``data.training_sets``). ``device``: cpu, cuda or auto.
     """
 
     dataset: Dataset
