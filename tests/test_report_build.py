@@ -266,3 +266,11 @@ def test_runs_that_were_killed_before_they_logged_what_they_are_are_told_and_not
     study = load(tracking_uri=uri, study="study")
     assert len(study.runs) == 1
     assert {"1 run did not finish: UserError: no room", "1 run did not finish: KILLED"} <= set(study.gaps)
+
+
+def test_strengths_that_would_share_a_file_are_refused(tmp_path):
+    item = combination("ridge_low", "ridge_low", 1.0, 0)
+    item["curve"].loc[1, "epsilon"] = 1.0000001  # beside 1
+    uri = write_store(tmp_path, "study", [item], images=False)
+    with pytest.raises(UserError, match="got several for error_matrix_eps1_fraction1"):
+        build_report(tracking_uri=uri, study="study", out=tmp_path / "out", log_to_parent=False)

@@ -44,15 +44,24 @@ def _fill(folder: Path, study: Study, tracking_uri: str) -> None:
     numbers = Numbers.of(study)
     claims = verdicts.evaluate(study, numbers)
     named = named_tables(study, numbers)
+    written = [*named, *_matrices(study)]
+    _all_differ([stem for _, stem, _, _ in written])
     drawn = _draw(folder / "figures", study, numbers, tracking_uri)
     study.curves.to_csv(folder / "curves.csv", index=False)
     study.runs.assign(study=study.name).to_csv(folder / "runs.csv", index=False)
     (folder / "tables").mkdir()
-    for _, stem, _, content in [*named, *_matrices(study)]:
+    for _, stem, _, content in written:
         content.to_csv(folder / "tables" / f"{stem}.csv", index=content.index.name is not None)
     (folder / "claims.json").write_text(_as_json(study, claims), encoding="utf-8")
     html = page.render(study, claims=claims, pictures=drawn, tables=named)
     (folder / "report.html").write_text(html, encoding="utf-8")
+
+
+def _all_differ(stems: list[str]) -> None:
+    """Raises UserError where two tables would have one file: strengths that differ in the seventh digit only."""
+    twice = sorted({stem for stem in stems if stems.count(stem) > 1})
+    if twice:
+        raise UserError(f"epsilon.grid: expected values that differ in six digits, got several for {twice[0]}; round them")
 
 
 def _draw(folder: Path, study: Study, numbers: Numbers, tracking_uri: str) -> list[tuple[Picture, Path]]:

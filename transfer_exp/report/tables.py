@@ -13,6 +13,7 @@ from transfer_exp.report.records import Study
 from transfer_exp.types import Norm
 
 MEAN = "mean"
+_HALF_DIGIT = 5e-10  # of an epsilon as records round it: two that are stored apart are not close
 SIZES: tuple[Norm, ...] = ("l1", "l2", "linf")
 
 
@@ -29,7 +30,8 @@ def at(study: Study, epsilon: float, fraction: float | None = None) -> pd.DataFr
     """The rows of the curves at one epsilon and one share of the surrogate data (default: the largest)."""
     curves = study.curves
     share = study.fraction if fraction is None else fraction
-    return curves[np.isclose(curves["epsilon"], epsilon) & np.isclose(curves["surrogate_fraction"], share)]
+    own = np.isclose(curves["epsilon"], epsilon, rtol=0, atol=_HALF_DIGIT) & np.isclose(curves["surrogate_fraction"], share)
+    return curves[own]
 
 
 def at_reference(study: Study) -> pd.DataFrame:
