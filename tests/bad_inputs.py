@@ -121,7 +121,7 @@ ROWS: dict[str, Row] = {
     "too few points for V": Row(
         ["n_variability=169"],
         "n_variability: expected at least 335 points of digits89 besides those that V is measured on and their equals, for "
-        "169 training sets of the surrogate's size, got 334; lower n_variability, surrogate_fraction or dataset.split.surrogate",
+        "169 training sets of the surrogate's size, got 334; lower n_variability, surrogate_fraction or dataset.split",
     ),
     "no threads": Row(["threads=0"], "threads: expected a whole number >= 1, got 0"),
     "resume neither": Row(["resume=maybe"], "resume: expected true or false, got 'maybe'"),
