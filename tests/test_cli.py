@@ -181,6 +181,15 @@ def test_a_study_carries_its_own_sweep(cli: Cli, root: Path) -> None:
     assert len(runs(root, "digits89_evasion", kind="combination")) == 2
 
 
+def test_two_data_sets_of_one_kind_are_told_apart(cli: Cli, root: Path) -> None:
+    assert cli("-m", *SMALL, "study=tiny", "dataset.digits=[8,9],[4,9]").rc == 0
+    _, *children = runs(root, "tiny")
+    assert [run.data.params["dataset"] for run in children] == ["digits89", "digits49"]
+    for run in children:
+        header, row, *_ = (files(run) / "curves.csv").read_text().splitlines()
+        assert dict(zip(header.split(","), row.split(","), strict=True))["dataset"] == run.data.params["dataset"]
+
+
 def test_a_sweep_that_cannot_be_composed_records_nothing(root: Path, tmp_path: Path) -> None:
     words = ("-m", *SMALL, "study=tiny", "surrogate=ridge_high,nothing")
     ended = subprocess_cli(*words, cwd=tmp_path, TRANSFER_EXP_ROOT=str(root))

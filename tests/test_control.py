@@ -129,3 +129,13 @@ def test_the_screen_shows_it_last(study: Study) -> None:
     lines = tables.format_matrix(control.error_table(study, 2.0), title="").splitlines()
     assert lines[-2].split() == ["mean", "51%", "61%", "56%"]
     assert lines[-1].split() == ["noise", "12%", "42%", "27%"]
+
+
+def test_each_share_of_the_surrogate_data_has_its_own_matrix_and_row() -> None:
+    made = grid(["svm_low"], ["svm_high"], [1.0, 0.2], [0])
+    for item in made:
+        item["curve"]["error"], item["curve"]["noise_error"] = item["params"]["surrogate_fraction"], 0.1
+        item["curve"]["noise_error"] += item["params"]["surrogate_fraction"] / 10  # poisoning draws from the attacker's part
+    for fraction, noise in ((1.0, 0.2), (0.2, 0.12)):
+        table = control.error_table(frames(made), 2.0, fraction)
+        assert table["svm_high"].tolist() == pytest.approx([fraction, fraction, noise])

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.stats
+import torch
 from sklearn.linear_model import Ridge as SklearnRidge
 
 from transfer_exp import seeds
@@ -21,6 +22,8 @@ from transfer_exp.data.digits import load_digits_pair
 from transfer_exp.data.splits import make_split
 from transfer_exp.learners import Forest, LinearSVM, Logistic, Ridge
 from transfer_exp.pipeline import Combination, run
+from transfer_exp.pipeline.noise import noise_scores
+from transfer_exp.pipeline.pieces import fitted
 from transfer_exp.store import Store
 from transfer_exp.types import Box, Dataset, Floats, Grid, Norm, Sizes
 
@@ -89,7 +92,7 @@ def test_a_point_by_hand() -> None:
 
 
 def test_a_feature_that_the_direction_leaves_alone_stays_and_bounds_may_be_huge() -> None:
-    x, box = np.zeros((1, 3)), Box.uniform(3, -1e200, 1e200)
+    x, box = np.zeros((1, 3)), Box(lower=np.array([-0.5, -1e200, -0.5]), upper=np.array([0.5, 1e200, 0.5]))
     for norm in ("l1", "l2"):
         rays = random_rays(x, norm=norm, epsilons=[0, 2.0], box=box, rng=Fixed([[0, 5, 0]]))  # type: ignore[arg-type]
         np.testing.assert_allclose(rays[1], [[0, 2, 0]])
@@ -228,3 +231,20 @@ def test_it_is_the_target_s_and_made_once_for_all_surrogates(digits: Dataset, tm
         count, other = made(**change)
         assert count == 1
         assert other != first
+
+
+def test_scores_are_stored_under_their_seed_and_rows(digits: Dataset, tmp_path: Path) -> None:
+    """Of one model: what the target's own key tells apart in a study is told apart without it."""
+    store, split, cpu = Store(tmp_path), make_split(digits, seed=0), torch.device("cpu")
+    target = fitted(store, Ridge(alpha=1), digits, split.target, 0, "target_training", cpu)
+
+    def scores(seed: int, rows: Any) -> Floats:
+        return noise_scores(store, combination(digits, seed=seed), target, rows, digits.x[rows])
+
+    first, other = scores(0, split.test), scores(1, split.test)
+    assert first.shape == (3, 4, 80)
+    assert (first[:, 0] == other[:, 0]).all()  # nothing moves at epsilon 0
+    assert (first[:, 1:] != other[:, 1:]).any(axis=2).all()
+    assert scores(0, split.test[::-1]).shape == first.shape
+    assert scores(0, split.test[:50]).shape == (3, 4, 50)
+    assert (store.misses["noise_scores"], store.hits["noise_scores"]) == (4, 0)
