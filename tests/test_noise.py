@@ -245,6 +245,5 @@ def test_scores_are_stored_under_their_seed_and_rows(digits: Dataset, tmp_path: 
     assert first.shape == (3, 4, 80)
     assert (first[:, 0] == other[:, 0]).all()  # nothing moves at epsilon 0
     assert (first[:, 1:] != other[:, 1:]).any(axis=2).all()
-    assert scores(0, split.test[::-1]).shape == first.shape
     assert scores(0, split.test[:50]).shape == (3, 4, 50)
-    assert (store.misses["noise_scores"], store.hits["noise_scores"]) == (4, 0)
+    assert (store.misses["noise_scores"], store.hits["noise_scores"]) == (3, 0)
