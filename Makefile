@@ -11,7 +11,7 @@ WORKERS := $(if $(filter-out 1,$(JOBS)),hydra/launcher=joblib hydra.launcher.n_j
 STUDIES := mnist89-evasion drebin215-evasion drebin-evasion mnist89-poisoning lfw-poisoning
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow bench lint types format ui reproduce clean $(STUDIES)
+.PHONY: help setup demo test test-slow bench mutants lint types format ui reproduce clean $(STUDIES)
 
 help:  ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -41,6 +41,14 @@ bench: $(VENV)-bench/.ready  ## speed, as ratios in one table (real MNIST; ARGS=
 $(VENV)-bench/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)-bench
 	$(VENV)-bench/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	@touch $@
+
+mutants: $(VENV)-mutants/.ready  ## do the tests see one-line faults? (220 of them in under an hour; ARGS="--seed=1 --n=40": others, fewer)
+	$(VENV)-mutants/bin/python tests/mutants.py $(ARGS)
+
+$(VENV)-mutants/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)-mutants
+	$(VENV)-mutants/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[mutants]'
 	@touch $@
 
 lint: $(READY)  ## style
@@ -78,5 +86,5 @@ ui: $(READY)  ## MLflow's web page on the results, on this machine only: http://
 	$(BIN)/mlflow ui --backend-store-uri $${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db} --host 127.0.0.1 --port 5000
 
 clean:  ## remove caches and the environment; results stay
-	rm -rf $(VENV) $(VENV)-bench .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
+	rm -rf $(VENV) $(VENV)-bench $(VENV)-mutants .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
 	find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +

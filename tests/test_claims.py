@@ -54,7 +54,8 @@ REVERSED = "significant the other way round"
 @functools.cache
 def study(name: str, seeds: int = 10) -> Study:
     attack, plant = STUDIES[name]
-    return planted.study(plant, attack=attack, seeds=seeds, fractions=(1.0,) if attack == "poisoning" else (1.0, 0.2))
+    shares = attack != "poisoning" and (seeds == 10 or name.startswith("less data"))
+    return planted.study(plant, attack=attack, seeds=seeds, fractions=(1.0, 0.2) if shares else (1.0,))
 
 
 @functools.cache

@@ -77,7 +77,7 @@ def _draw(folder: Path, study: Study, numbers: Numbers, tracking_uri: str) -> li
 def named_tables(study: Study, numbers: Numbers) -> list[NamedTable]:
     """The tables of the page."""
     at = words.strength(study, study.epsilon_reference)
-    beyond = f"above what {words.control(study)} does to the same targets; spread: over seeds"
+    beyond = f"above what {words.control(study)} does to the same targets; spread: half of the 95% interval over seeds"
     shares = "What less surrogate data costs: difference of mean transfer, less data - all data"
     return [
         ("matrices", "surrogates_above_noise", f"Mean transfer {beyond}", control.surrogates(study)),

@@ -52,7 +52,7 @@ def targets(study: Study) -> pd.DataFrame:
 
 
 def _above(study: Study, role: str, column: str) -> pd.DataFrame:
-    """above_noise = error - noise_error, over the same pairs; spread: its standard deviation over the n seeds."""
+    """above_noise = error - noise_error, over the same pairs; spread: half the width of its 95% interval over the n seeds."""
     parts = []
     for epsilon in strengths(study):
         rows = tables.at(study, epsilon).dropna(subset=[column, "noise_error"]).rename(columns={column: "value"})
@@ -60,7 +60,7 @@ def _above(study: Study, role: str, column: str) -> pd.DataFrame:
         a_seed["above_noise"] = a_seed["value"] - a_seed["noise_error"]
         over = a_seed.groupby(level=role)
         part = over.mean().rename(columns={"value": "error"})
-        part = part.assign(spread=over["above_noise"].std(), n=over.size()).reindex(ordered(part.index))
+        part = part.assign(spread=over["above_noise"].agg(tables.half_width), n=over.size()).reindex(ordered(part.index))
         parts.append(part.rename_axis(role).reset_index().assign(epsilon=epsilon))
     found = pd.concat(parts, ignore_index=True)
     return found[[role, "epsilon", "error", "noise_error", "above_noise", "spread", "n"]]

@@ -89,10 +89,11 @@ def whitebox_curves(study: Study) -> pd.DataFrame:
 def _over_seeds(rows: pd.DataFrame, key: list[str], column: str) -> pd.DataFrame:
     """``mean`` of a column over the seeds and ``spread``, half the width of its 95% interval (``stats.mean_interval``)."""
     over_seeds = rows.groupby([*key, "seed"])[column].mean().groupby(level=key)
-    return pd.DataFrame({"mean": over_seeds.mean(), "spread": over_seeds.agg(_half_width)})
+    return pd.DataFrame({"mean": over_seeds.mean(), "spread": over_seeds.agg(half_width)})
 
 
-def _half_width(values: pd.Series[float]) -> float:
+def half_width(values: pd.Series[float]) -> float:
+    """Half the width of the 95% interval of a mean over seeds (``stats.mean_interval``); NaN for fewer than three."""
     low, high = stats.mean_interval(values.to_numpy())
     return (high - low) / 2
 
