@@ -52,7 +52,7 @@ def targets(study: Study) -> pd.DataFrame:
 
 
 def _above(study: Study, role: str, column: str) -> pd.DataFrame:
-    """above_noise = error - noise_error, over the same pairs; spread: half the width of its 95% interval over the n seeds."""
+    """above_noise = error - noise_error, over the same pairs; spread: half of its 95% interval over the n seeds."""
     parts = []
     for epsilon in strengths(study):
         rows = tables.at(study, epsilon).dropna(subset=[column, "noise_error"]).rename(columns={column: "value"})
