@@ -42,6 +42,10 @@ class Model(torch.nn.Module):
         """The arrays that, given to the class, make this model again."""
         return {name: tensor.detach().cpu().numpy() for name, tensor in self.named_buffers()}
 
+    def landmarks(self, n_features: int) -> tuple[Tensor, Tensor] | None:
+        """Centres ``(m, d)``, in raw units, of the bumps that the score is a sum of, and their signs ``(m,)``; None: not such."""
+        return None
+
     @torch.no_grad()
     def scores(self, x: Matrix) -> Floats:
         """Scores of dense or CSR points ``(n, d)``, as a float64 array ``(n,)``, in batches on the model's device."""
