@@ -39,10 +39,10 @@ def points(name: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def brute_force(model: Model, x: np.ndarray, y: np.ndarray, norm: Norm, epsilon: float) -> np.ndarray:
-    """The largest -y f on a grid of ball and box and on 400 places of the sphere, refined thrice around the best."""
-    axis = np.linspace(-1, 1, 61)
+    """The largest -y f on a grid of ball and box and on 200 places of the sphere, refined thrice around the best."""
+    axis = np.linspace(-1, 1, 41)
     square = np.stack(np.meshgrid(axis, axis), -1).reshape(-1, 2)
-    angle = np.linspace(0, 2 * np.pi, 400, endpoint=False)
+    angle = np.linspace(0, 2 * np.pi, 200, endpoint=False)
     sphere = np.stack([np.cos(angle), np.sin(angle)], 1)
     places = np.r_[
         square[np.linalg.norm(square, ORDER[norm], axis=1) <= 1],
@@ -51,7 +51,7 @@ def brute_force(model: Model, x: np.ndarray, y: np.ndarray, norm: Norm, epsilon:
     best = np.empty(len(x))
     for i, center in enumerate(x):
         around, tried = center, epsilon * places
-        for width in (epsilon / 30, epsilon / 120, epsilon / 480, 0):
+        for width in (epsilon / 20, epsilon / 80, epsilon / 320, 0):
             size = np.linalg.norm(tried, ORDER[norm], axis=1)
             tried = tried * np.minimum(1, epsilon / np.maximum(size, 1e-300))[:, None]
             at = np.clip(center + tried, 0, 1)
@@ -61,11 +61,12 @@ def brute_force(model: Model, x: np.ndarray, y: np.ndarray, norm: Norm, epsilon:
     return best
 
 
-def assert_within_a_point(model: Model, x: np.ndarray, y: np.ndarray, norm: Norm) -> None:
+def assert_within_a_point(model: Model, x: np.ndarray, y: np.ndarray, norm: Norm, n: int = 100) -> None:
+    x, y = x[:n], y[:n]
     made = Evasion(norm=norm).craft(model, x, y, epsilons=EPSILONS[norm], box=Box.uniform(2))
     for k, epsilon in enumerate(EPSILONS[norm]):
         known = brute_force(model, x, y, norm, epsilon)
-        assert (known > 0).mean() - (made.objective[k] > 0).mean() <= 0.01, epsilon
+        assert (known > 0).mean() - (made.objective[k] > 0).mean() <= 0.01 + 1e-9, epsilon
         assert (known - made.objective[k]).mean() <= 0.01 * (known - made.clean_objective).mean(), epsilon
 
 
@@ -75,7 +76,7 @@ def assert_within_a_point(model: Model, x: np.ndarray, y: np.ndarray, norm: Norm
 def test_on_two_features_within_a_point_of_error_of_brute_force(name: str, C: float, gamma: float, norm: Norm) -> None:
     x, y = points(name)
     model = RBFSVM(C=C, gamma=gamma).fit(x, y, seed=0)
-    assert_within_a_point(model, x[:100], y[:100], norm)
+    assert_within_a_point(model, x, y, norm, n=40 if (name, C, gamma, norm) in QUICK else 100)
 
 
 class Unknown(RBFModel):
@@ -89,7 +90,7 @@ class Unknown(RBFModel):
 def test_places_alone_find_it_where_the_model_tells_no_landmarks(norm: Norm) -> None:
     x, y = points("moons")
     model = Unknown(**RBFSVM(C=10, gamma=20).fit(x, y, seed=0).state())
-    assert_within_a_point(model, x[:100], y[:100], norm)
+    assert_within_a_point(model, x, y, norm)
 
 
 @pytest.mark.slow
@@ -98,7 +99,7 @@ def test_places_alone_find_it_where_the_model_tells_no_landmarks(norm: Norm) -> 
 def test_on_perceptrons_of_two_features(name: str, norm: Norm) -> None:
     x, y = points(name)
     model = MLP(hidden=(50, 50), n_epochs=200).fit(x, y, seed=0)
-    assert_within_a_point(model, x[:100], y[:100], norm)
+    assert_within_a_point(model, x, y, norm)
 
 
 RAW: dict[Norm, tuple[float, ...]] = {"l1": (20, 60, 150), "l2": (10, 20, 40), "linf": (1, 3, 6)}
@@ -132,7 +133,7 @@ def from_all(attack: Evasion, model: Model, x: np.ndarray, y: np.ndarray, epsilo
 
 
 def test_where_the_kernel_has_decayed_to_zero_the_support_vectors_show_the_way() -> None:
-    """At distance 6 the kernel is exp(-1800): gradients are exactly zero, though the ball holds points of the other class."""
+    """The kernel is exp(-1000) there: gradients are exactly zero, though the ball holds points of the other class."""
     x = np.r_[np.full((5, 3), 2.0), np.full((5, 3), 3.0)] + 0.05 * np.random.default_rng(0).normal(size=(10, 3))
     model = RBFSVM(C=10, gamma=50.0).fit(x, np.repeat([-1, 1], 5), seed=0)
     far, label, box = np.full((2, 3), 6.0), np.array([1, -1]), Box.uniform(3, 0, 10)

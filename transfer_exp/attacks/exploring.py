@@ -11,8 +11,8 @@
             x = the best of x and: ascend from the n_restarts best places that no neighbour surpasses, and from the next
                 n_restarts best of the model's own landmarks (support vectors) near the point, projected onto the ball
 
-A ball is wide where the gradient at x has turned by more than 47 degrees from the clean point's, or where at one of 16 places
-(2 where the first two differ by little) the score differs from its first-order expansion at the clean point by more than
+A ball is wide where the gradient at x has turned by more than 47 degrees from the clean point's, or where at one of 16
+places (2 where the first two differ by little) the score differs from its first-order expansion at the clean point by more than
 0.3 of the rise. Attacking MNIST 8 and 9 up to l2 distance 5 hardly one is, and to find out costs 3 scores a point.
 """
 
@@ -40,7 +40,7 @@ _TURNED = 0.995  # l2: cosine to the first gradient below which walking is worth
 _CONTESTED = 1e-4  # of the rise: two ends further apart are different maxima
 _TURNED_FAR, _NONLINEAR, _LINEAR = 0.68, 0.3, 0.05  # a wide ball: cosine below, share of the rise above; none: share below
 _N_FIRST, _N_PROBES = 2, 16
-_N_SCATTERED, _N_NEIGHBOURS, _N_LANDMARKS, _MOST_ROUNDS = 64, 4, 64, 8
+_N_SCATTERED, _N_NEIGHBOURS, _N_LANDMARKS, _MOST_ROUNDS = 128, 4, 64, 8
 
 
 class Explorer:

@@ -81,7 +81,8 @@ class BallBox:
     def scatter(self, n: int, *, seed: int) -> Tensor:
         """Places ``(n, d)`` in the unit ball, the same for every set; in l1 most leave features out, as its vertices do."""
         random, d = torch.Generator().manual_seed(seed), self.center.shape[1]
-        places = 2 * torch.rand((n, d), generator=random) - 1
+        strata = torch.rand((n, d), generator=random).argsort(0)  # every feature takes one value in each n-th of its range
+        places = 2 * (strata + torch.rand((n, d), generator=random)) / n - 1
         if self.norm == "l1":
             n_moved = torch.ceil(d ** torch.rand((n, 1), generator=random))
             places *= torch.rand((n, d), generator=random).argsort(1) < n_moved
@@ -89,7 +90,7 @@ class BallBox:
         return (places / length.clamp(min=1)).to(self.center)
 
     def at_place(self, place: Tensor, rows: Tensor) -> Tensor:
-        """Feasible points at a place ``(d,)`` (or one a row) of the unit ball; what the box cuts off only brings them nearer."""
+        """Feasible points at a place ``(d,)`` (or one a row) of the unit ball; the box only brings them nearer."""
         return torch.add(rows_of(self.center, rows), place, alpha=self.epsilon).clamp_(self.lower, self.upper)
 
     def _of(self, rows: Tensor) -> tuple[Tensor, ...]:
