@@ -226,3 +226,15 @@ def test_an_unscaled_model_has_no_scaling(points: tuple[Floats, Ints]) -> None:
     model = Ridge(alpha=1).fit(*points, seed=0)
     assert set(model.state()) == {"weight", "bias"}
     assert model(torch.tensor(points[0])).tolist() == model.scores(points[0]).tolist()
+
+
+@pytest.mark.parametrize("scale", ["none", *SCALES])
+def test_landmarks_are_training_points_in_raw_units(scale: Any, points: tuple[Floats, Ints]) -> None:
+    """Attacks start from them: in the learner's units they would lie anywhere."""
+    x, y = points
+    found = RBFSVM(C=5, gamma=1e-9 if scale == "none" else 0.8, scale=scale).fit(x, y, seed=0).landmarks(x.shape[1])
+    assert found is not None
+    centres, signs = (part.numpy() for part in found)
+    nearest = np.abs((x[None] - centres[:, None]) / UNITS).sum(axis=2)
+    np.testing.assert_allclose(nearest.min(axis=1), 0, atol=1e-9)
+    np.testing.assert_array_equal(np.sign(signs), y[nearest.argmin(axis=1)])

@@ -25,9 +25,9 @@ import torch
 from torch import Tensor
 
 from transfer_exp.attacks.crafted import Crafted
-from transfer_exp.attacks.evasion import Margin, require_gradients
 from transfer_exp.attacks.flips import Flips
 from transfer_exp.attacks.noise import random_flips
+from transfer_exp.attacks.objective import Margin, require_gradients
 from transfer_exp.data.binary import require_binary
 from transfer_exp.learners import Model
 from transfer_exp.optim.batches import in_batches, rows_of

@@ -67,6 +67,19 @@ class Model(torch.nn.Module):
         """The arrays that, given to the class, make this model again."""
         return {name: tensor.detach().cpu().numpy() for name, tensor in self.named_buffers()}
 
+    def landmarks(self, n_features: int) -> tuple[Tensor, Tensor] | None:
+        """Centres ``(m, d)``, in raw units, of the bumps that the score is a sum of, and their signs ``(m,)``, if it is one."""
+        found = self._landmarks(n_features)
+        shift, factor = self._buffers.get("scale_shift"), self._buffers.get("scale_factor")
+        if found is None or shift is None or factor is None:
+            return found
+        centres, signs = found
+        return centres / factor + shift, signs
+
+    def _landmarks(self, n_features: int) -> tuple[Tensor, Tensor] | None:
+        """The same, centres as the learner sees them: scaled, where it scales."""
+        return None
+
     @torch.no_grad()
     def scores(self, x: Matrix) -> Floats:
         """Scores of dense or CSR points ``(n, d)``, as a float64 array ``(n,)``, in batches on the model's device."""

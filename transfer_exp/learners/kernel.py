@@ -36,6 +36,12 @@ class RBFModel(Model):
         exponent = torch.addmm(squares, x.index_select(1, self.columns), self.support.T, beta=-1, alpha=2)
         return torch.exp(self.gamma * exponent) @ self.dual + self.bias
 
+    def _landmarks(self, n_features: int) -> tuple[Tensor, Tensor]:
+        """The support vectors and their signed coefficients."""
+        points = self.support.new_zeros((len(self.support), n_features))
+        points[:, self.columns] = self.support
+        return points, self.dual
+
 
 @dataclass(frozen=True, kw_only=True)
 class RBFSVM(Learner):

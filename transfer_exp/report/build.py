@@ -114,7 +114,8 @@ def _matrices(study: Study) -> Iterator[NamedTable]:
 
 
 def _as_json(study: Study, claims: list[Claim]) -> str:
-    about = {"study": study.name, "attack": study.attack, "epsilon": study.epsilon_reference, "gaps": study.gaps}
+    about = {"study": study.name, "attack": study.attack, "epsilon": study.epsilon_reference}
+    about |= {"gaps": study.gaps, "warnings": study.warnings}
     return json.dumps({**about, "claims": [claim.plain() for claim in claims]}, indent=1, allow_nan=False) + "\n"
 
 

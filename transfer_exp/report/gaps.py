@@ -12,6 +12,7 @@ from transfer_exp.types import counted
 
 KEY = ["surrogate", "target", "surrogate_fraction", "seed"]
 _MOST_LINES = 20
+_WHITEBOX_IMPROVED = 0.01
 _MUST_AGREE = (
     "norm",
     "epsilon_grid",
@@ -90,3 +91,17 @@ def disagreements(runs: pd.DataFrame) -> list[str]:
             counts = runs.groupby(role)[column].nunique()
             lines += [f"{column} is not the same in all runs of {name}" for name in counts.index[counts > 1]]
     return lines
+
+
+def warnings(runs: pd.DataFrame) -> list[str]:
+    """Name the targets whose own attack was beaten by points made on a surrogate, on more than 1% of points and epsilons."""
+    name = "health/whitebox_improved"
+    if name not in runs:
+        return []
+    beaten = runs[runs[name] > _WHITEBOX_IMPROVED]
+    return [
+        f"white box of {target}: points made on a surrogate harmed it more than its own attack in {len(own)} of "
+        f"{(runs['target'] == target).sum()} runs (at most {own.max():.1%} of points and epsilons; they replace it); "
+        "raise attack.n_restarts, attack.n_walk"
+        for target, own in beaten.groupby("target")[name]
+    ]

@@ -45,7 +45,8 @@ class Study:
 
     runs: one row a combination (identity, parameters, scalar measures, tags). curves: one row a combination and epsilon,
     columns ``CURVE_COLUMNS``. fraction: the largest share of the surrogate data, at which learners are compared.
-    gaps: what is missing, failed or mixed. parents: the sweeps' parent runs, oldest first.
+    gaps: what is missing, failed or mixed. warnings: health above its limit.
+    parents: the sweeps' parent runs, oldest first.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Study:
     runs: pd.DataFrame
     curves: pd.DataFrame
     gaps: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
     parents: tuple[Run, ...] = ()
 
     @property
@@ -105,8 +107,9 @@ def assemble(
         epsilon_shown=tuple(shown),
         fraction=float(runs["surrogate_fraction"].max()),
         runs=runs,
-        curves=curves,
+        curves=curves if last["attack"] == "poisoning" else worst_white_box(curves),
         gaps=(*notes, *gaps.missing(every, runs), *gaps.absent_learners(runs), *gaps.disagreements(runs)),
+        warnings=tuple(gaps.warnings(runs)),
         parents=tuple(parents),
     )
 
@@ -189,3 +192,12 @@ def curves_frame(texts: Sequence[bytes]) -> pd.DataFrame:
     numbers = [c for c in CURVE_COLUMNS if c not in _TEXT_COLUMNS]
     frame[numbers] = frame[numbers].astype(float)
     return frame.astype({"seed": int}).assign(epsilon=frame["epsilon"].round(_DIGITS))
+
+
+def worst_white_box(curves: pd.DataFrame) -> pd.DataFrame:
+    """The curves with each target's white box as the worst that is known from the runs with any surrogate.
+
+    A run knows the points made on the target and on its own surrogate, and takes the better ones; the study knows all.
+    """
+    columns = ["whitebox_error", "whitebox_success"]
+    return curves.assign(**curves.groupby(["target", "seed", "epsilon"])[columns].transform("max"))
