@@ -43,7 +43,7 @@ class Model(torch.nn.Module):
         return {name: tensor.detach().cpu().numpy() for name, tensor in self.named_buffers()}
 
     def landmarks(self, n_features: int) -> tuple[Tensor, Tensor] | None:
-        """Centres ``(m, d)``, in raw units, of the bumps that the score is a sum of, and their signs ``(m,)``; None: others."""
+        """Centres ``(m, d)``, in raw units, of bumps whose sum the score is, and their signs ``(m,)``; None: no such sum."""
         return None
 
     @torch.no_grad()
