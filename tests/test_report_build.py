@@ -26,7 +26,7 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("store")
     items = grid(SMALL["surrogates"], ["svm_high", "forest_low"], [1.0], range(2))
     again = combination("svm_high", "svm_high", 1.0, 0)
-    again["metrics"]["clean_error"] = 0.9
+    again["metrics"] |= {"clean_error": 0.9, "health/whitebox_improved": 0.25}
     write_store(folder, "first", [*items[:-1], again], status={3: "FAILED"})
     write_store(folder, "<second> & last", grid(["ridge_low"], ["ridge_low"], [1.0], [0]), images=False)
     return folder
@@ -91,6 +91,7 @@ def test_page_is_one_file_without_network_and_names_the_gaps(report):
     assert "surrogate=mlp_low, target=forest_low, seed=1" in html  # never run
     assert "python -m transfer_exp experiment=first" in html
     assert "a" * 40 in html
+    assert "white box of svm_high: points made on a surrogate harmed it more than its own attack in 1 of" in html
     for stem in ("security_curves", "perturbation_sizes", "example_2"):
         assert f'id="{stem}"' in html
 
@@ -98,6 +99,7 @@ def test_page_is_one_file_without_network_and_names_the_gaps(report):
 def test_claims_are_valid_json_with_reasons(report):
     content = json.loads((report / "claims.json").read_text(), parse_constant=pytest.fail)
     assert content["study"] == "first"
+    assert len(content["warnings"]) == 1
     names = {"claim", "statement", "learner", "statistic", "p_value", "p_holm", "n", "verdict", "reason"}
     for claim in content["claims"]:
         assert names <= set(claim)

@@ -12,8 +12,8 @@
                 n_restarts best of the model's own landmarks (support vectors) near the point, projected onto the ball
 
 A ball is wide where the gradient at x has turned by more than 47 degrees from the clean point's, or where at one of 16
-places (2 where the first two differ by little) the score differs from its first-order expansion at the clean point by more
-than 0.3 of the rise. Attacking MNIST 8 and 9 up to l2 distance 5 hardly one is, and to find out costs 3 scores a point.
+places (the first 2 where these differ by little) the score differs from its first-order expansion at the clean point by
+more than 0.3 of the rise. On MNIST 8 and 9 up to l2 distance 5 hardly one is, and to find out costs 3 scores a point.
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ class Model(torch.nn.Module):
         return {name: tensor.detach().cpu().numpy() for name, tensor in self.named_buffers()}
 
     def landmarks(self, n_features: int) -> tuple[Tensor, Tensor] | None:
-        """Centres ``(m, d)``, in raw units, of the bumps that the score is a sum of, and their signs ``(m,)``, if it is one."""
+        """Centres ``(m, d)``, in raw units, of bumps whose sum the score is, and their signs ``(m,)``; None: no such sum."""
         found = self._landmarks(n_features)
         shift, factor = self._buffers.get("scale_shift"), self._buffers.get("scale_factor")
         if found is None or shift is None or factor is None:
