@@ -174,7 +174,7 @@ def test_a_failing_job_does_not_stop_the_others(cli: Cli, root: Path) -> None:
 
 
 def test_a_study_carries_its_own_sweep(cli: Cli, root: Path) -> None:
-    one_seed = ("seed=0", "surrogate=ridge_high,svm_low", "target=ridge_low")
+    one_seed = ("seed=0", "surrogate=ridge_high,svm_low", "target=ridge_low", "surrogate_fraction=1.0")
     ended = cli("experiment=digits89_evasion", *one_seed, "n_variability=2", "attack.n_iter=2")
     assert ended.rc == 0, ended.stderr
     assert "study digits89_evasion: 2 combinations" in ended.stderr

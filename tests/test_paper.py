@@ -20,10 +20,7 @@ def references(text: str) -> list[str]:
 
 
 def test_references_are_seen() -> None:
-    text = (
-        "as (paper, section 4.2) and (paper, sections 4.3 and 4.4); (paper.md, 4.1), paper.md, section 2; "
-        "of the paper (section 5)"
-    )
+    text = "(paper, section 4.2) (paper, sections 4.3 and 4.4) (paper.md, 4.1) paper.md, section 2; the paper (section 5)"
     assert references(text) == ["4.2", "4.3", "4.4", "4.1", "2", "5"]
 
 
