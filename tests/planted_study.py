@@ -87,7 +87,7 @@ def evasion(sign: int) -> Plant:
         rows["loss_variability_logistic"] += 0.05 * sign * rows["rank"]
         rows["error"] -= 0.03 * sign * rows["here"] * rows["rank"]
         rows["perturbation_l2"] -= 0.1 * sign * rows["here"] * rows["s"]
-        soon, late = [0, 0.6, 0.3, 0.7, 0.9], [0, 0.2, 0.55, 0.6, 0.9]
+        soon, late = [0, 0.7, 0.2, 0.3, 0.4], [0, 0.2, 0.55, 0.6, 0.9]
         first = rows["s"] * sign * np.where(rows["surrogate_fraction"] == 1, 1, -1) > 0
         place = rows["epsilon"].map(EPSILONS.index)
         rows["surrogate_error"] = np.where(first, np.array(soon)[place], np.array(late)[place])

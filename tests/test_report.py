@@ -180,6 +180,12 @@ def test_needed_epsilon_is_interpolated_and_ends_at_the_largest():
     assert found[1] == 5.0
 
 
+def test_needed_epsilon_is_the_first_that_reaches_half_also_where_the_curve_falls_again():
+    item = combination("svm_high", "svm_low", 1.0, 0)
+    item["curve"]["surrogate_error"] = [0, 0.7, *[0.3] * 9]
+    assert comparisons.needed(frames([item]))["needed"].item() == pytest.approx(0.5 * 0.5 / 0.7)
+
+
 def test_verdict_of_a_p_value():
     assert judged(0.01, as_claimed=True) == ("holds", "")
     assert judged(0.01, as_claimed=False)[0] == "fails"
