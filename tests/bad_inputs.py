@@ -118,6 +118,11 @@ ROWS: dict[str, Row] = {
     "fewer than no restarts": Row(["attack.n_restarts=-1"], "attack.n_restarts: expected a number >= 0, got -1"),
     "C not positive": Row(["surrogate=svm_low", "surrogate.C=0"], "svm_low.C: expected a number above 0, got 0"),
     "variability of one": Row(["n_variability=1"], "n_variability: expected a whole number >= 2, got 1"),
+    "too few points for V": Row(
+        ["n_variability=169"],
+        "n_variability: expected at least 335 points of digits89 besides those that V is measured on and their equals, for "
+        "169 training sets of the surrogate's size, got 334; lower n_variability, surrogate_fraction or dataset.split",
+    ),
     "no threads": Row(["threads=0"], "threads: expected a whole number >= 1, got 0"),
     "resume neither": Row(["resume=maybe"], "resume: expected true or false, got 'maybe'"),
     "study without name": Row(["study=null"], "study: expected text, got None"),

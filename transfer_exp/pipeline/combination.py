@@ -34,7 +34,7 @@ CURVES = (
 class Combination:
     """One surrogate, one target, one attack, on one random split of one data set.
 
-    ``n_variability``: training sets for V (repetitions 0, 1, ...). ``device``: cpu, cuda or auto.
+    ``n_variability``: training sets for V (``data.training_sets``). ``device``: cpu, cuda or auto.
     """
 
     dataset: Dataset
