@@ -1,7 +1,7 @@
 # transfer_exp: `make help` lists what can be done.
 PYTHON ?= python3.11
 VENV ?= .venv
-JOBS ?= 1
+JOBS ?= $(if $(filter demo,$(MAKECMDGOALS)),2,1)
 ARGS ?=
 
 BIN := $(VENV)/bin
@@ -11,12 +11,12 @@ WORKERS := $(if $(filter-out 1,$(JOBS)),hydra/launcher=joblib hydra.launcher.n_j
 STUDIES := mnist89-evasion drebin215-evasion drebin-evasion mnist89-poisoning lfw-poisoning
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow bench mutants lint types format ui reproduce clean $(STUDIES)
+.PHONY: help setup demo test test-slow test-kernels bench mutants lint types format ui reproduce clean $(STUDIES)
 
 help:  ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
 	@echo
-	@echo '  JOBS=2 runs two workers; ARGS="seed=0,1" adds overrides; VENV and PYTHON choose the environment.'
+	@echo '  JOBS=2 runs two workers, as the demo does; ARGS="seed=0,1" adds overrides; VENV and PYTHON choose the environment.'
 
 setup: $(READY)  ## make the virtual environment
 
@@ -26,7 +26,7 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
-demo: $(READY)  ## a small real study: prints a transfer matrix, writes a report (about a minute, no download)
+demo: $(READY)  ## a small real study: prints a transfer matrix, writes a report (about a minute on 2 cores, no download)
 	$(RUN) experiment=digits89_evasion $(WORKERS) $(ARGS)
 
 test: $(READY)  ## the tests (under 5 minutes)
@@ -34,6 +34,9 @@ test: $(READY)  ## the tests (under 5 minutes)
 
 test-slow: $(READY)  ## the longer checks
 	$(BIN)/python -m pytest -q -m slow $(ARGS)
+
+test-kernels: $(READY)  ## the numerical tests on the arithmetic of six kinds of processors (ARGS=--quick: some, on two)
+	$(BIN)/python tests/kernels.py $(ARGS)
 
 bench: $(VENV)-bench/.ready  ## speed, as ratios in one table (real MNIST; ARGS=--quick: small sizes; ARGS="-k peers": a part)
 	OMP_NUM_THREADS=1 $(VENV)-bench/bin/python -m pytest -c benchmarks/pytest.ini benchmarks $(ARGS)

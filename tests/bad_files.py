@@ -36,6 +36,11 @@ def no_archive(tmp_path: Path) -> list[str]:
     return ["dataset=arrays", f"dataset.file={tmp_path / 'own.npz'}"]
 
 
+def table(tmp_path: Path) -> list[str]:
+    (tmp_path / "own.csv").write_text("a,b,label\n1,2,0\n")
+    return ["dataset=arrays", f"dataset.file={tmp_path / 'own.csv'}"]
+
+
 def corrupted_mnist(tmp_path: Path) -> list[str]:
     (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(b"\x00\x00\x08\x03" + bytes(100)))
     return ["dataset=mnist89", f"paths.data={tmp_path}"]

@@ -22,6 +22,7 @@ from bad_files import (
     no_archive,
     pickled,
     sample,
+    table,
     truncated_mnist,
     with_nan,
     without_zip,
@@ -118,6 +119,11 @@ ROWS: dict[str, Row] = {
     "fewer than no restarts": Row(["attack.n_restarts=-1"], "attack.n_restarts: expected a number >= 0, got -1"),
     "C not positive": Row(["surrogate=svm_low", "surrogate.C=0"], "svm_low.C: expected a number above 0, got 0"),
     "variability of one": Row(["n_variability=1"], "n_variability: expected a whole number >= 2, got 1"),
+    "too few points for V": Row(
+        ["n_variability=169"],
+        "n_variability: expected at least 335 points of digits89 besides those that V is measured on and their equals, for "
+        "169 training sets of the surrogate's size, got 334; lower n_variability, surrogate_fraction or dataset.split",
+    ),
     "no threads": Row(["threads=0"], "threads: expected a whole number >= 1, got 0"),
     "resume neither": Row(["resume=maybe"], "resume: expected true or false, got 'maybe'"),
     "study without name": Row(["study=null"], "study: expected text, got None"),
@@ -170,12 +176,30 @@ ROWS: dict[str, Row] = {
     ),
     "no hyperparameter": Row(["~target.alpha"], "target.alpha: expected a number, got none; set it"),
     "no surrogate": Row(["~surrogate"], "configuration: Key 'surrogate' is not in struct"),
+    "own data as a table": Row(table, "own.csv: expected an .npz of arrays X and y, got a table; convert it in Python"),
+    "own data too large": Row(
+        lambda t: arrays(t, X=POINTS * 1e160, y=LABELS),
+        "expected numbers up to 1e+15 in X, got 1e+160",
+    ),
+    "own data without a bound": Row(
+        lambda t: arrays(t, X=POINTS, y=LABELS, lower=-np.inf),
+        "expected finite numbers in lower, got 1 NaN or inf; leave it out for the range of the points",
+    ),
+    "another scale": Row(["target.scale=robust"], "target.scale: expected one of none, standard, minmax, got 'robust'"),
+    "another gamma": Row(
+        ["surrogate=rbf_low", "surrogate.gamma=auto"], "surrogate.gamma: expected a number or one of scale, got"
+    ),
+    "sparse data to be centred": Row(
+        [*BINARY, "target.scale=standard"], "scale: expected none or minmax for sparse points (subtracting means would fill"
+    ),
+    "poisoning with a scale": Row([*POISON, "surrogate.scale=standard"], "surrogate.scale: expected none for poisoning"),
+    "poisoning a target with a scale": Row([*POISON, "target.scale=minmax"], "target.scale: expected none for poisoning"),
     "half-written": Row(cut, "own.npz: expected an .npz of plain arrays"),
     "infinitely far": Row(
         ["epsilon.grid=[0,inf]"], "expected a strictly ascending list of finite numbers >= 0, got [0, inf]"
     ),
     "a grid of words": Row(["epsilon.grid=[0,a]"], "epsilon.grid: expected a list, each a number, got [0, 'a']"),
-    "added key": Row(["+surrogate.gamma=1"], "surrogate.gamma: expected one of name, alpha, got an unknown key"),
+    "added key": Row(["+surrogate.gamma=1"], "surrogate.gamma: expected one of name, scale, alpha, got an unknown key"),
     "no CUDA device": Row(["device=cuda"], "device: expected a CUDA device for device=cuda, got none on this machine; use"),
     "faces missing": Row(faces, ".jpg images, got 0; complete the folder"),
     "poisoned MLP": Row([*POISON, "surrogate=mlp_high"], "expected a linear SVM, an RBF SVM, logistic or ridge regression"),

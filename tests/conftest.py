@@ -101,9 +101,10 @@ def cli(root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtu
         captured = capsys.readouterr()
         return Ended(rc, captured.out, captured.err)
 
-    handler = signal.getsignal(signal.SIGTERM)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     yield run
-    signal.signal(signal.SIGTERM, handler)
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
     logging.getLogger().handlers.clear()  # Hydra's own, on streams that end with the test
     for name in ("transfer_exp", "transfer_exp.pipeline"):
         logging.getLogger(name).setLevel(logging.NOTSET)

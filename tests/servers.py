@@ -14,7 +14,7 @@ from pathlib import Path
 
 import requests
 
-_PATIENCE = 180  # seconds; it takes ten on an idle machine
+_PATIENCE = 300  # seconds; it takes ten on an idle machine
 
 
 def free_port() -> int:

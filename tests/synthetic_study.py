@@ -16,7 +16,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.utils.file_utils import local_file_uri_to_path
 
-from transfer_exp.report.records import CURVE_COLUMNS, MEASURES, Study, assemble, curves_frame
+from transfer_exp.report.records import CURVE_COLUMNS, MEASURES, Study, assemble, curves_frame, newest
 
 EPSILONS = [0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5.0]
 FAMILIES = ["svm", "rbf", "logistic", "ridge", "mlp"]
@@ -62,7 +62,7 @@ def _combination(surrogate: str, target: str, fraction: float, seed: int, attack
         success=error, whitebox_success=np.nan if forest else white,
         surrogate_error=0.02 + 0.98 * (1 - np.exp(-0.3 * eps * s_size)), loss=error * 3, loss_logistic=error * 2,
         perturbation_correlation=np.nan if forest else align * 0.9, perturbation_l1=eps * (8 + 4 / s_size),
-        perturbation_l2=eps, perturbation_linf=eps * 0.1 * s_size,
+        perturbation_l2=eps, perturbation_linf=eps * 0.1 * s_size, noise_error=clean + (0.05 if forest else 0.001) * eps,
     )  # fmt: skip
     metrics = {
         "clean_error": clean, "surrogate_clean_error": 0.02, "loss_variability": 0.1 * s_size + 0.005 * rng.random(),
@@ -99,8 +99,8 @@ def frames(items: list, *, name: str = "made_up", status: dict | None = None) ->
     ]
     every = pd.DataFrame(rows)
     every = every.reindex(columns=[*every.columns, *(m for m in MEASURES if m not in every)])
-    counted = [x["curve"] for i, x in enumerate(items) if every["status"][i] == "FINISHED"]
-    return assemble(name=name, every=every, curves=curves_frame([text(curve) for curve in counted]))
+    counted = [text(items[int(run_id[1:])]["curve"]) for run_id in newest(every)["run_id"]]
+    return assemble(name=name, every=every, curves=curves_frame(counted))
 
 
 def text(curve: pd.DataFrame) -> bytes:

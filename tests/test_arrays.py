@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from transfer_exp.data.arrays import load_arrays
+from transfer_exp.data.splits import make_split
+from transfer_exp.learners import MLP, RBFSVM, Forest, LinearSVM, Logistic, Ridge
 from transfer_exp.types import Dataset, Sizes, UserError, dense
 
 X = np.array([[0.0, -1.0, 2.5], [1.0, 0.0, 0.0], [0.5, 3.0, 0.0], [0.0, 0.0, 1e-9]])
@@ -35,6 +38,7 @@ def parts(x: sp.csr_array) -> dict[str, Any]:
 
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False, width=64)
+USABLE = st.floats(-1e15, 1e15)
 LABELS = st.one_of(
     st.lists(st.integers(-(2**60), 2**60), min_size=2, max_size=2, unique=True),
     st.lists(st.text("abcdefgh-_0123", min_size=1, max_size=5), min_size=2, max_size=2, unique=True),
@@ -45,7 +49,7 @@ LABELS = st.one_of(
 
 @settings(deadline=None, max_examples=60)
 @given(
-    x=hnp.arrays(np.float64, hnp.array_shapes(min_dims=2, max_dims=2, min_side=2, max_side=6), elements=FINITE),
+    x=hnp.arrays(np.float64, hnp.array_shapes(min_dims=2, max_dims=2, min_side=2, max_side=6), elements=USABLE),
     labels=LABELS,
     draw=st.data(),
     sparse=st.booleans(),
@@ -99,6 +103,55 @@ def test_repeated_entries_of_a_sparse_matrix_are_summed(tmp_path: Path) -> None:
     assert data.box.upper.tolist() == [4, 3]
 
 
+def test_a_sparse_matrix_with_64_bit_indices_is_the_same_data_set(tmp_path: Path) -> None:
+    x = sp.csr_array(np.tile(X, (5, 1)))
+    y = np.tile(Y, 5)
+    long = {key: part.astype(np.int64) if key in ("X_indices", "X_indptr") else part for key, part in parts(x).items()}
+    assert long["X_indptr"].dtype == np.int64
+    data, same = load(saved(tmp_path, y=y, **long)), load(saved(tmp_path, y=y, **parts(x)))
+    assert data.x.indices.dtype == data.x.indptr.dtype == data.x[[1, 2]].indices.dtype == np.int32
+    assert data.checksum == same.checksum
+    rows = np.arange(8)
+    for learner in (LinearSVM(C=1), RBFSVM(C=1, gamma=1), Logistic(C=1), Ridge(alpha=1), MLP(n_epochs=1), Forest(n_trees=2)):
+        assert np.isfinite(learner.fit(data.x[rows], data.y[rows], seed=0).scores(data.x)).all()
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+def test_equal_rows_are_one_group_unless_told_otherwise(tmp_path: Path, sparse: bool) -> None:
+    """130 rows of 100 different ones, some with both labels; -0 equals 0, and so does a zero that is stored."""
+    random = np.random.default_rng(0)
+    x = random.integers(0, 3, (100, 8)) - 1.0
+    x[:, 0] = np.arange(100)
+    x = np.vstack([x, np.where(x[:30] == 0, -0.0, x[:30])])
+    y = random.permutation(np.arange(130) % 2)
+    given = parts(sp.csr_array(x)) if sparse else {"X": x}
+    if sparse:
+        given["X_data"][given["X_data"] == -1] = 0  # stored zeros
+    file = saved(tmp_path, y=y, **given)
+    data = load(file)
+    assert data.group is not None
+    assert data.group.tolist() == [*range(100), *range(30)]
+    assert data.notes == {"duplicate_rows": 30}
+    parted = make_split(replace(data, sizes=Sizes(test=20, validation=10)), seed=1)
+    groups = [set(data.group[getattr(parted, part)]) for part in ("target", "surrogate", "validation", "test")]
+    assert sum(map(len, groups)) == len(set.union(*groups))
+    apart = load_arrays(name="own", file=str(file), split=Sizes(test=2), group_equal=False)
+    assert (apart.group, apart.notes, apart.checksum) == (None, data.notes, data.checksum)
+    assert load(saved(tmp_path, X=x[:100], y=y[:100])).group is None  # splits of data without equals are as they were
+
+
+@pytest.mark.parametrize("name", ["my.csv", "my.TSV"])
+def test_a_table_is_refused_with_the_way_to_convert_it(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = "a,b,label\n1,2,0\n3,4,1\n5,6,0\n"
+    (tmp_path / name).write_text(table if name.endswith("csv") else table.replace(",", "\t"))
+    with pytest.raises(UserError) as caught:
+        load(tmp_path / name)
+    assert "\n" not in str(caught.value)
+    monkeypatch.chdir(tmp_path)
+    exec(str(caught.value).partition("last column): ")[2], {"numpy": np})  # what it says works
+    assert load(tmp_path / "my.npz").x.tolist() == [[1, 2], [3, 4], [5, 6]]
+
+
 def test_the_checksum_is_of_the_content(tmp_path: Path) -> None:
     def checksum(**changes: Any) -> str:
         return load(saved(tmp_path, **{"X": X, "y": Y, **changes})).checksum
@@ -136,6 +189,8 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         "expected the parts of a CSR matrix in X_data, .*got: ",
     ),
     "a shape of one number": ({**SPARSE, "X_shape": [4], "y": Y}, "expected the parts of a CSR matrix in X_data, .*got: "),
+    "too large": ({"X": X * 1e160, "y": Y}, r"expected numbers up to 1e\+15 in X, got 3e\+160 .*; save .* in a larger unit"),
+    "sparse, too large": ({**SPARSE, "X_data": SPARSE["X_data"] * 1e16, "y": Y}, r"up to 1e\+15 in X_data, got 3e\+16"),
     "no labels": ({"X": X}, r"expected an array y of 4 labels, got \['X'\]"),
     "too few labels": ({"X": X, "y": Y[:3]}, r"expected y of shape \(4,\), got \(3,\)"),
     "labels in a column": ({"X": X, "y": Y[:, None]}, r"expected y of shape \(4,\), got \(4, 1\)"),
@@ -149,6 +204,11 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "above the box": ({"X": X, "y": Y, "upper": [1, 3, 2]}, r"got feature 2 from 0 to 2\.5 in \[0, 2\]"),
     "an empty box": ({"X": X, "y": Y, "lower": 9, "upper": -9}, r"got feature 0 .* \(3 such features\)"),
     "a bound of another size": ({"X": X, "y": Y, "lower": [0, 0]}, r"expected lower of shape \(\) or \(3,\), got \(2,\)"),
+    "no lower bound": (
+        {"X": X, "y": Y, "lower": -np.inf},
+        "expected finite numbers in lower, got 1 NaN or inf; leave it out for the range of the points, or save a finite",
+    ),
+    "a bound too far": ({"X": X, "y": Y, "upper": 1e300}, r"expected numbers up to 1e\+15 in upper, got 1e\+300"),
     "a bound that is no number": ({"X": X, "y": Y, "upper": np.nan}, "expected finite numbers in upper, got 1 NaN or inf"),
 }
 

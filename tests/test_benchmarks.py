@@ -27,6 +27,7 @@ def test_the_quick_mode_prints_one_table_of_all_benches() -> None:
         "empty store",
         "warm store",
         "rbf, support vectors",
+        "narrow kernel",
     ):
         assert line in done.stdout, line
 

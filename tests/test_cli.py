@@ -50,13 +50,14 @@ def test_one_run_records_all_that_the_design_asks(cli: Cli, root: Path) -> None:
     assert params.items() >= expected.items()
 
     scalars = {"clean_error", "error_at_0.5", "whitebox_error_at_0.5", "error_ratio_at_0.5", "gradient_size"}
+    scalars |= {"noise_error_at_0.5"}
     scalars |= {"gradient_alignment", "loss_variability", "perturbation_correlation", "surrogate_clean_error"}
     scalars |= {"health/violation", "effort/gradient_calls", "seconds", "store/hits", "store/misses"}
     assert scalars <= set(run.data.metrics)
 
     history = curves(run, root)
     assert history["curve/epsilon"] == [(0, 0.0), (1, 0.5)]
-    wanted = ("error", "success", "whitebox_error", "loss", "perturbation_l2", "perturbation_correlation")
+    wanted = ("error", "success", "whitebox_error", "noise_error", "loss", "perturbation_l2", "perturbation_correlation")
     assert {f"curve/{name}" for name in wanted} <= set(history)
     # At epsilon 0 nothing moved: the target's error is its clean error, and no correlation is defined.
     assert history["curve/error"][0] == (0, run.data.metrics["clean_error"])
@@ -76,6 +77,7 @@ def test_one_run_leaves_its_files(cli: Cli, root: Path) -> None:
     assert [float(row["epsilon"]) for row in rows] == [0, 0.5]
     assert {row["surrogate"] for row in rows} == {"ridge_high"}
     assert float(rows[1]["error"]) == run.data.metrics["error_at_0.5"]
+    assert float(rows[1]["noise_error"]) == run.data.metrics["noise_error_at_0.5"]
     assert rows[0]["perturbation_correlation"] == ""  # undefined, not 0
     config = OmegaConf.load(folder / "config.yaml")
     assert config.surrogate.alpha == 1  # resolved
@@ -172,11 +174,20 @@ def test_a_failing_job_does_not_stop_the_others(cli: Cli, root: Path) -> None:
 
 
 def test_a_study_carries_its_own_sweep(cli: Cli, root: Path) -> None:
-    one_seed = ("seed=0", "surrogate=ridge_high,svm_low", "target=ridge_low")
+    one_seed = ("seed=0", "surrogate=ridge_high,svm_low", "target=ridge_low", "surrogate_fraction=1.0")
     ended = cli("experiment=digits89_evasion", *one_seed, "n_variability=2", "attack.n_iter=2")
     assert ended.rc == 0, ended.stderr
     assert "study digits89_evasion: 2 combinations" in ended.stderr
     assert len(runs(root, "digits89_evasion", kind="combination")) == 2
+
+
+def test_two_data_sets_of_one_kind_are_told_apart(cli: Cli, root: Path) -> None:
+    assert cli("-m", *SMALL, "study=tiny", "dataset.digits=[8,9],[4,9]").rc == 0
+    _, *children = runs(root, "tiny")
+    assert [run.data.params["dataset"] for run in children] == ["digits89", "digits49"]
+    for run in children:
+        header, row, *_ = (files(run) / "curves.csv").read_text().splitlines()
+        assert dict(zip(header.split(","), row.split(","), strict=True))["dataset"] == run.data.params["dataset"]
 
 
 def test_a_sweep_that_cannot_be_composed_records_nothing(root: Path, tmp_path: Path) -> None:
@@ -199,7 +210,7 @@ def test_a_sweep_that_is_told_to_stop_closes_its_runs_and_can_go_on(root: Path, 
             assert process.poll() is None
             time.sleep(0.1)
         process.send_signal(signal.SIGTERM)
-        _, stderr = process.communicate(timeout=120)
+        _, stderr = process.communicate(timeout=300)
     assert process.returncode == 128 + signal.SIGTERM
     assert "type the same command to go on" in stderr
     *_, killed = runs(root, "tiny")

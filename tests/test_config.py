@@ -16,7 +16,9 @@ from omegaconf import DictConfig, OmegaConf
 from transfer_exp.data.splits import make_split
 from transfer_exp.job import build
 from transfer_exp.learners import Forest
+from transfer_exp.naming import dataset_name
 from transfer_exp.pipeline import Combination
+from transfer_exp.records import identity
 from transfer_exp.types import UserError, dense
 
 CONF = SOURCE / "conf"
@@ -110,7 +112,7 @@ def test_every_data_set_loads(name: str, tmp_path: Path) -> None:
         np.savez(tmp_path / "own.npz", X=np.eye(8), y=np.arange(8) % 2)
         words += [f"dataset.file={tmp_path / 'own.npz'}", "dataset.split.test=2"]
     dataset = built(*words).dataset
-    assert dataset.name == name
+    assert dataset.name == ("own" if name in OWN_FILE else name)
     assert set(dataset.y) == {-1, 1}
     least, most = (getattr(dataset.x, which)(axis=0) for which in ("min", "max"))
     for bound in (least, most):  # of sparse points: sparse
@@ -118,6 +120,30 @@ def test_every_data_set_loads(name: str, tmp_path: Path) -> None:
         assert (values >= dataset.box.lower).all()
         assert (values <= dataset.box.upper).all()
     make_split(dataset, seed=0)  # its sizes fit
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        (["dataset=digits89", "dataset.digits=[4,9]"], "digits49"),
+        (["dataset=mnist89", "dataset.digits=[9,8]"], "mnist98"),
+        (["dataset=mnist89", "dataset.split.test=500", "paths.data=/elsewhere"], "mnist89"),
+        (["dataset=mnist89", "dataset.digits=7"], "mnist7"),
+        (["dataset=mnist89", "dataset.name=mine", "dataset.digits=[4,9]"], "mine"),
+        (["dataset=drebin215", "dataset.n_features=50"], "drebin215 (n_features 50)"),
+        (["dataset=synthetic", "dataset.n_points=600", "dataset.separation=1"], "synthetic (n_points 600, separation 1)"),
+        (["dataset=arrays", "dataset.file=some/folder/spam.v2.npz"], "spam.v2"),
+        (["dataset=arrays", "dataset.file=spam.npz", "dataset.group_equal=false"], "spam (group_equal False)"),
+        (["dataset=lfw", "~dataset"], None),
+    ],
+)
+def test_a_data_set_is_named_by_what_makes_it(words: list[str], name: str | None) -> None:
+    assert identity(composed(*words)).get("dataset") == name
+
+
+def test_a_loader_of_ones_own_has_the_name_that_it_is_given_or_none() -> None:
+    assert dataset_name({"_target_": "mine.load", "name": "spam"}) == "spam"
+    assert dataset_name({"_target_": "mine.load"}) is None
 
 
 @pytest.mark.parametrize("name", choices("attack"))
@@ -193,6 +219,13 @@ def test_the_table_of_hyperparameters_reaches_both_roles() -> None:
     assert (combination.surrogate.C, combination.target.C) == (7, 7)
 
 
+def test_one_key_scales_every_learner_and_another_only_one() -> None:
+    both: Any = built("scale=standard", "surrogate=rbf_low", "target=forest_low", "surrogate.gamma=scale")
+    assert (both.surrogate.scale, both.target.scale, both.surrogate.gamma) == ("standard", "standard", "scale")
+    one: Any = built("target.scale=minmax")
+    assert (one.surrogate.scale, one.target.scale) == ("none", "minmax")
+
+
 def test_other_digits_by_one_key() -> None:
     assert len(built("dataset.digits=[4,9]").dataset.y) == 181 + 180  # fours and nines of scikit-learn's digits
 
@@ -212,7 +245,7 @@ def test_an_unknown_key_is_refused(key: str) -> None:
 
 
 def test_an_added_key_that_nothing_takes_is_refused() -> None:
-    with pytest.raises(UserError, match=r"surrogate\.gamma: expected one of name, C, tolerance, got an unknown key"):
+    with pytest.raises(UserError, match=r"surrogate\.gamma: expected one of name, scale, C, tolerance, got an unknown key"):
         built("surrogate=svm_low", "+surrogate.gamma=1")
 
 
@@ -249,6 +282,7 @@ def test_a_forest_is_no_surrogate_from_python() -> None:
         ("dataset.split.target=1.5", "dataset.split.target: expected a whole number or null, got 1.5"),
         ("target.hidden=50", "target.hidden: expected a list, each a whole number, got 50"),
         ("surrogate.C=low", "surrogate.C: expected a number, got 'low'"),
+        ("target.scale=robust", "target.scale: expected one of none, standard, minmax, got 'robust'"),
     ],
 )
 def test_a_value_of_another_type_is_refused_by_name(override: str, message: str) -> None:

@@ -7,7 +7,8 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from transfer_exp.attacks.evasion import BallBox, Evasion, Margin
+from transfer_exp.attacks.evasion import Evasion
+from transfer_exp.attacks.objective import BallBox, Margin
 from transfer_exp.learners import MLP, RBFSVM, Forest, Model
 from transfer_exp.learners.linear import HingeLinearModel
 from transfer_exp.measures import perturbation_size

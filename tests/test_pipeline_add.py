@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from conftest import Cli, runs
 
-from transfer_exp.attacks.evasion_add import EvasionAdd
+from transfer_exp import seeds
+from transfer_exp.attacks.evasion_add import Change, EvasionAdd
 from transfer_exp.data.selection import select_features
 from transfer_exp.data.splits import make_split, sample_class
 from transfer_exp.data.synthetic import load_synthetic
@@ -76,6 +77,32 @@ def test_evasion_rates_are_what_plain_counting_gives(data: Dataset, outcome: Out
     assert outcome.metrics["false_alarm_rate"] == flagged[test == -1].mean()
     assert outcome.metrics["clean_evasion_rate"] == (~flagged)[test == 1].mean()
     assert outcome.metrics["clean_error"] == (flagged != (test == 1)).mean()
+
+
+@pytest.mark.parametrize("change", ["add", "both"])
+def test_noise_by_hand(data: Dataset, tmp_path: Path, change: Change) -> None:
+    """As many random changes among those that the attack may make, and the target's own threshold."""
+    fixed = tuple(range(0, 300, 3))
+    chosen = combination(data, fixed=fixed, change=change, target=Forest(n_trees=9))
+    found = run(chosen, Store(tmp_path)).curves["noise_error"]
+    columns, split, y = np.array(_columns(data)), make_split(data, seed=0), data.y
+    x = dense(data.x)[:, columns]
+    target = Forest(n_trees=9).fit(x[split.target], y[split.target], seed=seeds.integer(0, "target_training"))
+    legitimate = np.sort(target.scores(x[split.validation][y[split.validation] == -1]))
+    threshold = legitimate[-1 - int(RATE * len(legitimate))]
+    clean = x[sample_class(data, split.test, label=1, size=50, seed=0)]
+    may_change = ~np.isin(columns, fixed) & ((clean == 0) | (change == "both"))
+    rng, evaded = seeds.generator(0, "noise"), np.zeros((3, len(GRID.grid)))
+    for draw in range(3):
+        chances = rng.random(clean.shape)
+        for k, epsilon in enumerate(GRID.grid):
+            points = clean.copy()
+            for point, chance, allowed in zip(points, chances, may_change, strict=True):
+                first = sorted(np.flatnonzero(allowed), key=lambda j, own=chance: own[j])[: int(epsilon)]
+                point[first] = 1 - point[first]
+            evaded[draw, k] = (target.scores(points) <= threshold).mean()
+    assert found == pytest.approx(evaded.mean(axis=0), abs=1e-12)
+    assert len({tuple(draw) for draw in evaded}) == 3
 
 
 def test_an_attack_evades_more_the_more_it_may_add(outcome: Outcome) -> None:
@@ -149,7 +176,7 @@ def test_the_store_tells_features_apart_and_not_what_is_only_measured(data: Data
         run(combination(given, **changes), store)
         return {kind: count for kind, count in store.misses.items() if count}
 
-    assert set(made()) == {"learner", "crafted", "own_scores", "extent", "varied_scores"}
+    assert set(made()) == {"learner", "crafted", "own_scores", "extent", "noise_scores", "varied_scores"}
     assert made() == {}
     assert made(false_alarm_rate=0.05) == {}
     assert made(n_attacked=40)["crafted"] == 2

@@ -13,6 +13,7 @@ from transfer_exp.data.digits import load_digits_pair
 from transfer_exp.data.splits import make_split
 from transfer_exp.learners import MLP, Forest, LinearSVM, Ridge
 from transfer_exp.pipeline import Combination, Outcome, run
+from transfer_exp.pipeline.noise import N_DRAWS
 from transfer_exp.pipeline.poisoning import poisoning_counts
 from transfer_exp.store import Store
 from transfer_exp.types import Dataset, Grid, Sizes, UserError
@@ -77,8 +78,11 @@ def test_the_white_box_of_a_target_is_the_same_whatever_the_surrogate(digits, st
     other = run(combination(digits, surrogate=LinearSVM(C=1.0)), fresh)
     assert other.curves["whitebox_error"] == outcome.curves["whitebox_error"]
     assert other.curves["error"] != outcome.curves["error"]
-    assert fresh.hits["trained"] == 2  # the unpoisoned target, for either attack; the unpoisoned surrogate is another
+    assert other.curves["noise_error"] == outcome.curves["noise_error"]
+    # the unpoisoned target, for either attack and each draw of the noise; the unpoisoned surrogate is another
+    assert fresh.hits["trained"] == 2 + N_DRAWS
     assert fresh.misses["trained"] == 1
+    assert (fresh.hits["retrained"], fresh.misses["retrained"]) == (1 + N_DRAWS, 2)  # white box, noise; target, surrogate
 
 
 def test_again_is_all_from_the_store_and_equal(digits, store, outcome) -> None:

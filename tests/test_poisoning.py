@@ -2,9 +2,8 @@ import os
 
 import numpy as np
 import pytest
-import torch
 
-from transfer_exp.attacks.poisoning import BoxSet, Poisoning, ValidationLoss, _join, validation_gradients
+from transfer_exp.attacks.poisoning import Poisoning, ValidationLoss, _join, validation_gradients
 from transfer_exp.data.digits import load_digits_pair
 from transfer_exp.data.mnist import load_mnist
 from transfer_exp.data.splits import make_split
@@ -86,7 +85,8 @@ def test_a_larger_attack_begins_with_the_smaller_one(crafted):
 def test_counts_and_health_are_what_was_done(crafted):
     _, poisoned = crafted
     assert (poisoned.gradients >= 1).all()
-    assert (poisoned.retrainings > poisoned.gradients * ~poisoned.stayed).all()
+    assert (poisoned.retrainings >= poisoned.gradients).all()  # each is taken once, where the point was tried
+    assert (poisoned.retrainings > 1).all()
     health = poisoned.health()
     assert health["stayed_at_start"] == pytest.approx((poisoned.points == poisoned.start_points).all(1).mean())
     assert health["implicit_residual"] < 1e-8
@@ -116,19 +116,49 @@ def test_seeds_choose_the_starts():
     assert first != other
 
 
-def test_a_point_without_gradient_stays_and_is_counted():
-    # Two classes far apart and a point deep in its own class: outside the margin, so of no weight.
-    x = np.array([[0.0, 0.0], [0.1, 0.0], [1.0, 1.0], [0.9, 1.0]])
-    y = np.array([-1, -1, 1, 1])
+# Two classes far apart in the plane.
+APART = np.array([[0.0, 0.0], [0.1, 0.0], [1.0, 1.0], [0.9, 1.0]]), np.array([-1, -1, 1, 1])
+
+
+@pytest.mark.parametrize("learner", [LinearSVM(C=10), RBFSVM(C=10, gamma=1.0)])
+def test_a_start_without_gradient_is_led_to_where_it_has_one(learner):
+    x, y = APART
+    training = learner.retraining(x, y, x, y, room=1)
+    start = training.retrain(np.array([1.0, 0.9999]), 1)  # deep in its own class: outside the margin, so of no weight
+    assert start.beta[-1] == 0
+    assert not training.gradient(start)[0].any()
+    point = Poisoning()._optimise(training, start, Box.uniform(2))
+    assert point.end.beta[-1] != 0
+    assert point.end.loss > start.loss
+    poisoned = _join([point])
+    assert poisoned.health()["no_support_vector"] == poisoned.health()["stayed_at_start"] == 0
+
+
+def test_a_point_that_has_no_weight_anywhere_in_the_box_stays_and_is_counted():
+    x, y = APART
     training = LinearSVM(C=10).retraining(x, y, x, y, room=1)
     start = training.retrain(np.array([1.0, 0.9999]), 1)
-    assert start.beta[-1] == 0
-    point = Poisoning()._optimise(training, start, Box.uniform(2))
+    point = Poisoning()._optimise(training, start, Box(lower=np.array([0.99, 0.99]), upper=np.array([1.0, 1.0])))
     assert np.array_equal(point.end.point, start.point)
-    assert training.counts.gradients == 1
+    assert training.counts.gradients == 0
     poisoned = _join([point])
     assert poisoned.health()["stayed_at_start"] == 1
     assert poisoned.health()["no_support_vector"] == 1
+
+
+@pytest.mark.parametrize("name", ["svm_high", "rbf_high"])
+def test_places_without_weight_are_closed_to_the_ascent_but_remembered(name):
+    """From a start that lowers the loss they are a rise, and a trap: the gradient is zero there."""
+    _, (x, y), (x_val, y_val), _ = digits()
+    training = DIGITS[name].retraining(x, y, x_val, y_val, room=1)
+    label = -int(y[0])
+    trials = [training.retrain(point, label) for point in x]
+    without = next(trial for trial in trials if trial.beta[-1] == 0)
+    start = min(trials, key=lambda trial: trial.loss)
+    objective = ValidationLoss(training, start)
+    assert objective.value(without.point) == -np.inf
+    assert objective.best.loss == pytest.approx(without.loss, rel=1e-9)
+    assert without.loss > start.loss
 
 
 @pytest.mark.parametrize("name", ["svm_high", "rbf_high", "logistic_low", "ridge_high"])
@@ -146,25 +176,19 @@ def test_features_that_no_point_has_are_left_out_and_get_no_gradient(name):
     assert (poisoned.points[:, ~used] == 0).all()
 
 
-def test_the_objective_for_the_ascent_reuses_its_trials():
+def test_the_objective_for_the_ascent_is_not_evaluated_twice_and_remembers_the_best_trial():
     _, (x, y), (x_val, y_val), _ = digits()
     training = Ridge(alpha=1).retraining(x, y, x_val, y_val, room=1)
-    objective = ValidationLoss(training, training.retrain(x[0], -int(y[0])))
-    at = torch.tensor(x[:1])
-    rows = torch.tensor([0])
-    objective.value(at, rows)
-    objective.gradient(at, rows)
+    start = training.retrain(x[0], -int(y[0]))
+    objective = ValidationLoss(training, start)
+    assert objective.value(x[0]) == start.loss
+    gradient = objective.gradient(x[0])
     assert training.counts.retrainings == 1
-    objective.value(at + 0.1, rows)
-    assert training.counts.retrainings == 2
-
-
-def test_the_box_alone_is_projected_onto_and_has_corners():
-    feasible = BoxSet(np.array([0.5, 0.5, 0.5]), Box.uniform(3))
-    rows = torch.tensor([0])
-    moved = torch.tensor([[-1.0, 0.2, 9.0]], dtype=torch.float64)
-    assert feasible.project(moved, rows).tolist() == [[0.0, 0.2, 1.0]]
-    assert feasible.farthest(torch.tensor([[-2.0, 0.0, 1e-9]]), rows).tolist() == [[0.0, 0.5, 1.0]]
+    higher = objective.value(x[0] + 1e-3 * gradient / np.linalg.norm(gradient))
+    assert higher > start.loss
+    assert objective.value(x[0]) == start.loss
+    assert training.counts.retrainings == 3
+    assert objective.best.loss == higher
 
 
 @pytest.mark.parametrize("learner", DIGITS.values(), ids=DIGITS)

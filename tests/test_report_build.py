@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import re
 import socket
-import time
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from mlflow import MlflowClient
@@ -26,7 +26,7 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("store")
     items = grid(SMALL["surrogates"], ["svm_high", "forest_low"], [1.0], range(2))
     again = combination("svm_high", "svm_high", 1.0, 0)
-    again["metrics"]["clean_error"] = 0.9
+    again["metrics"] |= {"clean_error": 0.9, "health/whitebox_improved": 0.25}
     write_store(folder, "first", [*items[:-1], again], status={3: "FAILED"})
     write_store(folder, "<second> & last", grid(["ridge_low"], ["ridge_low"], [1.0], [0]), images=False)
     return folder
@@ -69,6 +69,19 @@ def test_newer_duplicate_counts(report):
     assert runs.loc[("svm_high", "svm_high", 0), "clean_error"] == 0.9
 
 
+def test_the_control_stands_in_matrices_curves_and_tables(report):
+    matrix = pd.read_csv(report / "tables" / "error_matrix_eps2_fraction1.csv", index_col="surrogate")
+    curves = [combination("svm_low", "forest_low", 1.0, seed)["curve"].set_index("epsilon") for seed in range(2)]
+    assert matrix.index[-2:].tolist() == ["mean", "noise"]
+    assert matrix.loc["noise", "forest_low"] == pytest.approx(np.mean([curve.loc[2.0, "noise_error"] for curve in curves]))
+    assert pd.read_csv(report / "curves.csv")["noise_error"].notna().all()
+    html = (report / "report.html").read_text()
+    assert "Noise: random noise of the same size" in html
+    for stem in ("surrogates_above_noise", "targets_above_noise"):
+        assert f"tables/{stem}.csv" in html
+        assert len(pd.read_csv(report / "tables" / f"{stem}.csv"))
+
+
 def test_page_is_one_file_without_network_and_names_the_gaps(report):
     html = (report / "report.html").read_text()
     assert html.index('id="claims"') < html.index('id="curves"')
@@ -78,6 +91,7 @@ def test_page_is_one_file_without_network_and_names_the_gaps(report):
     assert "surrogate=mlp_low, target=forest_low, seed=1" in html  # never run
     assert "python -m transfer_exp experiment=first" in html
     assert "a" * 40 in html
+    assert "white box of svm_high: points made on a surrogate harmed it more than its own attack in 1 of" in html
     for stem in ("security_curves", "perturbation_sizes", "example_2"):
         assert f'id="{stem}"' in html
 
@@ -85,11 +99,32 @@ def test_page_is_one_file_without_network_and_names_the_gaps(report):
 def test_claims_are_valid_json_with_reasons(report):
     content = json.loads((report / "claims.json").read_text(), parse_constant=pytest.fail)
     assert content["study"] == "first"
+    assert len(content["warnings"]) == 1
     names = {"claim", "statement", "learner", "statistic", "p_value", "p_holm", "n", "verdict", "reason"}
     for claim in content["claims"]:
         assert names <= set(claim)
         assert claim["verdict"] in ("holds", "fails", "not tested")
         assert claim["reason"] or claim["verdict"] == "holds"
+
+
+def test_every_table_has_its_header_also_without_rows(report):
+    files = sorted((report / "tables").iterdir())
+    assert {"data_shares.csv", "binomial_tests_others.csv", "correlations.csv"} <= {file.name for file in files}
+    lines = {file.name: file.read_text().splitlines() for file in files}
+    assert lines["data_shares.csv"] == ["surrogate,surrogate_fraction,epsilon,all_data,less_data,difference,low,high,n"]
+    assert all(content and content[0].strip(",") for content in lines.values())
+
+
+def test_one_run_alone_has_all_tables_and_speaks_of_one(folder, tmp_path):
+    uri = f"sqlite:///{folder}/mlflow.db"
+    page = build_report(tracking_uri=uri, study="<second> & last", out=tmp_path / "out", log_to_parent=False)
+    for file in (page.parent / "tables").iterdir():
+        assert len(pd.read_csv(file).columns) > 1, file.name
+    html = page.read_text()
+    assert "1 repetition, 1 finished run." in html
+    assert not re.search(
+        r"(?<![\d.,])1 (seeds|repetitions|runs|combinations|points|pairs|learners|surrogates|targets)\b", html
+    )
 
 
 def test_report_is_logged_to_the_parent_run(folder, report):
@@ -122,12 +157,15 @@ def test_summary_has_a_matrix_for_every_epsilon_and_the_curves(folder, tmp_path)
     text = study_summary(tracking_uri=f"sqlite:///{folder}/mlflow.db", study="<second> & last", out=tmp_path)
     files = list(tmp_path.iterdir())
     assert "ridge L" in text
+    assert text.splitlines()[-1].startswith("noise")
+    assert "mean over 1 seed\n" in text
     assert {file.suffix for file in files} == {".csv", ".png"}
     assert len(files) == 2 * 11 + 1
     assert all(file.stat().st_size for file in files)
     table = pd.read_csv(tmp_path / "error_matrix_eps2_fraction1.csv", index_col="surrogate")
     curve = combination("ridge_low", "ridge_low", 1.0, 0)["curve"].set_index("epsilon")
     assert table.loc["ridge_low", "ridge_low"] == pytest.approx(curve.loc[2.0, "error"])
+    assert table.loc["noise", "ridge_low"] == pytest.approx(curve.loc[2.0, "noise_error"])
 
 
 def test_failure_midway_leaves_the_earlier_report_and_nothing_else(tmp_path):
@@ -151,7 +189,7 @@ def test_lost_curves_are_named(folder):
     uri = write_store(folder, "lossy", grid(["svm_low"], ["svm_low"], [1.0], range(2)), images=False)
     next((folder / "mlartifacts" / "lossy").rglob("curves.csv")).unlink()
     study = load(tracking_uri=uri, study="lossy")
-    assert "curves.csv is missing from 1 finished runs: they count in no curve and no error matrix" in study.gaps
+    assert "curves.csv is missing from 1 finished run: not in any curve or error matrix" in study.gaps
     assert len(study.curves) == 11
 
 
@@ -161,7 +199,7 @@ def test_runs_on_other_data_are_left_out_and_named(folder):
     uri = write_store(folder, "mixed", [other, combination("svm_low", "svm_low", 1.0, 1)], images=False)
     study = load(tracking_uri=uri, study="mixed")
     assert study.runs["seed"].tolist() == [1]
-    assert any(gap.startswith("left out: 1 runs not on mnist89") for gap in study.gaps)
+    assert any(gap.startswith("left out: 1 run not on mnist89") for gap in study.gaps)
 
 
 def test_command_line_writes_the_report(folder, unset, tmp_path, capsys):
@@ -214,11 +252,9 @@ def test_numbers_for_people():
 
 
 @pytest.mark.slow
-def test_report_of_a_full_study_takes_less_than_a_minute(tmp_path):
+def test_report_of_a_full_study(tmp_path):
     uri = write_store(tmp_path, "full", grid(SURROGATES, TARGETS, [1.0, 0.2], range(10)))
-    started = time.perf_counter()
     build_report(tracking_uri=uri, study="full", out=tmp_path / "out")
-    assert time.perf_counter() - started < 60
     assert len(pd.read_csv(tmp_path / "out" / "runs.csv")) == 2400
 
 
@@ -231,4 +267,12 @@ def test_runs_that_were_killed_before_they_logged_what_they_are_are_told_and_not
         client.set_terminated(run.info.run_id, status=status)
     study = load(tracking_uri=uri, study="study")
     assert len(study.runs) == 1
-    assert {"1 runs did not finish: UserError: no room", "1 runs did not finish: KILLED"} <= set(study.gaps)
+    assert {"1 run did not finish: UserError: no room", "1 run did not finish: KILLED"} <= set(study.gaps)
+
+
+def test_strengths_that_would_share_a_file_are_refused(tmp_path):
+    item = combination("ridge_low", "ridge_low", 1.0, 0)
+    item["curve"].loc[1, "epsilon"] = 1.0000001  # beside 1
+    uri = write_store(tmp_path, "study", [item], images=False)
+    with pytest.raises(UserError, match="got several for error_matrix_eps1_fraction1"):
+        build_report(tracking_uri=uri, study="study", out=tmp_path / "out", log_to_parent=False)

@@ -52,7 +52,7 @@ def test_two_users_of_one_store(shared: bool) -> None:
             Store(folder).get("learner", "a", lambda: {"w": np.int64(1)})
             other = multiprocessing.get_context("fork").Process(target=_as_nobody, args=(folder, 0o002))
             other.start()
-            other.join(timeout=60)
+            other.join(timeout=300)
             assert (other.exitcode == 0) == shared
             if shared:
                 assert Store(folder).get("learner", "b", lambda: {"w": np.int64(9)})["w"] == 2
@@ -86,6 +86,13 @@ def test_two_sweeps_on_one_store_share_its_work(tmp_path: Path) -> None:
     assert made == len(list((tmp_path / "store").rglob("*.npz")))
 
 
+def at_work(uri: str) -> bool:
+    client = MlflowClient(uri)
+    experiment = client.get_experiment_by_name("tiny").experiment_id
+    found = client.search_runs([experiment], "tags.kind = 'combination' and attributes.status = 'RUNNING'")
+    return bool(found)
+
+
 @pytest.mark.slow
 def test_a_server_that_dies_in_the_middle_and_comes_back(tmp_path: Path) -> None:
     mlps = ("surrogate=ridge_high,mlp_high", "target=ridge_low", "seed=0,1", "hyperparameters.mlp_high.hidden=[2000,2000]")
@@ -101,7 +108,9 @@ def test_a_server_that_dies_in_the_middle_and_comes_back(tmp_path: Path) -> None
             for line in process.stderr:
                 seen.append(line)
                 if line.startswith("[1/4]"):
-                    time.sleep(0.5)  # the second combination, an MLP, is being trained
+                    while not at_work(server.uri):  # until the second combination, an MLP, is being trained
+                        assert process.poll() is None
+                        time.sleep(0.05)
                     server.kill()
             process.wait()
         stderr = "".join(seen)

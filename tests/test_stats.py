@@ -1,7 +1,8 @@
+"""Sign tests, Holm's correction, intervals of means: against counts by hand, closed forms and simulation."""
+
 from __future__ import annotations
 
 import math
-import time
 
 import numpy as np
 import pytest
@@ -9,85 +10,23 @@ import scipy.stats
 
 from transfer_exp import stats
 
+MODERATE = {  # skewness of at most 2
+    "normal": scipy.stats.norm(),
+    "exponential": scipy.stats.expon(),
+    "lognormal, log's deviation 0.5": scipy.stats.lognorm(0.5),
+    "chi-squared, 3 degrees": scipy.stats.chi2(3),
+    "shares around 3%": scipy.stats.beta(1, 30),
+    "shares around 10%": scipy.stats.beta(1, 9),
+    "shares around 20%": scipy.stats.beta(2, 8),
+}
+
 
 def rng() -> np.random.Generator:
     return np.random.default_rng(0)
 
 
-@pytest.mark.parametrize(
-    ("kind", "reference"),
-    [("pearson", lambda x, y: scipy.stats.pearsonr(x, y)), ("kendall", lambda x, y: scipy.stats.kendalltau(x, y))],
-)
-def test_correlation_and_p_value_agree_with_scipy_on_weakly_related_data(kind, reference):
-    x = rng().normal(size=60)
-    y = 0.3 * x + rng().spawn(1)[0].normal(size=60)
-    ours = stats.correlate(x, y, kind=kind, rng=rng())
-    theirs = reference(x, y)
-    assert ours.value == pytest.approx(theirs.statistic, abs=1e-12)
-    assert ours.p_value == pytest.approx(theirs.pvalue, abs=0.01)  # asymptotic against 9,999 permutations
-    assert ours.n == 60
-
-
-def test_kendall_with_ties_is_tau_b_and_its_p_value_is_that_of_scipys_own_permutation_test():
-    x = rng().integers(0, 4, size=25).astype(float)
-    y = x + rng().spawn(1)[0].integers(0, 4, size=25)
-    ours = stats.correlate(x, y, kind="kendall", rng=rng(), n_resamples=999)
-    theirs = scipy.stats.permutation_test(
-        (x,),
-        lambda moved: scipy.stats.kendalltau(moved, y).statistic,
-        permutation_type="pairings",
-        n_resamples=999,
-        rng=rng(),
-    )
-    assert ours.value == pytest.approx(scipy.stats.kendalltau(x, y).statistic)
-    assert ours.p_value == pytest.approx(theirs.pvalue, abs=0.01)
-
-
-@pytest.mark.parametrize("kind", ["pearson", "kendall"])
-def test_planted_correlation_has_the_smallest_p_value_that_the_resamples_allow(kind):
-    x = np.arange(40.0)
-    found = stats.correlate(x, -2 * x + 1, kind=kind, rng=rng(), n_resamples=999)
-    assert found.value == pytest.approx(-1)
-    assert found.p_value == pytest.approx(2 / 1000)
-
-
-@pytest.mark.parametrize("kind", ["pearson", "kendall"])
-def test_p_values_of_unrelated_data_are_uniform(kind):
-    source = rng()
-    p_values = [
-        stats.correlate(source.normal(size=15), source.normal(size=15), kind=kind, rng=source, n_resamples=199).p_value
-        for _ in range(200)
-    ]
-    assert scipy.stats.kstest(p_values, "uniform").pvalue > 0.001
-
-
-def test_exact_p_value_of_four_points_by_counting():
-    # Of 24 pairings only the identity has r = 1; two-sided doubles it.
-    assert stats.correlate(np.arange(4.0), np.arange(4.0), kind="pearson", rng=rng()).p_value == pytest.approx(2 / 24)
-
-
-@pytest.mark.parametrize("kind", ["pearson", "kendall"])
-def test_constant_column_and_too_few_points_are_named_not_raised(kind):
-    constant = stats.correlate(np.arange(5.0), np.full(5, 0.1), kind=kind, rng=rng())
-    assert math.isnan(constant.value)
-    assert math.isnan(constant.p_value)
-    assert constant.reason == "constant column"
-    few = stats.correlate(np.array([1.0, 2, np.nan]), np.arange(3.0), kind=kind, rng=rng())
-    assert few.reason == "only 2 points"
-    assert math.isnan(stats.coefficient(np.ones(4), np.arange(4.0), kind))
-
-
-def test_pairs_with_nan_are_left_out():
-    x, y = np.array([0.0, 1, 2, np.nan, 4]), np.array([0.0, 1, 2, 100, np.nan])
-    found = stats.correlate(x, y, kind="pearson", rng=rng())
-    assert (found.n, found.value) == (3, pytest.approx(1))
-
-
-def test_three_hundred_points_take_seconds():
-    x, y = rng().normal(size=(2, 300))
-    started = time.perf_counter()
-    stats.correlate(x, y, kind="kendall", rng=rng(), n_resamples=999)
-    assert time.perf_counter() - started < 3
+def undefined(interval: stats.Interval) -> bool:
+    return all(map(math.isnan, interval))
 
 
 def test_sign_test_counts_worked_by_hand():
@@ -121,44 +60,80 @@ def test_holm_on_an_example_worked_by_hand():
     assert stats.holm([]) == []
 
 
-def test_bootstrap_interval_of_a_mean_agrees_with_scipy():
-    x = rng().normal(size=30)
-    low, high = stats.bootstrap_interval(lambda i: float(x[i].mean()), 30, rng=rng(), n_resamples=4000)
-    theirs = scipy.stats.bootstrap((x,), np.mean, method="percentile", n_resamples=4000, rng=rng()).confidence_interval
-    assert (low, high) == pytest.approx(theirs, abs=0.03)
+def test_interval_of_a_mean_worked_by_hand():
+    # Mean 3, s = sqrt(10 / 4); with two degrees of freedom t solves t / sqrt(2 + t^2) = 0.95.
+    t = math.sqrt(2 * 0.95**2 / (1 - 0.95**2))
+    half = t * math.sqrt(2.5 / 5)
+    assert stats.mean_interval(np.array([1.0, 2, math.nan, 3, 4, 5])) == pytest.approx((3 - half, 3 + half))
 
 
-def test_bootstrap_interval_needs_two_repetitions_and_a_defined_statistic():
-    assert all(map(math.isnan, stats.bootstrap_interval(lambda i: 1.0, 1, rng=rng())))
-    assert all(map(math.isnan, stats.bootstrap_interval(lambda i: math.nan, 5, rng=rng())))
+def test_interval_of_a_mean_takes_three_repetitions():
+    assert undefined(stats.mean_interval(np.array([1.0, 2.0])))
+    assert undefined(stats.mean_interval(np.array([1.0, math.nan, 2.0])))
+    assert not undefined(stats.mean_interval(np.array([1.0, 2.0, 4.0])))
+    assert stats.mean_interval(np.full(4, 0.25)) == (0.25, 0.25)
+
+
+def coverage(name: str, n: int, quantile: float, samples: int = 20_000) -> float:
+    """How often the mean lies within so many standard errors; the interval is symmetric, see the test by hand above."""
+    values = MODERATE[name].rvs((samples, n), random_state=rng())
+    away = np.abs(values.mean(axis=1) - MODERATE[name].mean())
+    return float((away <= quantile * values.std(axis=1, ddof=1) / math.sqrt(n)).mean())
+
+
+@pytest.mark.parametrize("n", [5, 10])
+@pytest.mark.parametrize("name", MODERATE)
+def test_interval_of_a_mean_covers_what_it_says_where_data_are_skewed(name, n):
+    error = math.sqrt(0.93 * 0.07 / 20_000)  # of the simulation; three of them
+    assert coverage(name, n, stats.quantile(n)) >= 0.93 - 3 * error
+
+
+@pytest.mark.parametrize(("n", "wider"), [(5, 1.55), (10, 1.23)])
+def test_interval_of_a_mean_is_little_wider_than_students_which_covers_less(n, wider):
+    students = scipy.stats.t.ppf(0.975, n - 1)
+    assert stats.quantile(n) / students == pytest.approx(wider, abs=0.005)
+    assert coverage("exponential", n, students) < 0.91
+    assert coverage("normal", n, students) == pytest.approx(0.95, abs=3 * math.sqrt(0.95 * 0.05 / 20_000))
+
+
+def test_resampled_means_have_the_mean_and_the_deviation_of_the_bootstrap():
+    # Drawn with replacement, a mean of n has the variance sum (x - mean)^2 / n^2; n - 1 draws would have 14% more.
+    values = rng().normal(size=(8, 3))
+    (means,) = stats.resampled_means(values, rng=rng(), n_resamples=20_000)
+    deviation = values.std(axis=0) / math.sqrt(8)
+    assert means.std(axis=0) == pytest.approx(deviation, rel=4 / math.sqrt(2 * 20_000))
+    assert np.abs(means.mean(axis=0) - values.mean(axis=0)).max() < 4 * deviation.max() / math.sqrt(20_000)
+
+
+def test_resampled_means_draw_the_same_rows_for_all_arrays_and_leave_nan_out():
+    values = rng().normal(size=(6, 2))
+    holes = values.copy()
+    holes[2, 0] = math.nan
+    plain, doubled, without = stats.resampled_means(values, 2 * values, holes, rng=rng(), n_resamples=50)
+    assert doubled == pytest.approx(2 * plain)
+    assert without[:, 1] == pytest.approx(plain[:, 1])
+    assert not np.isclose(without[:, 0], plain[:, 0]).all()
+    assert without[:, 0].min() >= np.nanmin(holes[:, 0])
+
+
+def test_resampled_interval_of_a_mean_is_that_of_the_mean():
+    values = rng().normal(size=8)
+    (means,) = stats.resampled_means(values[:, None], rng=rng(), n_resamples=20_000)
+    found = stats.resampled_interval(float(values.mean()), means[:, 0], 8)
+    exact = stats.mean_interval(values)
+    assert found == pytest.approx(exact, abs=4 / math.sqrt(2 * 20_000) * (exact[1] - exact[0]) / 2)
+
+
+def test_resampled_interval_needs_eight_repetitions_and_defined_values():
+    values = rng().normal(size=99)
+    assert undefined(stats.resampled_interval(0.0, values, 7))
+    assert not undefined(stats.resampled_interval(0.0, values, 8))
+    assert undefined(stats.resampled_interval(0.0, np.full(99, math.nan), 8))
+    assert undefined(stats.resampled_interval(math.nan, values, 8))
+    assert stats.resampled_interval(0.0, np.append(values, math.nan), 8) == stats.resampled_interval(0.0, values, 8)
 
 
 def test_column_means_ignore_nan():
     means = stats.column_means(np.array([[1.0, np.nan], [3.0, np.nan]]))
     assert means[0] == 2
     assert math.isnan(means[1])
-
-
-@pytest.mark.parametrize("kind", ["pearson", "kendall"])
-def test_correlation_interval_holds_the_truth_about_as_often_as_it_says(kind):
-    # Column means of 10 repetitions over 40 points whose true means are planted; the interval is for these points.
-    source, hits = rng(), 0
-    for _ in range(100):
-        truth = source.normal(size=40)
-        other = truth + 0.8 * source.normal(size=40)
-        noisy = [means + 0.3 * source.normal(size=(10, 40)) for means in (truth, other)]
-        low, high = stats.correlation_interval(noisy[0], noisy[1], kind=kind, rng=source, n_resamples=99)
-        hits += low <= stats.coefficient(truth, other, kind) <= high
-    assert hits >= 85
-
-
-def test_correlation_interval_of_one_repetition_or_constant_points_is_undefined():
-    assert all(map(math.isnan, stats.correlation_interval(np.ones((5, 4)), np.ones((5, 4)), kind="pearson", rng=rng())))
-    one = rng().normal(size=(1, 4))
-    assert all(map(math.isnan, stats.correlation_interval(one, one, kind="pearson", rng=rng())))
-
-
-def test_correlation_interval_of_a_perfect_correlation_stays_within_one():
-    exact = np.tile(np.arange(5.0), (4, 1))
-    low, high = stats.correlation_interval(exact, exact, kind="pearson", rng=rng())
-    assert 0.99 < low <= high <= 1

@@ -131,7 +131,7 @@ def test_processes_wait_for_one_another(tmp_path: Path) -> None:
     for worker in workers:
         worker.start()
     for worker in workers:
-        worker.join(timeout=30)
+        worker.join(timeout=300)
     assert [worker.exitcode for worker in workers] == [0, 0, 0]
     assert (tmp_path / "made").read_text() == "made\n"
 

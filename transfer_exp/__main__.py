@@ -9,9 +9,7 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig
 
-_HERE = Path(__file__).parent
-# In a wheel the configuration lies inside the package, in a source tree beside it.
-CONFIG = _HERE / "conf" if (_HERE / "conf").is_dir() else _HERE.parent / "conf"
+from transfer_exp.naming import CONFIG
 
 
 @hydra.main(version_base="1.3", config_path=str(CONFIG), config_name="config")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import signal
-import threading
 import time
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,6 +17,8 @@ from omegaconf.errors import OmegaConfBaseException
 from threadpoolctl import threadpool_limits
 
 from transfer_exp.allocator import keep_freed_memory, settle_once
+from transfer_exp.ending import exit_on_signals
+from transfer_exp.naming import dataset_name
 from transfer_exp.pipeline import Combination, run
 from transfer_exp.records import identity, parameters, record, versions
 from transfer_exp.schema import check_node, check_values
@@ -52,7 +52,7 @@ class Job:
 def run_job(config: DictConfig, *, overrides: list[str], parent: str | None = None) -> Job:
     """Do the combination that the configuration describes; raises UserError on what the user can mend."""
     begin = time.monotonic()
-    exit_on_terminate()
+    exit_on_signals()
     check_settings(config)
     torch.set_num_threads(config.threads)
     keep_freed_memory()
@@ -113,6 +113,9 @@ def _checked(config: DictConfig, part: str) -> dict[str, Any]:
         node: Any = OmegaConf.to_container(config[part], resolve=True)
     except (OmegaConfBaseException, ValueError) as error:  # ValueError: not a node but a value
         raise UserError(f"{part}: expected a resolvable choice, got: {str(error).splitlines()[0]}") from error
+    if part == "dataset":
+        name = dataset_name(node)
+        node = node if name is None else {**node, "name": name}
     check_node(node, part)
     return dict(node)
 
@@ -129,13 +132,3 @@ def _make(node: dict[str, Any]) -> Any:
         return instantiate(node, _convert_="all")
     except InstantiationException as error:
         raise (error.__cause__ or error) from None  # the error itself, not Hydra's account of it
-
-
-def exit_on_terminate() -> None:
-    """Let SIGTERM unwind like Ctrl-C, so that the run is closed."""
-
-    def leave(number: int, _frame: object) -> None:
-        raise SystemExit(128 + number)
-
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, leave)

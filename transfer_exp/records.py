@@ -20,6 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 import transfer_exp
 from transfer_exp.figures.examples import examples_png
+from transfer_exp.naming import dataset_name
 from transfer_exp.pipeline import CURVES, Combination, Outcome
 from transfer_exp.store import Store
 from transfer_exp.tracking import Record
@@ -55,7 +56,16 @@ def identity(config: DictConfig) -> dict[str, Any]:
     places = {part: f"{part}.name" for part in ("dataset", "attack", "surrogate", "target")}
     places = {"study": "study", **places, "surrogate_fraction": "surrogate_fraction", "seed": "seed"}
     found = {name: _select(config, place) for name, place in places.items()}
+    found["dataset"] = _dataset_name(config)
     return {name: value for name, value in found.items() if value is not None}
+
+
+def _dataset_name(config: DictConfig) -> str | None:
+    try:
+        node: Any = OmegaConf.to_container(config.dataset, resolve=True)
+        return dataset_name(node)
+    except (OmegaConfBaseException, ValueError, AttributeError):  # as in _select; or it is no node
+        return None
 
 
 def _select(config: DictConfig, place: str) -> Any:

@@ -6,7 +6,9 @@ from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 
-Stream: TypeAlias = Literal["split", "surrogate_training", "target_training", "test_sample", "attack_start", "bootstrap"]
+Stream: TypeAlias = Literal[
+    "split", "surrogate_training", "target_training", "test_sample", "attack_start", "bootstrap", "training_sets", "noise"
+]
 _STREAMS: tuple[str, ...] = get_args(Stream)
 
 

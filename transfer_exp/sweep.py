@@ -32,13 +32,14 @@ from omegaconf.errors import OmegaConfBaseException
 
 from transfer_exp.allocator import settle
 from transfer_exp.checks import check_before_first, with_new_words
-from transfer_exp.job import Job, check_settings, exit_on_terminate, reason_of, run_job
+from transfer_exp.ending import closing, exit_on_signals
+from transfer_exp.job import Job, check_settings, reason_of, run_job
 from transfer_exp.records import versions
 from transfer_exp.report.build import build_report, study_summary
 from transfer_exp.signature import signature
 from transfer_exp.store import Store
 from transfer_exp.tracking import Tracker
-from transfer_exp.types import UserError
+from transfer_exp.types import UserError, counted
 
 _log = logging.getLogger(__name__)
 
@@ -125,6 +126,7 @@ class Sweep(Callback):
         self.run_id = ""
         self.folder = Path()
         self.lock = FileLock("")
+        self.opened = contextlib.ExitStack()
 
     def __reduce__(self) -> tuple[type[Sweep], tuple[()]]:
         # Workers get a blank one: the sweep is opened and closed in one process.
@@ -132,7 +134,7 @@ class Sweep(Callback):
 
     def on_multirun_start(self, config: DictConfig, **_kwargs: Any) -> None:
         """Open the parent and announce it to the jobs. Ends the program where it cannot be recorded or announced."""
-        exit_on_terminate()
+        exit_on_signals()
         try:
             self._open(config)
         # Hydra would only warn of an exception here; nothing can be recorded, so nothing is started.
@@ -162,9 +164,10 @@ class Sweep(Callback):
         self.run_id = earlier or self.tracker.start(f"study {config.study}", tags=tags)
         self.tracker.client.update_run(self.run_id, status="RUNNING")
         atexit.register(self._close_if_open)
+        self.opened.enter_context(closing(lambda _reason: self._close_if_open()))
         announced = {"run_id": self.run_id, "study": config.study, "total": len(jobs)}
         (self.folder / "parent.json").write_text(json.dumps(announced))
-        _log.info("study %s: %d combinations, recorded in %s", config.study, len(jobs), self.tracker.uri)
+        _log.info("study %s: %s, recorded in %s", config.study, counted(len(jobs), "combination"), self.tracker.uri)
 
     def on_multirun_end(self, config: DictConfig, **_kwargs: Any) -> None:
         """Close the parent; a table of failures, and a non-zero exit, when there were any."""
@@ -177,10 +180,8 @@ class Sweep(Callback):
         lost = self._close("FAILED" if failed else "FINISHED")
         if failed:
             lines = [f"  {' '.join(job['overrides'])}: {job['reason']}" for job in failed]
-            text = "\n".join(lines)
-            raise SystemExit(
-                f"error: {len(failed)} of {len(jobs)} combinations failed:\n{text}\nType the same command to try them again."
-            )
+            text, of = "\n".join(lines), counted(len(jobs), "combination")
+            raise SystemExit(f"error: {len(failed)} of {of} failed:\n{text}\nType the same command to try them again.")
         if lost:
             raise SystemExit(f"error: {lost}")
 
@@ -188,8 +189,11 @@ class Sweep(Callback):
         """Close the parent, once; returns what went wrong (Hydra would only warn of an exception, and exit with 0)."""
         assert self.tracker is not None
         tracker, self.tracker = self.tracker, None
+        self.opened.close()
         try:
             tracker.finish(self.run_id, status)
+            if status == "KILLED":
+                tracker.close_dead()  # runs of workers that were killed with the sweep
         except UserError as error:
             return str(error)
         finally:

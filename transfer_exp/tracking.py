@@ -29,6 +29,7 @@ from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
+from transfer_exp.ending import closing
 from transfer_exp.types import UserError
 
 _PATIENCE_SECONDS = 5.0
@@ -138,11 +139,14 @@ class Tracker:
             with FileLock(lock, blocking=False):
                 if self.client.get_run(run.info.run_id).info.status != "RUNNING":  # it ended meanwhile
                     return False
-                self.client.log_batch(run.info.run_id, tags=[RunTag("error", "killed: its process ended without a word")])
-                self.finish(run.info.run_id, "KILLED")
+                self._kill(run.info.run_id, "killed: its process ended without a word")
                 return True
         except Timeout:
             return False
+
+    def _kill(self, run_id: str, reason: str) -> None:
+        self.client.log_batch(run_id, tags=[RunTag("error", reason)])
+        self.finish(run_id, "KILLED")
 
     def log(self, run_id: str, record: Record) -> None:
         """Log everything of a record, the numbers in as few requests as MLflow takes."""
@@ -188,11 +192,12 @@ class Tracker:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             raise
         try:
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-            if params:
-                self.log(run_id, Record(params=dict(params)))
-            yield run_id
-            self.finish(run_id, "FINISHED")
+            with closing(lambda reason: self._kill(run_id, reason)):
+                signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+                if params:
+                    self.log(run_id, Record(params=dict(params)))
+                yield run_id
+                self.finish(run_id, "FINISHED")
         except BaseException as error:
             status = "FAILED" if isinstance(error, Exception) else "KILLED"
             with contextlib.suppress(Exception):  # the error itself is what must be seen

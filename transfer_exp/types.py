@@ -22,6 +22,11 @@ class UserError(Exception):
     """Something the user can mend: the message says what was expected, what was got, what to do."""
 
 
+def counted(n: int, noun: str, plural: str = "") -> str:
+    """``1 point``, ``2 points``; the plural when it is not the noun with an s."""
+    return f"{n:,} {noun if n == 1 else plural or noun + 's'}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Box:
     """Elementwise bounds ``lower <= x <= upper`` in the data set's raw units, each ``(d,)``."""

@@ -25,8 +25,9 @@ import torch
 from torch import Tensor
 
 from transfer_exp.attacks.crafted import Crafted
-from transfer_exp.attacks.evasion import Margin, require_gradients
 from transfer_exp.attacks.flips import Flips
+from transfer_exp.attacks.noise import random_flips
+from transfer_exp.attacks.objective import Margin, require_gradients
 from transfer_exp.data.binary import require_binary
 from transfer_exp.learners import Model
 from transfer_exp.optim.batches import in_batches, rows_of
@@ -94,10 +95,15 @@ class EvasionAdd:
         require_gradients(model)
         require_binary(x, "attack")
         self._check(x, y, epsilons)
-        budget = np.floor(np.asarray(epsilons, dtype=np.float64)).astype(np.int64)
+        budget = _budget(epsilons)
         n_changes = int(budget[-1])
         runs = in_batches(lambda rows: self._run(model, dense(x[rows]), n_changes, box), len(y), size=self.batch_size)
         return _crafted(runs, budget)
+
+    def noise(self, x: Floats, *, epsilons: Sequence[float], box: Box, rng: np.random.Generator) -> Flips:
+        """As many random changes of binary points ``(n, d)`` as the attack may make, of the features that it may change."""
+        direction = self._direction(x, box).numpy().astype(np.int64)
+        return random_flips(direction, budget=_budget(epsilons), rng=rng)
 
     def _check(self, x: Matrix, y: Ints, epsilons: Sequence[float]) -> None:
         wrong = sorted(set(np.unique(y).tolist()) - {1})
@@ -121,6 +127,11 @@ class EvasionAdd:
         room[list(self.fixed)] = False
         start = {"add": x == 0, "remove": x == 1, "both": np.ones_like(x, dtype=bool)}[self.change]
         return torch.as_tensor(np.where(start & room, 1 - 2 * x, 0))
+
+
+def _budget(epsilons: Sequence[float]) -> Ints:
+    """Changes that each epsilon allows: the whole features that it holds."""
+    return np.floor(np.asarray(epsilons, dtype=np.float64)).astype(np.int64)
 
 
 class _Run:

@@ -14,13 +14,10 @@ from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
 from transfer_exp.learners import Learner
 from transfer_exp.learners.retraining import Counts, Retrained, Retraining
-from transfer_exp.optim.ascent import ascend
-from transfer_exp.optim.state import unmoved
+from transfer_exp.optim.quasi_newton import climb
 from transfer_exp.seeds import generator
 from transfer_exp.types import Box, Floats, Ints, Matrix, Norm, UserError, dense
 
@@ -63,15 +60,15 @@ class Poisoning:
     """Options of the attack.
 
     n_starts: flipped training points tried for each start, the one of largest validation loss is taken (1: at random).
-    n_iter: most gradient steps per point. tolerance: share of a point's rise below which a step ends it.
-    n_trials: most step lengths tried along one gradient.
+    n_iter: most steps per point. tolerance: share of a point's rise; three steps that together gain less end it.
+    n_trials: most step lengths tried along one direction.
     """
 
     norm: ClassVar[Norm] = "l2"
     name: str = field(default="poisoning", compare=False)
     n_starts: int = 1
-    n_iter: int = 10
-    tolerance: float = 1e-2
+    n_iter: int = 40
+    tolerance: float = 5e-3
     n_trials: int = 8
 
     def __post_init__(self) -> None:
@@ -124,19 +121,10 @@ class Poisoning:
 
     def _optimise(self, training: Retraining, start: Retrained, box: Box) -> _Point:
         objective = ValidationLoss(training, start)
-        value = torch.tensor([start.loss], dtype=torch.float64)
-        ascent = ascend(
-            objective,
-            BoxSet(start.point, box),
-            start=unmoved(torch.tensor(start.point)[None], value),
-            base=value,
-            step=torch.ones_like(value),
-            n_iter=self.n_iter,
-            tolerance=self.tolerance,
-            max_trials=self.n_trials,
-            smooth=False,  # kinks; and at a corner of the box the point often is no support vector, its gradient zero
-        )
-        return _Point(start, objective.at(ascent.x[0].numpy()), objective.residual)
+        first = start if start.has_weight else objective.led_to_margin(box, self.n_trials)
+        if first.has_weight:
+            climb(objective, first.point, box, n_iter=self.n_iter, tolerance=self.tolerance, n_trials=self.n_trials)
+        return _Point(start, objective.best, objective.residual)
 
 
 @dataclass(frozen=True)
@@ -149,48 +137,40 @@ class _Point:
 
 
 class ValidationLoss:
-    """The objective J of one moving point with the label of ``start``, for the ascent; remembers its last trials."""
+    """The objective J of one moving point with the label of ``start``, for the ascent; remembers the best trial.
+
+    Where the point has no weight, J is flat: that of the learner without it. An ascent that steps there, from a start that
+    lowered J, would end there, the point of no use. So it is told that J is minus infinity there; ``best`` knows better.
+    """
 
     def __init__(self, training: Retraining, start: Retrained) -> None:
-        self.training, self.label = training, start.label
-        self.trials = [start]
+        self.training = training
+        self.best = self.last = start
         self.residual = 0.0
 
-    def at(self, point: Floats) -> Retrained:
-        """The learner retrained with the point there, from the trials since the last gradient where it is among them."""
-        for trial in self.trials:
-            if np.array_equal(trial.point, point):
-                return trial
-        self.trials.append(self.training.retrain(point, self.label))
-        return self.trials[-1]
+    def value(self, x: Floats) -> float:
+        """J at ``(d,)``, minus infinity where the point has no weight."""
+        if not np.array_equal(self.last.point, x):
+            self.last = self.training.retrain(x, self.last.label)
+            if self.last.loss > self.best.loss:
+                self.best = self.last
+        return self.last.loss if self.last.has_weight else -np.inf
 
-    def value(self, x: Tensor, rows: Tensor) -> Tensor:
-        """J at ``(1, d)``, as ``(1,)``."""
-        return torch.tensor([self.at(x[0].numpy()).loss], dtype=torch.float64)
-
-    def gradient(self, x: Tensor, rows: Tensor) -> Tensor:
-        """Its gradient, ``(1, d)``."""
-        fitted = self.at(x[0].numpy())
-        self.trials = [fitted]
-        gradient, residual = self.training.gradient(fitted)
+    def gradient(self, x: Floats) -> Floats:
+        """Its gradient ``(d,)`` where the value was asked for last."""
+        gradient, residual = self.training.gradient(self.last)
         self.residual = max(self.residual, residual)
-        return torch.as_tensor(gradient)[None]
+        return gradient
 
-
-class BoxSet:
-    """The box alone: a poisoning point may move any distance from its ``start`` ``(d,)``."""
-
-    def __init__(self, start: Floats, box: Box) -> None:
-        self.start, self.lower, self.upper = (torch.as_tensor(a)[None] for a in (start, box.lower, box.upper))
-
-    def project(self, x: Tensor, rows: Tensor) -> Tensor:
-        """Nearest feasible points."""
-        return torch.minimum(torch.maximum(x, self.lower), self.upper)
-
-    def farthest(self, direction: Tensor, rows: Tensor) -> Tensor:
-        """Feasible points farthest along the direction; the start's value where it has no component."""
-        corner = torch.where(direction > 0, self.upper, self.lower)
-        return torch.where(direction == 0, self.start, corner)
+    def led_to_margin(self, box: Box, n_trials: int) -> Retrained:
+        """From a point of no weight, right by more than the margin, against its score until it has weight."""
+        for k in range(n_trials):
+            against = -self.last.label * self.training.score_gradient(self.last)
+            size = float(np.linalg.norm(against)) or 1.0
+            self.value(np.clip(self.last.point + 2**k * against / size, box.lower, box.upper))
+            if self.last.has_weight:
+                break
+        return self.last
 
 
 def validation_gradients(
@@ -244,7 +224,7 @@ def _join(placed: list[_Point]) -> Poisoned:
         objective_start=np.array([p.start.loss for p in placed]),
         objective=np.array([p.end.loss for p in placed]),
         stayed=(points == start_points).all(axis=1),
-        no_support=np.array([p.end.beta[-1] == 0 for p in placed]),
+        no_support=np.array([not p.end.has_weight for p in placed]),
         residual=np.array([p.residual for p in placed]),
         retrainings=counts[:, 0],
         gradients=counts[:, 1],

@@ -13,15 +13,31 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
+from transfer_exp.data.groups import equal_rows
 from transfer_exp.signature import signature
 from transfer_exp.types import Box, Dataset, Floats, Ints, Matrix, Sizes, UserError
 
 _SPARSE = ("X_data", "X_indices", "X_indptr", "X_shape")
+_LARGEST = 1e15  # attacks sum squares of up to a million features in single precision, which ends at 3e38
+_MENDED = {
+    **dict.fromkeys(("X", "X_data"), "drop these points or fill the gaps"),
+    **dict.fromkeys(
+        ("lower", "upper"), "leave it out for the range of the points, or save a finite number for each feature"
+    ),
+}
+_TABLES = {".csv": ",", ".tsv": r"\t", ".txt": ","}
 
 
 def _read(file: Path) -> dict[str, np.ndarray[Any, Any]]:
     if not file.is_file():
         raise UserError(f"dataset.file: expected a .npz file, got {file}, which is not there")
+    suffix = file.suffix.lower()
+    if suffix in _TABLES:
+        raise UserError(
+            f"{file}: expected an .npz of arrays X and y, got a table; convert it in Python (labels in the last column): "
+            f't = numpy.loadtxt("{file.name}", delimiter="{_TABLES[suffix]}", skiprows=1); '
+            f'numpy.savez("{file.stem}.npz", X=t[:, :-1], y=t[:, -1])'
+        )
     try:
         with file.open("rb") as handle, np.load(handle, allow_pickle=False) as archive:
             return {key: archive[key] for key in archive.files}
@@ -40,6 +56,7 @@ def _points(file: Path, arrays: dict[str, np.ndarray[Any, Any]]) -> Matrix:
             x = sp.csr_array((_numbers(file, "X_data", data), indices, indptr), shape=(int(shape[0]), int(shape[1])))
             x.check_format()
             x.sum_duplicates()
+            x = _short_indices(file, x)
         except (ValueError, TypeError, IndexError) as error:
             raise UserError(f"{file}: expected the parts of a CSR matrix in {', '.join(_SPARSE)}, got: {error}") from error
     else:
@@ -49,13 +66,26 @@ def _points(file: Path, arrays: dict[str, np.ndarray[Any, Any]]) -> Matrix:
     return x
 
 
+def _short_indices(file: Path, x: sp.csr_array) -> sp.csr_array:
+    """The matrix with 32-bit indices, which libsvm and others ask for."""
+    most = max(x.nnz, *x.shape)
+    if most > np.iinfo(np.int32).max:
+        raise UserError(f"{file}: expected fewer than 2^31 points, features and entries in X, got {most}; save a part of it")
+    return sp.csr_array((x.data, x.indices.astype(np.int32), x.indptr.astype(np.int32)), shape=x.shape)
+
+
 def _numbers(file: Path, key: str, array: np.ndarray[Any, Any]) -> Floats:
     if not (np.issubdtype(array.dtype, np.number) or array.dtype == bool) or np.iscomplexobj(array):
         raise UserError(f"{file}: expected real numbers in {key}, got type {array.dtype}")
     numbers = array.astype(np.float64)
     if not np.isfinite(numbers).all():
+        n_wrong = np.count_nonzero(~np.isfinite(numbers))
+        raise UserError(f"{file}: expected finite numbers in {key}, got {n_wrong} NaN or inf; {_MENDED[key]}")
+    largest = float(np.abs(numbers).max(initial=0.0))
+    if largest > _LARGEST:
         raise UserError(
-            f"{file}: expected finite numbers in {key}, got {np.count_nonzero(~np.isfinite(numbers))} NaN or inf"
+            f"{file}: expected numbers up to {_LARGEST:g} in {key}, got {largest:g} (squares would overflow in single "
+            "precision); save such features in a larger unit, or their logarithms"
         )
     return numbers
 
@@ -88,10 +118,11 @@ def _extreme(x: Matrix, which: str) -> Floats:
     return np.asarray(values.toarray() if hasattr(values, "toarray") else values, dtype=np.float64).ravel()
 
 
-def load_arrays(*, name: str, file: str | None, split: Sizes) -> Dataset:
+def load_arrays(*, name: str, file: str | None, split: Sizes, group_equal: bool = True) -> Dataset:
     """Read the file; the smaller label becomes -1, the larger +1.
 
-    Without ``lower`` or ``upper`` in the file, the box is the range of each feature over all points.
+    Without ``lower`` or ``upper`` in the file, the box is the range of each feature over all points. ``group_equal``: equal
+    rows stay in one part of a split; the note ``duplicate_rows`` counts those that equal an earlier one.
     Raises UserError on anything but two classes of finite points inside the box.
     """
     if file is None:
@@ -109,6 +140,8 @@ def load_arrays(*, name: str, file: str | None, split: Sizes) -> Dataset:
             f"{path}: expected every point inside the box, got feature {k} from {least[k]:g} to {most[k]:g} "
             f"in [{lower[k]:g}, {upper[k]:g}] ({len(outside)} such features)"
         )
+    group = equal_rows(x)
+    n_duplicates = len(group) - 1 - int(group.max())
     return Dataset(
         name=name,
         x=x,
@@ -117,4 +150,6 @@ def load_arrays(*, name: str, file: str | None, split: Sizes) -> Dataset:
         sizes=split,
         test_pool=np.zeros(len(y), dtype=bool),
         checksum=signature(x=x, y=y, lower=lower, upper=upper),
+        group=group if group_equal and n_duplicates else None,
+        notes={"duplicate_rows": n_duplicates},
     )

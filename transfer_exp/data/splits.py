@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 from transfer_exp.seeds import generator
-from transfer_exp.types import Dataset, Ints, Split, UserError
+from transfer_exp.types import Dataset, Ints, Split, UserError, counted
 
 
 def _take(rows: Ints, y: Ints, size: int) -> tuple[Ints, Ints]:
@@ -32,22 +32,21 @@ def _take(rows: Ints, y: Ints, size: int) -> tuple[Ints, Ints]:
 
 def _too_many(dataset: Dataset, part: str, size: int, available: int) -> UserError:
     return UserError(
-        f"dataset.split.{part}: expected at most {available} points of {dataset.name} (all parts are disjoint"
+        f"dataset.split.{part}: expected at most {counted(available, 'point')} of {dataset.name} (all parts are disjoint"
         f"{'' if dataset.group is None else ', and equal rows stay in one part'}), "
         f"got {size}; ask for fewer"
     )
 
 
-def _shuffled(dataset: Dataset, seed: int) -> Ints:
-    """All rows in random order, the rows of a group behind one another."""
-    random = generator(seed, "split")
-    rows: Ints = random.permutation(len(dataset.y))
+def shuffled(dataset: Dataset, rows: Ints, random: np.random.Generator) -> Ints:
+    """The rows in random order, those of a group behind one another."""
+    mixed: Ints = random.permutation(rows)
     if dataset.group is None:
-        return rows
-    _, group = np.unique(dataset.group, return_inverse=True)
+        return mixed
+    _, group = np.unique(dataset.group[mixed], return_inverse=True)
     # Groups, not rows, are shuffled: ordered by their first row, large groups would come early and fill the first part.
-    place = random.permutation(int(group.max()) + 1)
-    ordered: Ints = rows[np.argsort(place[group[rows]], kind="stable")]
+    place = random.permutation(int(group.max(initial=-1)) + 1)
+    ordered: Ints = mixed[np.argsort(place[group], kind="stable")]
     return ordered
 
 
@@ -73,7 +72,7 @@ def make_split(dataset: Dataset, *, seed: int, surrogate_fraction: float = 1.0) 
     if not 0 < surrogate_fraction <= 1:
         raise UserError(f"surrogate_fraction: expected a number in (0, 1], got {surrogate_fraction}")
     sizes = dataset.sizes
-    rows = _shuffled(dataset, seed)
+    rows = shuffled(dataset, np.arange(len(dataset.y)), generator(seed, "split"))
     has_pool = bool(dataset.test_pool.any())
     pool, rest = (rows[dataset.test_pool[rows]], rows[~dataset.test_pool[rows]]) if has_pool else (rows, rows)
     test, left = _part(dataset, "test", pool, sizes.test)
@@ -87,7 +86,7 @@ def make_split(dataset: Dataset, *, seed: int, surrogate_fraction: float = 1.0) 
     n_kept = round(surrogate_fraction * n_surrogate)
     if n_kept < 2:
         raise UserError(
-            f"surrogate_fraction: expected at least 2 of the {n_surrogate} surrogate points, "
+            f"surrogate_fraction: expected at least 2 of the {counted(n_surrogate, 'surrogate point')}, "
             f"got {surrogate_fraction} of them; choose a larger fraction"
         )
     surrogate, _ = _take(surrogate, dataset.y, n_kept)
@@ -113,7 +112,7 @@ def sample_class(dataset: Dataset, rows: Ints, *, label: int, size: int, seed: i
     own = rows[dataset.y[rows] == label]
     if not 1 <= size <= len(own):
         raise UserError(
-            f"attacked points: expected from 1 to {len(own)} of the {len(rows)} rows of {dataset.name} (those of class "
-            f"{label:+d}), got {size}; ask for fewer, or for a larger part"
+            f"attacked points: expected from 1 to {len(own)} of the {counted(len(rows), 'row')} of {dataset.name} (those of "
+            f"class {label:+d}), got {size}; ask for fewer, or for a larger part"
         )
     return np.sort(generator(seed, "test_sample").choice(own, size, replace=False))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -13,6 +14,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
+
+from transfer_exp.figures.letters import set_fonts
 
 Axis: TypeAlias = Literal["x", "y", "both"]
 LOOK: Any = {  # rc parameters; matplotlib types their names as one long literal
@@ -29,7 +32,9 @@ LOOK: Any = {  # rc parameters; matplotlib types their names as one long literal
     "grid.color": "#dddddd",
     "grid.linewidth": 0.6,
     "axes.axisbelow": True,
+    "text.parse_math": False,  # a name with two $ is a name, no formula
     "svg.hashsalt": "transfer_exp",  # the same figure gives the same file
+    "svg.fonttype": "none",  # text stays text: a browser has fonts for letters that this machine lacks
 }
 
 
@@ -55,8 +60,10 @@ def save(figure: Figure, stem: Path, formats: Sequence[str] = ("png", "svg")) ->
     """Write the figure as ``<stem>.<format>`` for each format; returns the files."""
     files = [stem.parent / f"{stem.name}.{kind}" for kind in formats]
     for text in figure.findobj(Text):
-        text.set_parse_math(False)  # a name with two $ is a name, no formula
-    with mpl.rc_context(LOOK):
+        text.set_parse_math(False)  # also where axes were made in another look
+    set_fonts(figure)
+    with mpl.rc_context(LOOK), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from")  # set_fonts has said it, in one line
         for file in files:
             undated = {"Date": None} if file.suffix == ".svg" else {}
             figure.savefig(file, dpi=160, metadata=undated)

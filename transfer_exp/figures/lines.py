@@ -10,12 +10,17 @@ from matplotlib.lines import Line2D
 from transfer_exp.figures.canvas import LOOK
 from transfer_exp.figures.learner_style import label, line_style, ordered
 
+_GREY = "#6e6e6e"
+
 
 @mpl.rc_context(LOOK)
-def security_curves(data: pd.DataFrame, ax: Axes, *, title: str, xlabel: str, ylabel: str) -> list[Line2D]:
+def security_curves(
+    data: pd.DataFrame, ax: Axes, *, title: str, xlabel: str, ylabel: str, control: pd.DataFrame | None = None
+) -> list[Line2D]:
     """Draw the security evaluation curves; returns the lines.
 
     data: columns ``learner, epsilon, mean, spread``, one row per learner and epsilon; bands are mean +- spread.
+    control: columns ``epsilon, mean, low, high``, drawn in grey and dotted, the last line; none where it is empty.
     """
     lines = []
     for name in ordered(data["learner"]):
@@ -24,6 +29,9 @@ def security_curves(data: pd.DataFrame, ax: Axes, *, title: str, xlabel: str, yl
         mean, spread = rows["mean"], rows["spread"].fillna(0.0)
         ax.fill_between(rows["epsilon"], mean - spread, mean + spread, color=style["color"], alpha=0.13, linewidth=0)
         lines += ax.plot(rows["epsilon"], mean, label=label(name), **style)
+    if control is not None and len(control):
+        ax.fill_between(control["epsilon"], control["low"], control["high"], color=_GREY, alpha=0.25, linewidth=0)
+        lines += ax.plot(control["epsilon"], control["mean"], label="noise", color=_GREY, linestyle=":", linewidth=1.8)
     ax.set(title=title, xlabel=xlabel, ylabel=ylabel, ylim=(-0.02, 1.02))
     legend_below(ax)
     return lines

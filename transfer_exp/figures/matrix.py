@@ -14,14 +14,15 @@ from transfer_exp.figures.canvas import LOOK
 from transfer_exp.figures.learner_style import family, label
 
 _DARK = 0.45
+_APART = ("mean", "noise")
 
 
 @mpl.rc_context(LOOK)
 def heat_map(data: pd.DataFrame, ax: Axes, *, title: str, percent: bool = False, lowest: float = 0.0) -> QuadMesh:
     """Draw a matrix whose rows are surrogates and whose columns are targets; returns the mesh.
 
-    A row or column named ``mean`` is set apart. Colours run from ``lowest`` to 1 and darken with the value, in colour
-    as in grey. Numbers are whole percents with ``percent``, else two decimals; a cell without a value has a dash.
+    Rows and columns named ``mean`` or ``noise`` are set apart. Colours run from ``lowest`` to 1 and darken with the value,
+    in colour as in grey. Numbers are whole percents with ``percent``, else two decimals; a cell without a value has a dash.
     """
     values = data.to_numpy(dtype=np.float64)
     mesh = ax.pcolormesh(
@@ -58,4 +59,4 @@ def _separate(ax: Axes, data: pd.DataFrame) -> None:
     for names, draw in ((list(data.index), ax.axhline), (list(data.columns), ax.axvline)):
         for at in range(1, len(names)):
             if family(str(names[at])) != family(str(names[at - 1])):
-                draw(at, color="white", linewidth=3.5 if names[at] == "mean" else 1.8)
+                draw(at, color="white", linewidth=3.5 if names[at] in _APART else 1.8)

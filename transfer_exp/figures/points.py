@@ -10,6 +10,7 @@ from matplotlib.lines import Line2D
 
 from transfer_exp.figures.canvas import LOOK
 from transfer_exp.figures.learner_style import label, marker_style, ordered
+from transfer_exp.figures.letters import plain_log
 from transfer_exp.figures.lines import legend_below
 
 
@@ -27,6 +28,7 @@ def scatter(data: pd.DataFrame, ax: Axes, *, title: str, xlabel: str, ylabel: st
         artists += ax.plot(rows["x"], rows["y"], label=label(name), alpha=0.85, **marker_style(name))
     if len(data) and data["x"].min() > 0 and data["x"].max() > 30 * data["x"].min():
         ax.set_xscale("log")
+        plain_log(ax.xaxis)
     ax.set(title=title, xlabel=xlabel, ylabel=ylabel)
     legend_below(ax)
     return artists

@@ -29,7 +29,7 @@ class ForestModel(Model):
     root: Tensor
     depth: Tensor
 
-    def forward(self, x: Tensor) -> Tensor:
+    def score(self, x: Tensor) -> Tensor:
         """Scores ``(n,)`` of points ``(n, d)``; thresholds are compared in float32, as they were learned."""
         x = x.float()
         node = self.root.expand(len(x), -1)
@@ -48,9 +48,10 @@ class Forest(Learner):
     model_type = ForestModel
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require_positive(self, n_trees=self.n_trees, max_depth=1 if self.max_depth is None else self.max_depth)
 
-    def fit(self, x: Matrix, y: Ints, *, seed: int) -> Model:
+    def _fit(self, x: Matrix, y: Ints, *, seed: int) -> Model:
         """Fit; ``seed`` draws the bootstrap samples and the features tried at each node."""
         forest = RandomForestClassifier(self.n_trees, max_depth=self.max_depth, random_state=seed).fit(x, y)
         trees = [estimator.tree_ for estimator in forest.estimators_]

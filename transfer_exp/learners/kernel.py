@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
 from sklearn.svm import SVC
 from torch import Tensor
 
-from transfer_exp.learners.base import Learner, Model, require_positive
+from transfer_exp.learners.base import MAX_ITER, Learner, Model, require_positive
 from transfer_exp.learners.gram import RBFGram
 from transfer_exp.learners.retraining import Retraining
 from transfer_exp.learners.retraining_svm import SVMRetraining
-from transfer_exp.types import Ints, Matrix, dense
+from transfer_exp.types import Ints, Matrix, UserError, dense
 
 
 class RBFModel(Model):
@@ -29,29 +30,45 @@ class RBFModel(Model):
     bias: Tensor
     gamma: Tensor
 
-    def forward(self, x: Tensor) -> Tensor:
+    def score(self, x: Tensor) -> Tensor:
         """Scores ``(n,)`` of points ``(n, d)``: two matrix products and one exponential."""
         squares = x.square().sum(1, keepdim=True) + self.support.square().sum(1)
         exponent = torch.addmm(squares, x.index_select(1, self.columns), self.support.T, beta=-1, alpha=2)
         return torch.exp(self.gamma * exponent) @ self.dual + self.bias
 
+    def _landmarks(self, n_features: int) -> tuple[Tensor, Tensor]:
+        """The support vectors and their signed coefficients."""
+        points = self.support.new_zeros((len(self.support), n_features))
+        points[:, self.columns] = self.support
+        return points, self.dual
+
 
 @dataclass(frozen=True, kw_only=True)
 class RBFSVM(Learner):
-    """Soft-margin SVM with the RBF kernel (libsvm, dual)."""
+    """Soft-margin SVM with the RBF kernel (libsvm, dual).
+
+    gamma: a number, or ``scale`` for scikit-learn's 1 / (d Var(X)), with X the training points as the kernel sees them.
+    """
 
     C: float
-    gamma: float
+    gamma: float | Literal["scale"]
     tolerance: float = 1e-3
     model_type = RBFModel
     poisonable = True
 
     def __post_init__(self) -> None:
-        require_positive(self, C=self.C, gamma=self.gamma, tolerance=self.tolerance)
+        super().__post_init__()
+        require_positive(self, C=self.C, tolerance=self.tolerance)
+        if isinstance(self.gamma, str):
+            if self.gamma != "scale":
+                raise UserError(f"{self.label}.gamma: expected a number above 0, or scale, got {self.gamma}")
+        else:
+            require_positive(self, gamma=self.gamma)
 
-    def fit(self, x: Matrix, y: Ints, *, seed: int) -> Model:
+    def _fit(self, x: Matrix, y: Ints, *, seed: int) -> Model:
         """Fit; deterministic, ``seed`` is not used."""
-        svc = SVC(kernel="rbf", C=self.C, gamma=self.gamma, tol=self.tolerance, cache_size=1000).fit(x, y)
+        gamma = _gamma_by_variance(x) if isinstance(self.gamma, str) else self.gamma
+        svc = SVC(kernel="rbf", C=self.C, gamma=gamma, tol=self.tolerance, max_iter=MAX_ITER, cache_size=1000).fit(x, y)
         support = dense(svc.support_vectors_)
         columns = np.flatnonzero(support.any(axis=0))
         return RBFModel(
@@ -59,10 +76,26 @@ class RBFSVM(Learner):
             columns=columns,
             dual=dense(svc.dual_coef_).ravel(),
             bias=np.float64(svc.intercept_[0]),
-            gamma=np.float64(self.gamma),
+            gamma=np.float64(gamma),
         )
 
-    def retraining(self, x: Matrix, y: Ints, x_val: Matrix, y_val: Ints, *, room: int) -> Retraining:
+    def _retraining(self, x: Matrix, y: Ints, x_val: Matrix, y_val: Ints, *, room: int) -> Retraining:
         """Retraining with one moving point, in float64."""
+        assert not isinstance(self.gamma, str)  # require_raw
         gram = RBFGram(dense(x), dense(x_val), gamma=self.gamma, room=room)
         return SVMRetraining(gram, y, y_val, C=self.C)
+
+    def require_raw(self, role: str) -> None:
+        """A gamma that depends on the points, too."""
+        super().require_raw(role)
+        if isinstance(self.gamma, str):
+            raise UserError(
+                f"{role}.gamma: expected a number for poisoning (a poisoning point would move it), got {self.gamma}"
+            )
+
+
+def _gamma_by_variance(x: Matrix) -> float:
+    """1 / (d Var(X)), the variance over all entries; 1 where there is none."""
+    mean = float(x.mean())
+    variance = float(np.square(x - mean).mean() if isinstance(x, np.ndarray) else x.multiply(x).mean() - mean**2)
+    return 1 / (int(x.shape[1]) * variance) if variance > 0 else 1.0

@@ -16,7 +16,7 @@ from sklearn.linear_model import Ridge as RidgeRegression
 from sklearn.svm import SVC
 from torch import Tensor
 
-from transfer_exp.learners.base import Learner, Model, require_positive
+from transfer_exp.learners.base import MAX_ITER, Learner, Model, require_positive
 from transfer_exp.learners.gram import LinearGram
 from transfer_exp.learners.retraining import Retraining
 from transfer_exp.learners.retraining_smooth import LogisticRetraining, RidgeRetraining
@@ -31,7 +31,7 @@ class LinearModel(Model):
     weight: Tensor
     bias: Tensor
 
-    def forward(self, x: Tensor) -> Tensor:
+    def score(self, x: Tensor) -> Tensor:
         """Scores ``(n,)`` of points ``(n, d)``."""
         return x @ self.weight + self.bias
 
@@ -71,13 +71,15 @@ class LinearSVM(Learner):
     poisonable = True
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require_positive(self, C=self.C, tolerance=self.tolerance)
 
-    def fit(self, x: Matrix, y: Ints, *, seed: int) -> Model:
+    def _fit(self, x: Matrix, y: Ints, *, seed: int) -> Model:
         """Fit; deterministic, ``seed`` is not used."""
-        return HingeLinearModel.of(SVC(kernel="linear", C=self.C, tol=self.tolerance, cache_size=1000).fit(x, y))
+        svc = SVC(kernel="linear", C=self.C, tol=self.tolerance, max_iter=MAX_ITER, cache_size=1000)
+        return HingeLinearModel.of(svc.fit(x, y))
 
-    def retraining(self, x: Matrix, y: Ints, x_val: Matrix, y_val: Ints, *, room: int) -> Retraining:
+    def _retraining(self, x: Matrix, y: Ints, x_val: Matrix, y_val: Ints, *, room: int) -> Retraining:
         """Retraining with one moving point, in float64."""
         return SVMRetraining(LinearGram(dense(x), dense(x_val), room=room), y, y_val, C=self.C)
 
@@ -92,14 +94,15 @@ class Logistic(Learner):
     poisonable = True
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require_positive(self, C=self.C, tolerance=self.tolerance)
 
-    def fit(self, x: Matrix, y: Ints, *, seed: int) -> Model:
+    def _fit(self, x: Matrix, y: Ints, *, seed: int) -> Model:
         """Fit; deterministic, ``seed`` is not used."""
         estimator = LogisticRegression(C=self.C, tol=self.tolerance, max_iter=20_000)
         return LogisticLinearModel.of(estimator.fit(x, y))
 
-    def retraining(self, x: Matrix, y: Ints, x_val: Matrix, y_val: Ints, *, room: int) -> Retraining:
+    def _retraining(self, x: Matrix, y: Ints, x_val: Matrix, y_val: Ints, *, room: int) -> Retraining:
         """Retraining with one moving point, in float64."""
         return LogisticRetraining(LinearGram(dense(x), dense(x_val), room=room), y, y_val, penalty=1 / self.C)
 
@@ -113,13 +116,14 @@ class Ridge(Learner):
     poisonable = True
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require_positive(self, alpha=self.alpha)
 
-    def fit(self, x: Matrix, y: Ints, *, seed: int) -> Model:
+    def _fit(self, x: Matrix, y: Ints, *, seed: int) -> Model:
         """Fit; deterministic, ``seed`` is not used."""
         solver = "auto" if isinstance(x, np.ndarray) else "sparse_cg"
         return SquaredLinearModel.of(RidgeRegression(alpha=self.alpha, solver=solver, tol=1e-8).fit(x, y))
 
-    def retraining(self, x: Matrix, y: Ints, x_val: Matrix, y_val: Ints, *, room: int) -> Retraining:
+    def _retraining(self, x: Matrix, y: Ints, x_val: Matrix, y_val: Ints, *, room: int) -> Retraining:
         """Retraining with one moving point, in float64."""
         return RidgeRetraining(LinearGram(dense(x), dense(x_val), room=room), y, y_val, penalty=self.alpha)

@@ -52,10 +52,11 @@ class MLPModel(Model):
 
     loss_name = "logistic"
 
-    def forward(self, x: Tensor) -> Tensor:
+    def score(self, x: Tensor) -> Tensor:
         """Scores ``(n,)`` of points ``(n, d)``."""
         arrays = dict(self.named_buffers())
-        return _score([(arrays[f"weight_{k}"], arrays[f"bias_{k}"]) for k in range(len(arrays) // 2)], x)
+        n_layers = sum(name.startswith("weight_") for name in arrays)
+        return _score([(arrays[f"weight_{k}"], arrays[f"bias_{k}"]) for k in range(n_layers)], x)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +71,7 @@ class MLP(Learner):
     model_type = MLPModel
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         object.__setattr__(self, "hidden", tuple(self.hidden))
         require_positive(self, n_epochs=self.n_epochs, batch_size=self.batch_size, learning_rate=self.learning_rate)
         if not self.weight_decay >= 0 or not self.hidden or min(self.hidden) < 1:
@@ -89,7 +91,7 @@ class MLP(Learner):
         return layers
 
     @_denormals_as_zero()
-    def fit(self, x: Matrix, y: Ints, *, seed: int) -> Model:
+    def _fit(self, x: Matrix, y: Ints, *, seed: int) -> Model:
         """Fit; ``seed`` draws the starting weights and the order of the batches."""
         generator = torch.Generator().manual_seed(seed)
         layers = self._start(int(x.shape[1]), generator)

@@ -70,6 +70,11 @@ class Retrained(Solution):
         """The moving point ``(d,)``."""
         return self.moved.point
 
+    @property
+    def has_weight(self) -> bool:
+        """Whether the moving point changes the learner at all."""
+        return bool(self.beta[-1] != 0)
+
 
 @dataclass
 class Counts:
@@ -152,6 +157,11 @@ class Retraining(ABC):
         p, residual = self._adjoint(fitted, right, float(slope.sum()))
         weight = fitted.beta[-1]
         return weight * direct - self.gram.pull(weight * p + p[-1] * fitted.beta), residual
+
+    def score_gradient(self, fitted: Retrained) -> Floats:
+        """df/dx ``(d,)`` at the moving point, of the learner as it is, where ``retrain`` had it."""
+        self.gram.restore(fitted.moved)
+        return self.gram.pull(fitted.beta)
 
     def place(self, fitted: Retrained) -> None:
         """Make the moving point, as in ``fitted``, one of the fixed ones."""

@@ -77,6 +77,10 @@ class Ascent:
             self.effort += Effort(gradient_calls=1, gradient_rows=len(new))
         return rows_of(self.slopes.gradient, rows)
 
+    def single(self) -> Ascent:
+        """An ascent that has not begun, from here, in single precision."""
+        return unmoved(self.x.float(), self.value.float(), Slopes(self.slopes.gradient.float(), self.slopes.known.clone()))
+
     def move(self, rows: Tensor, x: Tensor, value: Tensor) -> None:
         """Put these rows at ``x`` ``(m, d)``, where the objective is ``value`` ``(m,)``."""
         self.x[rows], self.value[rows], self.slopes.known[rows] = x, value, False

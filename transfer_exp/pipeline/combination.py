@@ -11,6 +11,7 @@ from transfer_exp.attacks.evasion import Evasion
 from transfer_exp.attacks.evasion_add import EvasionAdd
 from transfer_exp.attacks.poisoning import Poisoning
 from transfer_exp.learners import Learner
+from transfer_exp.learners.scaling import require_scalable
 from transfer_exp.signature import code_version, signature
 from transfer_exp.types import Dataset, Examples, Floats, Grid, UserError
 
@@ -26,6 +27,7 @@ CURVES = (
     "perturbation_l1",
     "perturbation_l2",
     "perturbation_linf",
+    "noise_error",
 )
 """Curves that a combination may have, each over the grid."""
 
@@ -36,7 +38,7 @@ _NO_IDENTITY = ("name", "x", "y")  # of a data set: for display; the content, fo
 class Combination:
     """One surrogate, one target, one attack, on one random split of one data set.
 
-    ``n_variability``: training sets for V (repetitions 0, 1, ...). ``device``: cpu, cuda or auto.
+    ``n_variability``: training sets for V (``data.training_sets``). ``device``: cpu, cuda or auto.
     """
 
     dataset: Dataset
@@ -57,6 +59,10 @@ class Combination:
             )
         if isinstance(self.attack, Poisoning):
             self.surrogate.require_poisonable()
+            self.surrogate.require_raw("surrogate")
+            self.target.require_raw("target")
+        for learner in (self.surrogate, self.target):
+            require_scalable(learner.scale, self.dataset.x)
         for name, least in (("seed", 0), ("n_variability", 2)):
             if getattr(self, name) < least:
                 raise UserError(f"{name}: expected a whole number >= {least}, got {getattr(self, name)}")
@@ -96,6 +102,7 @@ class Outcome:
         for epsilon in grid.shown:
             k = grid.grid.index(epsilon)
             error = self.metrics[f"error_at_{epsilon:g}"] = self.curves["error"][k]
+            self.metrics[f"noise_error_at_{epsilon:g}"] = self.curves["noise_error"][k]
             if "whitebox_error" in self.curves:
                 white = self.metrics[f"whitebox_error_at_{epsilon:g}"] = self.curves["whitebox_error"][k]
                 if white > 0:

@@ -8,9 +8,11 @@ import numpy as np
 
 from transfer_exp import measures
 from transfer_exp.data.splits import make_split
+from transfer_exp.pipeline import remarks
 from transfer_exp.pipeline.combination import Combination, Outcome
 from transfer_exp.pipeline.features import on_chosen_features
-from transfer_exp.pipeline.transfer import Attacked, Pair, measured
+from transfer_exp.pipeline.kept import sets_for_variability
+from transfer_exp.pipeline.transfer import Attacked, Pair, log_before, measured
 from transfer_exp.store import Store
 from transfer_exp.types import Examples
 
@@ -21,11 +23,18 @@ def run_evasion(combination: Combination, store: Store) -> Outcome:
     """Train surrogate and target, craft on the surrogate (and, for the white box, on the target), measure transfer."""
     combination = on_chosen_features(combination)
     split = make_split(combination.dataset, seed=combination.seed, surrogate_fraction=combination.surrogate_fraction)
+    sets = sets_for_variability(combination, split.surrogate, split.test)
+    log_before(combination, split)
     pair = Pair.trained(combination, split, store)
     attacked = Attacked.crafted(combination, pair, split.test, store)
-    outcome = measured(attacked, split, store)
-    outcome.metrics["clean_error"] = measures.error(pair.target.model.scores(attacked.clean), attacked.y)
-    outcome.metrics["surrogate_clean_error"] = measures.error(pair.surrogate.model.scores(attacked.clean), attacked.y)
+    outcome = measured(attacked, split, sets, store)
+    target, surrogate = (m.model.scores(attacked.clean) for m in (pair.target, pair.surrogate))
+    outcome.metrics["clean_error"] = measures.error(target, attacked.y)
+    outcome.metrics["surrogate_clean_error"] = measures.error(surrogate, attacked.y)
+    remarks.log(
+        remarks.constant("surrogate", combination.surrogate, surrogate),
+        remarks.constant("target", combination.target, target),
+    )
     if combination.dataset.image_shape is not None:
         outcome.examples = _examples(attacked, combination.dataset.image_shape)
     return outcome

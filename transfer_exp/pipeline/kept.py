@@ -5,11 +5,13 @@ A target's white box is that of all surrogates; V, and how far the points lie fr
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from transfer_exp import measures
 from transfer_exp.attacks.crafted import Crafted
-from transfer_exp.data.splits import apart, make_split
+from transfer_exp.data.training_sets import TrainingSet, training_sets
 from transfer_exp.pipeline.combination import Combination
 from transfer_exp.pipeline.pieces import Fitted, crafted_key, fitted, torch_device
 from transfer_exp.signature import checksum, code_version, signature
@@ -54,27 +56,37 @@ def extent(store: Store, combination: Combination, attacked: Fitted, rows: Ints,
     return store.get("extent", key, measure)
 
 
-def varied_scores(store: Store, combination: Combination, rows: Ints, clean: Floats) -> Floats:
-    """Scores ``(k, n)`` of the clean points by surrogates of repetitions 0, 1, ..., trained less these points."""
-    dataset, fraction = combination.dataset, combination.surrogate_fraction
+def sets_for_variability(combination: Combination, own: Ints, measured: Ints) -> list[TrainingSet]:
+    """The training sets of V for a surrogate trained on the rows ``own``. Raises UserError when there is too little data."""
+    return training_sets(
+        combination.dataset,
+        own,
+        measured,
+        seed=combination.seed,
+        surrogate_fraction=combination.surrogate_fraction,
+        n_sets=combination.n_variability,
+    )
+
+
+def varied_scores(store: Store, combination: Combination, sets: Sequence[TrainingSet], rows: Ints, clean: Floats) -> Floats:
+    """Scores ``(k, n)`` of the clean points of these rows by surrogates trained on each of the sets."""
+    device = torch_device(combination.device)
 
     def score() -> Arrays:
-        device, scores = torch_device(combination.device), []
-        for repetition in range(combination.n_variability):
-            other = make_split(dataset, seed=repetition, surrogate_fraction=fraction)
-            kept = apart(dataset, other.surrogate, rows)
-            again = fitted(store, combination.surrogate, dataset, kept, repetition, "surrogate_training", device)
+        scores = []
+        for one in sets:
+            again = fitted(
+                store, combination.surrogate, combination.dataset, one.rows, one.seed, "surrogate_training", device
+            )
             scores.append(again.model.scores(clean))
         return {"scores": np.stack(scores)}
 
     key = signature(
         learner=combination.surrogate,
-        fraction=fraction,
-        n_variability=combination.n_variability,
-        data=dataset.checksum,
-        parts={name: getattr(dataset, name) for name in ("sizes", "test_pool", "group")},
+        sets=[(checksum(one.rows), one.seed) for one in sets],
+        data=combination.dataset.checksum,
         rows=checksum(rows),
-        device=torch_device(combination.device).type,
+        device=device.type,
         code=code_version(*_CODE),
     )
     return store.get("varied_scores", key, score)["scores"]

@@ -14,7 +14,7 @@ from transfer_exp.learners import Learner, Model
 from transfer_exp.pipeline.combination import Combination
 from transfer_exp.signature import checksum, code_version, signature
 from transfer_exp.store import Arrays, Store
-from transfer_exp.types import Dataset, Ints, UserError, dense
+from transfer_exp.types import Dataset, Ints, UserError, counted, dense
 
 _log = logging.getLogger(__name__)
 
@@ -80,7 +80,7 @@ def crafted(store: Store, combination: Combination, attacked: Fitted, rows: Ints
     assert not isinstance(attack, Poisoning)  # its points are made on data, not on a model: pipeline.poisoning_pieces
 
     def craft() -> Arrays:
-        _log.info("crafting %d points on %s", len(rows), type(attacked.model).__name__)
+        _log.info("crafting %s on %s", counted(len(rows), "point"), type(attacked.model).__name__)
         x, y = dense(dataset.x[rows]), dataset.y[rows]
         return attack.craft(attacked.model, x, y, epsilons=grid, box=dataset.box).state()
 

@@ -7,7 +7,8 @@ validation loss in the poisoning point, at the starts (flipped training points):
 
     S, R   gradients with the point alone in the training data: of the target; surrogate against target
     rho    black-box against white-box perturbation, mean over the points placed
-    V      variance, over surrogates of other training sets, of the validation loss after adding one start; mean over starts
+    V      variance, over surrogates of other training sets, of the validation loss after adding one start; mean over starts.
+           The sets (``data.training_sets``) have neither validation points nor these starts
 """
 
 from __future__ import annotations
@@ -20,7 +21,11 @@ import numpy as np
 from transfer_exp import measures
 from transfer_exp.attacks.poisoning import Poisoned, Poisoning
 from transfer_exp.data.splits import make_split
+from transfer_exp.data.training_sets import require_others, share_in_common
+from transfer_exp.pipeline import remarks
 from transfer_exp.pipeline.combination import CURVES, Combination, Outcome
+from transfer_exp.pipeline.kept import sets_for_variability
+from transfer_exp.pipeline.noise import noise_error, poisoning_noise_scores
 from transfer_exp.pipeline.poisoning_pieces import Work, poisoned, retrained_scores, start_gradients, varied_losses
 from transfer_exp.store import Store
 from transfer_exp.types import NORMS, Examples, Floats, UserError
@@ -39,6 +44,9 @@ def run_poisoning(combination: Combination, attack: Poisoning, store: Store) -> 
     counts = poisoning_counts(combination.epsilon.grid, len(split.target))
     if not len(split.validation):
         raise UserError("dataset.split.validation: expected validation points to poison for, got none; set it, to 1000 say")
+    n_starts = min(max(counts), _N_VARIABILITY_POINTS)
+    require_others(combination.dataset, split.surrogate, split.validation, n_sets=combination.n_variability, n_more=n_starts)
+    remarks.log(remarks.equal_rows_apart(combination.dataset, split))
     work = Work(combination=combination, attack=attack, store=store, split=split, counts=counts)
     black_box = poisoned(work, combination.surrogate, split.surrogate)
     white_box = poisoned(work, combination.target, split.target) if combination.target.poisonable else None
@@ -72,8 +80,9 @@ def poisoning_counts(fractions: Sequence[float], n_training: int) -> list[int]:
 
 def _add_curves(outcome: Outcome, work: Work, black_box: Poisoned, white_box: Poisoned | None) -> None:
     combination, split, y = work.combination, work.split, work.dataset.y[work.split.test]
-    scores = retrained_scores(work, combination.target, split.target, "target_training", black_box)
-    own = retrained_scores(work, combination.surrogate, split.surrogate, "surrogate_training", black_box)
+    made = black_box.points, black_box.labels
+    scores = retrained_scores(work, combination.target, split.target, "target_training", *made)
+    own = retrained_scores(work, combination.surrogate, split.surrogate, "surrogate_training", *made)
     curves: dict[str, list[float]] = {name: [] for name in CURVES}
     curves["error"] = [measures.error(s, y) for s in scores]
     curves["surrogate_error"] = [measures.error(s, y) for s in own]
@@ -84,13 +93,19 @@ def _add_curves(outcome: Outcome, work: Work, black_box: Poisoned, white_box: Po
     moved = black_box.points - black_box.start_points
     for norm in NORMS:
         curves[f"perturbation_{norm}"] = _running_mean(measures.perturbation_size(moved, norm), work.counts, empty=0.0)
+    curves["noise_error"] = noise_error(poisoning_noise_scores(work), y)
     if white_box is not None:
-        white = retrained_scores(work, combination.target, split.target, "target_training", white_box)
+        made = white_box.points, white_box.labels
+        white = retrained_scores(work, combination.target, split.target, "target_training", *made)
         curves["whitebox_error"] = [measures.error(s, y) for s in white]
         if np.array_equal(black_box.start_points, white_box.start_points):  # always so when starts are drawn at random
             rho = measures.perturbation_correlation(moved, white_box.points - white_box.start_points)
             curves["perturbation_correlation"] = _running_mean(rho, work.counts, empty=float("nan"))
     outcome.curves = {name: values for name, values in curves.items() if values}
+    remarks.log(
+        remarks.constant("surrogate", combination.surrogate, own[0]),
+        remarks.constant("target", combination.target, scores[0]),
+    )
     outcome.metrics["clean_error"] = curves["error"][0]
     outcome.metrics["surrogate_clean_error"] = curves["surrogate_error"][0]
     outcome.add_shown(combination.epsilon)
@@ -112,8 +127,10 @@ def _add_gradients(outcome: Outcome, work: Work, black_box: Poisoned) -> None:
 
 
 def _add_variability(outcome: Outcome, work: Work, black_box: Poisoned) -> None:
-    some = slice(_N_VARIABILITY_POINTS)
-    losses = varied_losses(work, black_box.start_points[some], black_box.labels[some])
+    some, own = slice(_N_VARIABILITY_POINTS), work.split.surrogate
+    sets = sets_for_variability(work.combination, own, np.union1d(work.split.validation, own[black_box.start_rows[some]]))
+    outcome.metrics["health/variability_overlap"] = share_in_common(sets)
+    losses = varied_losses(work, sets, black_box.start_points[some], black_box.labels[some])
     outcome.add("loss_variability", measures.loss_variability(losses))
 
 

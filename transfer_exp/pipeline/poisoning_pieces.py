@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from transfer_exp import seeds
 from transfer_exp.attacks.poisoning import Poisoned, Poisoning, validation_gradients
-from transfer_exp.data.splits import apart, make_split
+from transfer_exp.data.training_sets import TrainingSet
 from transfer_exp.learners import Learner
 from transfer_exp.pipeline.combination import Combination
 from transfer_exp.signature import checksum, code_version, signature
 from transfer_exp.store import Arrays, Store
-from transfer_exp.types import Dataset, Floats, Ints, Split, dense
+from transfer_exp.types import Dataset, Floats, Ints, Split, counted, dense
 
 _log = logging.getLogger(__name__)
 
@@ -49,7 +50,7 @@ def poisoned(work: Work, learner: Learner, rows: Ints) -> Poisoned:
     split, n_points = work.split, max(work.counts)
 
     def craft() -> Arrays:
-        _log.info("poisoning %s with %d points", learner.name, n_points)
+        _log.info("poisoning %s with %s", learner.name, counted(n_points, "point"))
         return vars(
             work.attack.craft(
                 learner,
@@ -74,7 +75,7 @@ def poisoned(work: Work, learner: Learner, rows: Ints) -> Poisoned:
     return Poisoned(**work.store.get("poisoned", key, craft))
 
 
-def retrained_scores(work: Work, learner: Learner, rows: Ints, stream: seeds.Stream, made: Poisoned) -> Floats:
+def retrained_scores(work: Work, learner: Learner, rows: Ints, stream: seeds.Stream, points: Floats, labels: Ints) -> Floats:
     """Test scores ``(E, n_test)`` of the learner retrained on these rows and the first points, at each value of the grid.
 
     The first value is 0: the learner as it was, whosever points follow.
@@ -82,16 +83,13 @@ def retrained_scores(work: Work, learner: Learner, rows: Ints, stream: seeds.Str
     number = seeds.integer(work.combination.seed, stream)
 
     def train(counts: list[int]) -> Arrays:
-        _log.info("training %s with %s poisoning points", learner.name, counts)
+        _log.info("training %s, numbers of poisoning points: %s", learner.name, counts)
         (x, y), (x_test, _) = work.part(rows), work.part(work.split.test)
-        models = (
-            learner.fit(np.concatenate([x, made.points[:m]]), np.concatenate([y, made.labels[:m]]), seed=number)
-            for m in counts
-        )
+        models = (learner.fit(np.concatenate([x, points[:m]]), np.concatenate([y, labels[:m]]), seed=number) for m in counts)
         return {"scores": np.stack([model.scores(x_test) for model in models])}
 
     parts = {"learner": learner, "rows": checksum(rows), "test": checksum(work.split.test), "number": number}
-    poison = {"points": checksum(made.points), "labels": checksum(made.labels), "counts": work.counts[1:]}
+    poison = {"points": checksum(points), "labels": checksum(labels), "counts": work.counts[1:]}
     clean = work.store.get("trained", work.key(**parts), lambda: train(work.counts[:1]))
     retrained = work.store.get("retrained", work.key(**parts, **poison), lambda: train(work.counts[1:]))
     return np.concatenate([clean["scores"], retrained["scores"]])
@@ -115,29 +113,23 @@ def start_gradients(work: Work, learner: Learner, rows: Ints, starts: Floats, la
     return work.store.get("poisoning_gradients", key, differentiate)["gradients"]
 
 
-def varied_losses(work: Work, starts: Floats, labels: Ints) -> Floats:
-    """Validation losses ``(k, m)`` of surrogates of repetitions 0, 1, ..., each retrained with each start alone.
-
-    Their training data are the surrogate parts of the repetitions, less the current validation points.
-    """
-    combination, split, dataset = work.combination, work.split, work.dataset
+def varied_losses(work: Work, sets: Sequence[TrainingSet], starts: Floats, labels: Ints) -> Floats:
+    """Validation losses ``(k, m)`` of surrogates trained on each of the sets, each retrained with each start alone."""
+    learner = work.combination.surrogate
 
     def retrain() -> Arrays:
-        x_val, y_val = work.part(split.validation)
+        x_val, y_val = work.part(work.split.validation)
         losses = []
-        for repetition in range(combination.n_variability):
-            other = make_split(dataset, seed=repetition, surrogate_fraction=combination.surrogate_fraction)
-            x, y = work.part(apart(dataset, other.surrogate, split.validation))
-            training = combination.surrogate.retraining(x, y, x_val, y_val, room=0)
+        for one in sets:
+            training = learner.retraining(*work.part(one.rows), x_val, y_val, room=0)
             losses.append([training.retrain(p, int(c)).loss for p, c in zip(starts, labels, strict=True)])
         return {"losses": np.array(losses)}
 
     key = work.key(
-        learner=combination.surrogate,
-        n_variability=combination.n_variability,
-        fraction=combination.surrogate_fraction,
-        sizes=dataset.sizes,
+        learner=learner,
+        sets=[checksum(one.rows) for one in sets],
         starts=checksum(starts),
-        validation=checksum(split.validation),
+        labels=checksum(labels),
+        validation=checksum(work.split.validation),
     )
     return work.store.get("poisoning_losses", key, retrain)["losses"]

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
+import numpy.typing as npt
 
 from transfer_exp import measures
 from transfer_exp.attacks.crafted import Crafted
+from transfer_exp.data.training_sets import TrainingSet, share_in_common
+from transfer_exp.pipeline import remarks
 from transfer_exp.pipeline.combination import CURVES, Combination, Outcome
 from transfer_exp.pipeline.kept import extent, own_scores, varied_scores
+from transfer_exp.pipeline.noise import noise_error, noise_scores
 from transfer_exp.pipeline.pieces import Fitted, crafted, fitted, torch_device
+from transfer_exp.pipeline.whitebox import best_known
 from transfer_exp.store import Arrays, Store
 from transfer_exp.types import NORMS, Floats, Ints, Split, dense
 
 _log = logging.getLogger(__name__)
+_WHITEBOX_IMPROVED = 0.01
 _WORRYING = {"zero_gradient": 0.05, "not_rising": 0.05, "iterations_exhausted": 0.1, "violation": 1e-5}
 
 
@@ -79,10 +86,19 @@ class Attacked:
         )
 
 
-def measured(attacked: Attacked, split: Split, store: Store) -> Outcome:
+def log_before(combination: Combination, split: Split) -> None:
+    """Remarks on what is known before anything is trained."""
+    largest, norm = max(combination.epsilon.grid), combination.attack.norm
+    remarks.log(
+        remarks.equal_rows_apart(combination.dataset, split),
+        remarks.epsilons_of_another_unit(largest, norm, combination.dataset.box),
+    )
+
+
+def measured(attacked: Attacked, split: Split, sets: Sequence[TrainingSet], store: Store) -> Outcome:
     """Curves, S, R, V, rho, health, sizes, notes on the data.
 
-    An error is the share of attacked points on the wrong side of a threshold.
+    An error is the share of attacked points on the wrong side of a threshold. V is taken over the training sets.
     """
     outcome = Outcome(
         sizes={f"n_{part.name}": len(getattr(split, part.name)) for part in fields(split)}
@@ -92,49 +108,78 @@ def measured(attacked: Attacked, split: Split, store: Store) -> Outcome:
     reach = extent(store, attacked.combination, attacked.pair.surrogate, attacked.rows, attacked.black_box, attacked.clean)
     _add_curves(outcome, attacked, reach, store)
     _add_gradients(outcome, attacked)
-    _add_variability(outcome, attacked, store)
+    _add_variability(outcome, attacked, sets, store)
     _add_health(outcome, attacked, reach)
+    _log_unmoved(outcome, attacked, split)
     return outcome
 
 
 def _add_curves(outcome: Outcome, attacked: Attacked, reach: Arrays, store: Store) -> None:
-    grid, y, n_epsilons = attacked.combination.epsilon, attacked.y, len(attacked.combination.epsilon.grid)
+    grid, y = attacked.combination.epsilon, attacked.y
     curves: dict[str, list[float]] = {name: [] for name in CURVES}
     clean = attacked.pair.target.model.scores(attacked.clean) - attacked.target_threshold
-    for k in range(n_epsilons):
-        _add_black_box(curves, attacked, k, clean)
-        own = -y * attacked.black_box.objective[k] - attacked.surrogate_threshold
-        curves["surrogate_error"].append(measures.error(own, y))
+    scores = _add_black_box(curves, attacked, clean)
+    for objective in attacked.black_box.objective:
+        curves["surrogate_error"].append(measures.error(-y * objective - attacked.surrogate_threshold, y))
     for norm in NORMS:
         curves[f"perturbation_{norm}"] = reach[f"perturbation_{norm}"].tolist()
+    noisy = noise_scores(store, attacked.combination, attacked.pair.target, attacked.rows, attacked.clean)
+    curves["noise_error"] = noise_error(noisy - attacked.target_threshold, y)
     if attacked.white_box is not None:
-        _add_white_box(curves, attacked, attacked.white_box, clean, store)
+        own = own_scores(
+            store, attacked.combination, attacked.pair.target, attacked.rows, attacked.white_box, attacked.clean
+        )
+        improved = _add_white_box(curves, attacked, own, scores, clean)
+        _add_whitebox_health(outcome, attacked.combination, improved)
+        curves["perturbation_correlation"] = _correlations(attacked.black_box, attacked.white_box, len(grid.grid))
     outcome.curves = {name: values for name, values in curves.items() if values}
     outcome.add_shown(grid)
 
 
-def _add_black_box(curves: dict[str, list[float]], attacked: Attacked, k: int, clean: Floats) -> None:
-    """One epsilon; ``clean``: how far the target's scores of the clean points lie above its threshold, ``(n,)``."""
-    model, y = attacked.pair.target.model, attacked.y
-    scores = model.scores(attacked.black_box.points(k, attacked.clean, attacked.combination.dataset.box))
-    curves["error"].append(measures.error(scores - attacked.target_threshold, y))
-    curves["success"].append(measures.success(scores - attacked.target_threshold, clean, y))
-    curves["loss_logistic"].append(float(measures.losses(scores, y, "logistic").mean()))
-    if model.loss_name:
-        curves["loss"].append(float(measures.losses(scores, y, model.loss_name).mean()))
+def _add_black_box(curves: dict[str, list[float]], attacked: Attacked, clean: Floats) -> Floats:
+    """Adds all epsilons; the target's scores ``(E, n)`` of the points made on the surrogate.
+
+    clean: how far its scores of the clean points lie above its threshold, ``(n,)``.
+    """
+    model, y, box = attacked.pair.target.model, attacked.y, attacked.combination.dataset.box
+    all_scores = [
+        model.scores(attacked.black_box.points(k, attacked.clean, box))
+        for k in range(len(attacked.combination.epsilon.grid))
+    ]
+    for scores in all_scores:
+        curves["error"].append(measures.error(scores - attacked.target_threshold, y))
+        curves["success"].append(measures.success(scores - attacked.target_threshold, clean, y))
+        curves["loss_logistic"].append(float(measures.losses(scores, y, "logistic").mean()))
+        if model.loss_name:
+            curves["loss"].append(float(measures.losses(scores, y, model.loss_name).mean()))
+    return np.stack(all_scores)
 
 
 def _add_white_box(
-    curves: dict[str, list[float]], attacked: Attacked, white_box: Crafted, clean: Floats, store: Store
-) -> None:
-    """All epsilons; ``clean`` as for the black box."""
-    all_scores = own_scores(store, attacked.combination, attacked.pair.target, attacked.rows, white_box, attacked.clean)
-    for k, scores in enumerate(all_scores - attacked.target_threshold):
-        curves["whitebox_error"].append(measures.error(scores, attacked.y))
-        curves["whitebox_success"].append(measures.success(scores, clean, attacked.y))
-        black, white = (made.offsets[k].astype(np.float64) for made in (attacked.black_box, white_box))
-        correlation = measures.perturbation_correlation(black, white)
-        curves["perturbation_correlation"].append(measures.mean_defined(correlation)[0])
+    curves: dict[str, list[float]], attacked: Attacked, own: Floats, others: Floats, clean: Floats
+) -> npt.NDArray[np.bool_]:
+    """Adds all epsilons; where the points made on the surrogate were the better ones ``(E, n)``.
+
+    own, others: the target's scores ``(E, n)`` of the points made on it and on the surrogate; clean: as for the black box.
+    """
+    y = attacked.y
+    objective, improved = best_known(-y * own, -y * others)
+    for scores in -y * objective - attacked.target_threshold:
+        curves["whitebox_error"].append(measures.error(scores, y))
+        curves["whitebox_success"].append(measures.success(scores, clean, y))
+    return improved
+
+
+def _correlations(black_box: Crafted, white_box: Crafted, n_epsilons: int) -> list[float]:
+    """rho at every epsilon: of what was made on the surrogate and what was made on the target.
+
+    Points that replace others in the white box do not count here: they are the black box's own, of correlation 1.
+    """
+    every = []
+    for k in range(n_epsilons):
+        black, white = (made.offsets[k].astype(np.float64) for made in (black_box, white_box))
+        every.append(measures.mean_defined(measures.perturbation_correlation(black, white))[0])
+    return every
 
 
 def _add_gradients(outcome: Outcome, attacked: Attacked) -> None:
@@ -151,13 +196,35 @@ def _add_gradients(outcome: Outcome, attacked: Attacked) -> None:
     outcome.add("gradient_alignment", measures.gradient_alignment(own, gradients))
 
 
-def _add_variability(outcome: Outcome, attacked: Attacked, store: Store) -> None:
-    """V over the surrogate parts of repetitions 0, 1, ..., less the attacked points and their equals."""
-    scores = varied_scores(store, attacked.combination, attacked.rows, attacked.clean)
+def _add_variability(outcome: Outcome, attacked: Attacked, sets: Sequence[TrainingSet], store: Store) -> None:
+    outcome.metrics["health/variability_overlap"] = share_in_common(sets)
+    scores = varied_scores(store, attacked.combination, sets, attacked.rows, attacked.clean)
     for suffix, loss_name in (("", attacked.pair.surrogate.model.loss_name), ("_logistic", "logistic")):
         if loss_name is not None:
             point_losses = measures.losses(scores, attacked.y, loss_name)
             outcome.add(f"loss_variability{suffix}", measures.loss_variability(point_losses))
+
+
+def _log_unmoved(outcome: Outcome, attacked: Attacked, split: Split) -> None:
+    """A remark where no point made on a model itself, surrogate or target, changes sides."""
+    combination, pair = attacked.combination, attacked.pair
+    data, grid, norm = combination.dataset, combination.epsilon.grid, combination.attack.norm
+    models = [("surrogate", combination.surrogate, pair.surrogate.model, attacked.surrogate_threshold, "surrogate_error")]
+    if attacked.white_box is not None:
+        models += [("target", combination.target, pair.target.model, attacked.target_threshold, "whitebox_error")]
+    for role, learner, model, threshold, curve in models:
+        remark = remarks.nothing_moved(
+            role,
+            learner,
+            clean=model.scores(attacked.clean) - threshold,
+            clean_labels=attacked.y,
+            largest_error=max(outcome.curves[curve]),
+            largest=max(grid),
+            norm=norm,
+            points=data.x[split.test],
+            labels=data.y[split.test],
+        )
+        remarks.log(remark)
 
 
 def _add_health(outcome: Outcome, attacked: Attacked, reach: Arrays) -> None:
@@ -165,9 +232,28 @@ def _add_health(outcome: Outcome, attacked: Attacked, reach: Arrays) -> None:
     combination, black_box = attacked.combination, attacked.black_box
     for name, worrying in _WORRYING.items():
         value = outcome.metrics[f"health/{name}"] = float(reach[f"health/{name}"])
+        if name == "violation":  # in the units of the data: beside the largest epsilon
+            worrying *= max(combination.epsilon.grid)
         if value > worrying:
             _log.warning("health: %s = %.3g on %s (expected below %g)", name, value, combination.surrogate.name, worrying)
+    unconverged = sum(not model.model.converged for model in (attacked.pair.surrogate, attacked.pair.target))
+    if unconverged:
+        outcome.metrics["health/unconverged_fits"] = unconverged
     gradient_calls, score_calls, gradient_rows, score_rows = black_box.effort.sum(axis=0).tolist()
     outcome.metrics |= {"effort/gradient_calls": gradient_calls, "effort/score_calls": score_calls}
     outcome.metrics |= {"effort/gradient_rows": gradient_rows, "effort/score_rows": score_rows}
     outcome.curves["objective"] = black_box.objective.mean(axis=1).tolist()
+
+
+def _add_whitebox_health(outcome: Outcome, combination: Combination, improved: npt.NDArray[np.bool_]) -> None:
+    """The share of points and epsilons above 0 where the target's own attack was not the worst case known."""
+    attacked = improved[np.array(combination.epsilon.grid) > 0]
+    share = outcome.metrics["health/whitebox_improved"] = float(attacked.mean()) if attacked.size else 0.0
+    if share > _WHITEBOX_IMPROVED:
+        _log.warning(
+            "health: whitebox_improved = %.3g on %s (expected below %g): points made on %s harm it more than its own attack",
+            share,
+            combination.target.name,
+            _WHITEBOX_IMPROVED,
+            combination.surrogate.name,
+        )

@@ -10,13 +10,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from transfer_exp import stats
+from transfer_exp import correlation, stats
 from transfer_exp.figures.learner_style import family, level, ordered
-from transfer_exp.report import tables
-from transfer_exp.report.claims import Claim, judged
-from transfer_exp.report.comparisons import by_seed
+from transfer_exp.report import correlations, tables, words
+from transfer_exp.report.claims import Claim, Verdict, judged
 from transfer_exp.report.records import Study
-from transfer_exp.types import Floats, Ints
+from transfer_exp.types import Floats, counted
 
 _LINEAR = ("svm", "logistic", "ridge")
 
@@ -50,7 +49,7 @@ def _matched(rows: pd.DataFrame, target: str) -> Claim:
     """5a: surrogates of the target's complexity harm it more than their twins do."""
     own = rows[(rows["target"] == target) & rows["surrogate"].map(lambda name: level(str(name)) is not None)]
     own = own.assign(family=own["surrogate"].map(family), same=own["surrogate"].map(level) == level(target))
-    wide = own.groupby(["seed", "family", "same"])["error"].mean().unstack().reindex(columns=[True, False]).dropna()
+    wide = tables.indexed(own, ["seed", "family", "same"])["error"].unstack().reindex(columns=[True, False]).dropna()
     means = wide.groupby(level="seed").mean()
     statement = "Surrogates of the target's complexity harm it more than their twins"
     return _sign_claim("5a", statement, target, means[True].to_numpy(), means[False].to_numpy(), "matching larger")
@@ -63,21 +62,19 @@ def _less_harmed(rows: pd.DataFrame, claim: str, name: str, statement: str) -> I
         yield _untested(claim, statement, name, f"no run has a {name} as target under these surrogates")
     for target in learners:
         others = rows[rows["target"].map(lambda other: family(str(other)) != name)]
-        own = rows[rows["target"] == target]
-        wide = pd.concat({"own": _seed_means(own), "others": _seed_means(others)}, axis=1).dropna()
-        yield _sign_claim(claim, statement, target, wide["others"].to_numpy(), wide["own"].to_numpy(), "others larger")
-
-
-def _seed_means(rows: pd.DataFrame) -> pd.Series[float]:
-    return rows.groupby(["seed", "surrogate"])["harm"].mean().groupby(level="seed").mean()
+        key = ["seed", "surrogate"]
+        own = tables.indexed(rows[rows["target"] == target], key)["harm"]
+        wide = pd.concat({"own": own, "others": others.groupby(key)["harm"].mean()}, axis=1).dropna()
+        means = wide.groupby(level="seed").mean()
+        yield _sign_claim(claim, statement, target, means["others"].to_numpy(), means["own"].to_numpy(), "others larger")
 
 
 def _sign_claim(claim: str, statement: str, learner: str, larger: Floats, smaller: Floats, what: str) -> Claim:
     found = stats.sign_test(larger, smaller)
-    verdict, reason = judged(found.p_value, as_claimed=found.wins > found.losses)
-    fewest = stats.fewest_repetitions()
-    if found.n < fewest:
-        verdict, reason = "not tested", f"{found.n} repetitions that differ; p < {stats.ALPHA:g} needs {fewest}"
+    verdict, reason = judged(found.p_value, as_claimed=found.wins >= found.losses)
+    few = words.too_few_differ(found)
+    if few:
+        verdict, reason = "not tested", few
     means = f"means {larger.mean():.3f} and {smaller.mean():.3f}" if len(larger) else ""
     return Claim(
         claim=claim, statement=statement, learner=learner, statistic_name=f"repetitions with {what}",
@@ -90,46 +87,56 @@ def alignment_over_variability(rows: pd.DataFrame) -> Claim:
     """5b: |Pearson(R, error ratio)| > |Pearson(V, error ratio)| over pairs, by a bootstrap interval over the seeds."""
     statement = "V matters less than R for the ratio black-box / white-box error"
     name = "|Pearson of R| - |Pearson of V|"
-    pairs = ["surrogate", "target"]
-    defined = rows.dropna(subset=["gradient_alignment", "loss_variability", "error_ratio"])
-    alignment, ratio = by_seed(defined, "gradient_alignment", "error_ratio", pairs)
-    variability, _ = by_seed(defined, "loss_variability", "error_ratio", pairs)
-
-    def gap(seeds: Ints) -> float:
-        y = stats.column_means(ratio[seeds])
-        with_r, with_v = (stats.coefficient(stats.column_means(x[seeds]), y, "pearson") for x in (alignment, variability))
-        return abs(with_r) - abs(with_v)
-
-    value = gap(np.arange(len(ratio))) if ratio.size else math.nan
+    columns = ["gradient_alignment", "loss_variability", "error_ratio"]
+    by_seed = correlations.by_seed(rows, columns, correlations.PAIRS)
+    value = float(_gap(*(stats.column_means(values)[None] for values in by_seed))[0])
+    n = len(by_seed[0])
     if math.isnan(value):
         return _untested("5b", statement, "-", "R, V or the ratio is constant or not defined")
-    low, high = stats.bootstrap_interval(gap, len(ratio), rng=np.random.default_rng(0))
-    return _by_interval("5b", statement, name, value, ratio.shape[1], (low, high), above=0.0)
+    resampled = _gap(*stats.resampled_means(*by_seed, rng=np.random.default_rng(0)))
+    interval = stats.resampled_interval(value, resampled, n)
+    return _by_interval("5b", statement, name, value, n, interval, above=0.0, fewest=stats.FEWEST_FOR_CORRELATION)
+
+
+def _gap(alignment: Floats, variability: Floats, ratio: Floats) -> Floats:
+    """By how much R correlates more with the ratio than V does, row by row of ``(b, pairs)``, whatever the signs."""
+    with_r, with_v = (correlation.coefficients(x, ratio, "pearson") for x in (alignment, variability))
+    return np.abs(with_r) - np.abs(with_v)
 
 
 def ratio_above_one(rows: pd.DataFrame) -> Claim:
-    """5e: the largest mean error ratio of a pair exceeds 1 (the interval does not correct for choosing the largest)."""
+    """5e: a pair's mean error ratio exceeds 1, the pair that has the largest in one half of the repetitions.
+
+    The interval is over the other half: over those that chose the pair, it would lie too high.
+    """
     statement = "The ratio black-box / white-box error can exceed 1"
-    wide = rows.dropna(subset=["error_ratio"]).groupby(["seed", "surrogate", "target"])["error_ratio"].mean()
-    if wide.empty:
-        return _untested("5e", statement, "-", "no pair has a white-box error")
-    table = wide.unstack(["surrogate", "target"])
-    pair: Any = table.mean().idxmax()
-    values = table[pair].dropna().to_numpy(dtype=np.float64)
-    interval = stats.bootstrap_interval(lambda seeds: float(values[seeds].mean()), len(values), rng=np.random.default_rng(0))
-    name = f"largest ratio of {table.shape[1]} pairs ({pair[0]} on {pair[1]})"
-    return _by_interval("5e", statement, name, float(values.mean()), len(values), interval, above=1.0)
+    key = ["seed", "surrogate", "target"]
+    found = tables.indexed(rows.dropna(subset=["error_ratio"]), key)["error_ratio"]
+    table = found.unstack(["surrogate", "target"]).dropna(axis=1)
+    if table.empty:
+        return _untested("5e", statement, "-", "no pair has a white-box error in every repetition")
+    chosen: Any = table.iloc[::2].mean().idxmax()
+    values = table[chosen].iloc[1::2].to_numpy(dtype=np.float64)
+    value = float(values.mean()) if len(values) else math.nan
+    name = f"ratio of {chosen[0]} on {chosen[1]}, largest of {counted(table.shape[1], 'pair')} in the other half"
+    interval = stats.mean_interval(values)
+    claim = _by_interval("5e", statement, name, value, len(table), interval, above=1.0, fewest=stats.FEWEST_FOR_LARGEST)
+    return replace(claim, n=len(values))
 
 
 def _by_interval(
-    claim: str, statement: str, name: str, value: float, n: int, interval: stats.Interval, *, above: float
+    claim: str, statement: str, name: str, value: float, n: int, interval: stats.Interval, *, above: float, fewest: int
 ) -> Claim:
+    """Whether the interval over n repetitions lies above a bound."""
     low, high = interval
+    verdict: Verdict = "holds" if low > above else "fails"
     reason = "" if low > above else f"the 95% interval is not above {above:g}"
-    reason = "an interval over repetitions needs 2 of them" if math.isnan(low) else reason
+    few = words.too_few(n, fewest)
+    if few:
+        verdict, reason = "not tested", few
     return Claim(
         claim=claim, statement=statement, learner="-", statistic_name=name, statistic=value, n=n, low=low, high=high,
-        verdict="not tested" if math.isnan(low) else "holds" if low > above else "fails", reason=reason,
+        verdict=verdict, reason=reason,
     )  # fmt: skip
 
 

@@ -13,12 +13,12 @@ import pandas as pd
 from tqdm import tqdm
 
 from transfer_exp.report import client as store
-from transfer_exp.report import drawing, page, tables, verdicts, words
+from transfer_exp.report import control, drawing, page, tables, verdicts, words
 from transfer_exp.report.claims import Claim, Numbers
 from transfer_exp.report.drawing import Picture
 from transfer_exp.report.examples import load_examples
 from transfer_exp.report.records import Study, load
-from transfer_exp.types import UserError
+from transfer_exp.types import UserError, counted
 
 NamedTable = tuple[str, str, str, pd.DataFrame]  # section of the page, file name without ending, caption, content
 _ARTIFACTS = "report"
@@ -44,15 +44,24 @@ def _fill(folder: Path, study: Study, tracking_uri: str) -> None:
     numbers = Numbers.of(study)
     claims = verdicts.evaluate(study, numbers)
     named = named_tables(study, numbers)
+    written = [*named, *_matrices(study)]
+    _all_differ([stem for _, stem, _, _ in written])
     drawn = _draw(folder / "figures", study, numbers, tracking_uri)
     study.curves.to_csv(folder / "curves.csv", index=False)
     study.runs.assign(study=study.name).to_csv(folder / "runs.csv", index=False)
     (folder / "tables").mkdir()
-    for _, stem, _, content in [*named, *_matrices(study)]:
+    for _, stem, _, content in written:
         content.to_csv(folder / "tables" / f"{stem}.csv", index=content.index.name is not None)
     (folder / "claims.json").write_text(_as_json(study, claims), encoding="utf-8")
     html = page.render(study, claims=claims, pictures=drawn, tables=named)
     (folder / "report.html").write_text(html, encoding="utf-8")
+
+
+def _all_differ(stems: list[str]) -> None:
+    """Raises UserError where two tables would have one file: strengths that differ in the seventh digit only."""
+    twice = sorted({stem for stem in stems if stems.count(stem) > 1})
+    if twice:
+        raise UserError(f"epsilon.grid: expected values that differ in six digits, got several for {twice[0]}; round them")
 
 
 def _draw(folder: Path, study: Study, numbers: Numbers, tracking_uri: str) -> list[tuple[Picture, Path]]:
@@ -68,8 +77,11 @@ def _draw(folder: Path, study: Study, numbers: Numbers, tracking_uri: str) -> li
 def named_tables(study: Study, numbers: Numbers) -> list[NamedTable]:
     """The tables of the page."""
     at = words.strength(study, study.epsilon_reference)
+    beyond = f"above what {words.control(study)} does to the same targets; spread: half of the 95% interval over seeds"
     shares = "What less surrogate data costs: difference of mean transfer, less data - all data"
     return [
+        ("matrices", "surrogates_above_noise", f"Mean transfer {beyond}", control.surrogates(study)),
+        ("matrices", "targets_above_noise", f"Error of each target {beyond}", control.targets(study)),
         ("matrices", "data_shares", shares, numbers.data_shares),
         ("learners", "targets", f"Targets at {at}: size of input gradients (S) and errors", tables.targets(study)),
         ("learners", "surrogates", f"Surrogates at {at}: variability of the loss (V), transfer", tables.surrogates(study)),
@@ -81,8 +93,6 @@ def named_tables(study: Study, numbers: Numbers) -> list[NamedTable]:
 
 def _sign_tests(study: Study, rows: pd.DataFrame, at: str) -> list[NamedTable]:
     """Those of the claims apart from those at other epsilons and shares of data."""
-    if rows.empty:
-        return []
     own = rows["epsilon"].isna() | (rows["epsilon"] == study.epsilon_reference)
     own &= rows["surrogate_fraction"] == study.fraction
     others = "Binomial tests at other strengths and shares of the surrogate data"
@@ -99,12 +109,13 @@ def _matrices(study: Study) -> Iterator[NamedTable]:
         yield "", f"{column}_matrix", "", tables.with_means(tables.matrix(rows, column)).rename_axis("surrogate")
     for epsilon in sorted(study.curves["epsilon"].unique()):
         for fraction in study.fractions:
-            content = tables.with_means(tables.error_matrix(study, epsilon, fraction)).rename_axis("surrogate")
+            content = control.error_table(study, epsilon, fraction).rename_axis("surrogate")
             yield "", f"error_matrix_eps{epsilon:g}_fraction{fraction:g}", "", content
 
 
 def _as_json(study: Study, claims: list[Claim]) -> str:
-    about = {"study": study.name, "attack": study.attack, "epsilon": study.epsilon_reference, "gaps": study.gaps}
+    about = {"study": study.name, "attack": study.attack, "epsilon": study.epsilon_reference}
+    about |= {"gaps": study.gaps, "warnings": study.warnings}
     return json.dumps({**about, "claims": [claim.plain() for claim in claims]}, indent=1, allow_nan=False) + "\n"
 
 
@@ -119,15 +130,15 @@ def study_summary(*, tracking_uri: str, study: str, out: Path, only: Collection[
     for epsilon in sorted(records.curves["epsilon"].unique()):
         for fraction in records.fractions:
             for picture in drawing.error_map(records, epsilon, fraction):
-                content = tables.with_means(tables.error_matrix(records, epsilon, fraction))
+                content = control.error_table(records, epsilon, fraction)
                 content.rename_axis("surrogate").to_csv(out / f"{picture.stem}.csv")
                 drawing.write(picture, out, ["png"])
     for picture in drawing.white_box(records):
         drawing.write(picture, out, ["png"])
-    over = f"mean over {records.runs['seed'].nunique()} seeds"
+    over = f"mean over {counted(records.runs['seed'].nunique(), 'seed')}"
     return "\n\n".join(
         tables.format_matrix(
-            tables.error_matrix(records, epsilon),
+            control.error_table(records, epsilon),
             title=f"{words.error_name(records)} at {words.strength(records, epsilon)}, {over}",
         )
         for epsilon in records.epsilon_shown

@@ -11,6 +11,7 @@ import pandas as pd
 
 from transfer_exp import stats
 from transfer_exp.report import comparisons as tests
+from transfer_exp.report import correlations, words
 from transfer_exp.report.records import Study
 
 Verdict: TypeAlias = Literal["holds", "fails", "not tested"]
@@ -21,7 +22,8 @@ NEARLY = 0.05  # error: transfer is "nearly the same" when the interval of the d
 class Claim:
     """One statement on one learner (``-``: on all) and what the study says to it; NaN where there is no such number.
 
-    statistic: the value of what ``statistic_name`` names; low, high: its 95% interval over the seeds; n: what it counts.
+    statistic: the value of what ``statistic_name`` names; low, high: its 95% interval over the seeds; n: the repetitions, or
+    the learners that a permutation test exchanges.
     """
 
     claim: str
@@ -60,7 +62,9 @@ class Numbers:
     def of(cls, study: Study) -> Numbers:
         """Run all tests."""
         return cls(
-            sign_tests=tests.sign_tests(study), correlations=tests.correlations(study), data_shares=tests.data_shares(study)
+            sign_tests=tests.sign_tests(study),
+            correlations=correlations.correlations(study),
+            data_shares=tests.data_shares(study),
         )
 
 
@@ -93,10 +97,12 @@ def paired(study: Study, numbers: Numbers) -> Iterator[Claim]:
     """Claims on H against L, one a learner family: two-sided binomial tests over the seeds."""
     table = numbers.sign_tests
     for claim, test, statement, at_epsilon in _PAIRED:
-        if table.empty or (study.attack == "poisoning" and claim in _NOT_FOR_POISONING):
+        if study.attack == "poisoning" and claim in _NOT_FOR_POISONING:
             continue
         rows = table[(table["test"] == test) & (table["surrogate_fraction"] == study.fraction)]
         rows = rows[rows["epsilon"] == study.epsilon_reference] if at_epsilon else rows
+        if test == tests.SIZE and study.attack == "evasion":
+            rows = rows[(rows["n"] > 0) | (rows["ties"] == 0)]  # who uses all of epsilon everywhere cannot be compared
         for _, row in rows.iterrows():
             yield _of_sign_test(claim, statement, row)
 
@@ -104,7 +110,7 @@ def paired(study: Study, numbers: Numbers) -> Iterator[Claim]:
 def _of_sign_test(claim: str, statement: str, row: pd.Series[Any]) -> Claim:
     expected, other = ("high", "low") if row["expected"] == "high" else ("low", "high")
     wins, losses, p_value = int(row[f"{expected}_larger"]), int(row[f"{other}_larger"]), float(row["p_value"])
-    verdict, reason = judged(p_value, as_claimed=wins > losses)
+    verdict, reason = judged(p_value, as_claimed=wins >= losses)
     if row["reason"]:
         verdict, reason = "not tested", str(row["reason"])
     elif verdict == "holds" and row["p_holm"] >= stats.ALPHA:
@@ -136,12 +142,14 @@ def correlated(study: Study, numbers: Numbers) -> Iterator[Claim]:
 def _of_correlation(claim: str, statement: str, row: pd.Series[Any], sign: int) -> Claim:
     value, p_value = float(row["value"]), float(row["p_value"])
     verdict, reason = judged(p_value, as_claimed=sign * value > 0)
-    if row["reason"]:
-        verdict, reason = "not tested", f"correlation undefined: {row['reason']}"
+    few = words.too_few(int(row["seeds"]), stats.FEWEST_FOR_MEAN)
+    if row["reason"] or few:
+        verdict, reason = "not tested", str(row["reason"]) or few
     reason = reason.replace("no significant difference", "not significant")
+    remark = "; ".join(filter(None, (reason, str(row["points"]))))
     return Claim(
         claim=claim, statement=statement, learner="-", statistic_name=str(row["kind"]).capitalize(), statistic=value,
-        n=int(row["n"]), verdict=verdict, reason=reason, p_value=p_value, low=float(row["low"]), high=float(row["high"]),
+        n=int(row["n"]), verdict=verdict, reason=remark, p_value=p_value, low=float(row["low"]), high=float(row["high"]),
     )  # fmt: skip
 
 
@@ -150,15 +158,16 @@ def little_data(study: Study, numbers: Numbers) -> Iterator[Claim]:
     if study.attack == "poisoning":
         return
     table = numbers.data_shares
-    rows = table[(table["surrogate"] == "all") & (table["epsilon"] == study.epsilon_reference)] if len(table) else table
+    rows = table[(table["surrogate"] == "all") & (table["epsilon"] == study.epsilon_reference)]
     statement = "{} of the surrogate data gives nearly the same transfer"
     name = f"difference of mean transfer (nearly: within ±{NEARLY:g})"
     for _, row in rows.iterrows():
         low, high = float(row["low"]), float(row["high"])
         verdict: Verdict = "holds" if -NEARLY < low <= high < NEARLY else "fails"
         reason = "" if verdict == "holds" else f"the 95% interval leaves ±{NEARLY:g}"
-        if math.isnan(low):
-            verdict, reason = "not tested", f"an interval over repetitions needs 2 of them, got {int(row['n'])}"
+        few = words.too_few(int(row["n"]), stats.FEWEST_FOR_MEAN)
+        if few:
+            verdict, reason = "not tested", few
         yield Claim(
             claim="2b", statement=statement.format(f"{row['surrogate_fraction']:.0%}"), learner="-", statistic_name=name,
             statistic=float(row["difference"]), n=int(row["n"]), verdict=verdict, reason=reason, low=low, high=high,

@@ -1,4 +1,4 @@
-"""The tests of a study: H against L learner by learner, correlations of measures, little against all surrogate data."""
+"""The comparisons of a study: H against L learner by learner, little against all surrogate data."""
 
 from __future__ import annotations
 
@@ -12,15 +12,21 @@ import pandas as pd
 
 from transfer_exp import stats
 from transfer_exp.figures.learner_style import LEVELS, families, level, ordered
-from transfer_exp.report import tables
+from transfer_exp.report import tables, words
 from transfer_exp.report.records import Study
-from transfer_exp.types import Floats
 
-_RNG_SEED = 0  # each test has its own stream, so that a row does not depend on which rows stand before it
 _TIE = 1e-3  # relative: sizes on the same ball differ by rounding only
 WHITEBOX, GRADIENT, GRADIENT_LOGISTIC = "white-box error", "S (own loss)", "S (logistic loss)"
 TRANSFER, VARIABILITY, VARIABILITY_LOGISTIC = "mean transfer", "V (own loss)", "V (logistic loss)"
 SIZE, SIZE_NEEDED = "perturbation size", "epsilon that misleads half of the points"
+# The columns stand here, so that a table without rows has them, too.
+_SIGN_COLUMNS = [
+    *("test", "learner", "role", "epsilon", "surrogate_fraction", "expected", "mean_high", "mean_low"),
+    *("high_larger", "low_larger", "ties", "n", "p_value", "p_holm", "reason"),
+]
+_SHARE_COLUMNS = [
+    *("surrogate", "surrogate_fraction", "epsilon", "all_data", "less_data", "difference", "low", "high", "n"),
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,11 +54,12 @@ def sign_tests(study: Study) -> pd.DataFrame:
     ``expected`` is the learner that the paper finds larger; ``p_holm`` corrects over the families of one test at one
     epsilon and fraction; ``reason`` says why there is no p-value.
     """
-    parts = [pd.DataFrame(_test_families(block)) for block in _blocks(study)]
-    for part in parts:
-        if len(part):
-            part.insert(list(part.columns).index("reason"), "p_holm", stats.holm(part["p_value"].tolist()))
-    return pd.concat([part for part in parts if len(part)], ignore_index=True) if any(map(len, parts)) else pd.DataFrame()
+    found: list[dict[str, Any]] = []
+    for block in _blocks(study):
+        own = list(_test_families(block))
+        corrected = stats.holm([row["p_value"] for row in own])
+        found += [{**row, "p_holm": p_holm} for row, p_holm in zip(own, corrected, strict=True)]
+    return pd.DataFrame(found, columns=_SIGN_COLUMNS)
 
 
 def _blocks(study: Study) -> Iterator[_Rows]:
@@ -130,10 +137,7 @@ def _why_not(block: _Rows, name: str, names: set[str], found: stats.SignTest) ->
         return f"no run has {block.role}={absent[0]}"
     if found.n + found.ties == 0:
         return f"{name}: {block.test} is not defined"
-    fewest = stats.fewest_repetitions()
-    if found.n < fewest:
-        return f"{found.n} repetitions differ, {found.ties} are ties; p < {stats.ALPHA:g} needs {fewest} that differ"
-    return ""
+    return words.too_few_differ(found)
 
 
 def needed(study: Study) -> pd.DataFrame:
@@ -149,71 +153,29 @@ def needed(study: Study) -> pd.DataFrame:
     return pd.DataFrame(found, columns=["surrogate", "target", "seed", "needed"])
 
 
-def correlations(study: Study) -> pd.DataFrame:
-    """Pearson and Kendall of the measures, with permutation p-values and bootstrap intervals over the seeds."""
-    rows = tables.at_reference(study)
-    rows = rows.assign(mean_transfer=rows["error"])
-    plan = [
-        ("gradient_alignment", "perturbation_correlation", ["surrogate", "target"]),
-        ("gradient_alignment", "error_ratio", ["surrogate", "target"]),
-        ("loss_variability", "error_ratio", ["surrogate", "target"]),
-        ("loss_variability", "mean_transfer", ["surrogate"]),
-        ("loss_variability_logistic", "mean_transfer", ["surrogate"]),
-        ("gradient_size", "whitebox_error", ["target"]),
-        ("gradient_size_logistic", "whitebox_error", ["target"]),
-    ]
-    found = [_correlate(rows, x, y, points, kind) for x, y, points in plan for kind in ("pearson", "kendall")]
-    return pd.DataFrame(found)
-
-
-def _correlate(rows: pd.DataFrame, x: str, y: str, points: list[str], kind: stats.Kind) -> dict[str, Any]:
-    first, second = by_seed(rows, x, y, points)
-    rng = np.random.default_rng(_RNG_SEED)
-    found = stats.correlate(stats.column_means(first), stats.column_means(second), kind=kind, rng=rng)
-    low, high = stats.correlation_interval(first, second, kind=kind, rng=rng)
-    values = {"value": found.value, "low": low, "high": high, "p_value": found.p_value}
-    about = {"x": x, "y": y, "points": " x ".join(points), "kind": kind}
-    return {**about, **values, "n": found.n, "seeds": len(first), "reason": found.reason}
-
-
-def by_seed(rows: pd.DataFrame, x: str, y: str, points: list[str]) -> tuple[Floats, Floats]:
-    """Two columns as arrays ``(seeds, points)``, from the rows where both are defined; NaN where a seed lacks a point."""
-    rows = rows.dropna(subset=[x, y])
-    if rows.empty:
-        return np.empty((0, 0)), np.empty((0, 0))
-    grouped = rows.groupby(["seed", *points])[[x, y]].mean()
-    wide = grouped.unstack(points)
-    return wide[x].to_numpy(dtype=np.float64), wide[y].to_numpy(dtype=np.float64)
-
-
 def data_shares(study: Study) -> pd.DataFrame:
     """How much error the attack loses when the surrogate has less data, by surrogate (and ``all``), epsilon, fraction.
 
     difference = mean transfer with the fraction - with all data, over the pairs and seeds that both have; low, high: 95%
-    bootstrap interval over the seeds.
+    interval over the n seeds, see ``stats.mean_interval``.
     """
     found = []
     for fraction in study.fractions[1:]:
         for epsilon in strengths(study):
             key = ["surrogate", "target", "seed"]
-            both = tables.at(study, epsilon).merge(tables.at(study, epsilon, fraction), on=key, suffixes=("", "_less"))
+            all_data, less = tables.at(study, epsilon), tables.at(study, epsilon, fraction)
+            both = all_data.merge(less, on=key, suffixes=("", "_less"), validate="one_to_one")
             for name in ["all", *ordered(both["surrogate"])]:
                 own = both if name == "all" else both[both["surrogate"] == name]
                 about = {"surrogate": name, "surrogate_fraction": fraction, "epsilon": epsilon}
                 found.append({**about, **_difference(own)})
-    return pd.DataFrame(found)
+    return pd.DataFrame(found, columns=_SHARE_COLUMNS)
 
 
 def _difference(rows: pd.DataFrame) -> dict[str, float]:
     a_seed = rows.groupby("seed")[["error", "error_less"]].mean()
     change = (a_seed["error_less"] - a_seed["error"]).to_numpy()
-    rng = np.random.default_rng(_RNG_SEED)
-    low, high = stats.bootstrap_interval(lambda seeds: float(change[seeds].mean()), len(change), rng=rng)
+    low, high = stats.mean_interval(change)
     means = {"all_data": a_seed["error"].mean(), "less_data": a_seed["error_less"].mean()}
-    return {
-        **means,
-        "difference": float(change.mean()) if len(change) else math.nan,
-        "low": low,
-        "high": high,
-        "n": len(change),
-    }
+    difference = float(change.mean()) if len(change) else math.nan
+    return {**means, "difference": difference, "low": low, "high": high, "n": len(change)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from matplotlib.figure import Figure
 
 from transfer_exp import figures
 from transfer_exp.figures.learner_style import families
-from transfer_exp.report import tables, words
+from transfer_exp.report import control, tables, words
 from transfer_exp.report.examples import Example
 from transfer_exp.report.records import Study
 
@@ -50,25 +51,31 @@ def white_box(study: Study) -> Iterator[Picture]:
     if len(data):
         figure, ax = figures.single(4.9, 4.0)
         error = words.error_name(study)
-        figures.security_curves(data, ax, title="", xlabel=words.strength_axis(study), ylabel=f"white-box {error}")
-        caption = f"White-box {error} of each target; bands: ± one standard deviation over seeds. H solid, L dashed."
+        axes = {"xlabel": words.strength_axis(study), "ylabel": f"white-box {error}"}
+        noise = control.curve(study)
+        figures.security_curves(data, ax, title="", **axes, control=noise)
+        caption = f"White-box {error} of each target; bands: 95% interval of the mean over seeds. H solid, L dashed."
+        if len(noise):
+            caption += f" Grey, dotted: {words.control(study)}, mean and range of these targets."
         yield Picture(stem="security_curves", section="curves", row="", caption=caption, figure=figure)
 
 
 def error_map(study: Study, epsilon: float, fraction: float) -> Iterator[Picture]:
     """One error matrix, when the study has it."""
-    data = tables.error_matrix(study, epsilon, fraction)
-    if data.empty:
+    if tables.error_matrix(study, epsilon, fraction).empty:
         return
-    wide = tables.with_means(data)
+    wide = control.error_table(study, epsilon, fraction)
     figure, ax = _canvas_of(wide)
     at, share = words.strength(study, epsilon), words.share(fraction)
     figures.heat_map(wide, ax, title=f"{words.error_name(study)} in %, {at}", percent=True)
+    caption = f"{words.error_name(study).capitalize()} of the targets in % at {at}, {share}."
+    if control.NOISE in wide.index:
+        caption += f" Noise: {words.control(study)}."
     yield Picture(
         stem=f"error_matrix_eps{epsilon:g}_fraction{fraction:g}",
         section="matrices",
         row=share,
-        caption=f"{words.error_name(study).capitalize()} of the targets in % at {at}, {share}.",
+        caption=caption,
         figure=figure,
     )
 
@@ -145,8 +152,8 @@ def _pair_scatters(study: Study, correlations: pd.DataFrame) -> Iterator[Picture
 def _in_words(found: pd.DataFrame) -> str:
     texts = [
         f"{row['kind'].capitalize()} undefined ({row['reason']})"
-        if row["reason"]
-        else f"{row['kind'].capitalize()} {row['value']:.3f} (p = {row['p_value']:.2g})"
+        if math.isnan(row["value"])
+        else f"{row['kind'].capitalize()} {row['value']:.3f}" + ("" if row["reason"] else f" (p = {row['p_value']:.2g})")
         for _, row in found.iterrows()
     ]
     return ", ".join(texts)
@@ -160,7 +167,7 @@ def _sizes(study: Study) -> Iterator[Picture]:
         for ax, norm in zip(axes[0], shown, strict=True):
             figures.dots(data[data["norm"] == norm], ax, title="", xlabel=f"{norm} norm")
         at = words.strength(study, study.epsilon_reference)
-        caption = f"Size of the perturbations made on each surrogate at {at}; bars: ± one standard deviation over seeds."
+        caption = f"Size of the perturbations made on each surrogate at {at}; bars: 95% interval of the mean over seeds."
         yield Picture(stem="perturbation_sizes", section="sizes", row="", caption=caption, figure=figure)
 
 

@@ -8,9 +8,11 @@ from itertools import combinations, product
 import pandas as pd
 
 from transfer_exp.figures.learner_style import LEVELS, family, level, ordered
+from transfer_exp.types import counted
 
 KEY = ["surrogate", "target", "surrogate_fraction", "seed"]
 _MOST_LINES = 20
+_WHITEBOX_IMPROVED = 0.01
 _MUST_AGREE = (
     "norm",
     "epsilon_grid",
@@ -59,7 +61,7 @@ def _slices(lacking: set[tuple[object, ...]], grid: set[tuple[object, ...]]) -> 
             if gone[values] == whole[values]:
                 left = {key for key in left if tuple(key[i] for i in fixed) != values}
                 named = ", ".join(f"{KEY[i]}={value}" for i, value in zip(fixed, values, strict=True))
-                lines.append(named + (f" ({whole[values]} combinations)" if whole[values] > 1 else ""))
+                lines.append(named + (f" ({counted(whole[values], 'combination')})" if whole[values] > 1 else ""))
     return lines if len(lines) <= _MOST_LINES else [*lines[:_MOST_LINES], f"and {len(lines) - _MOST_LINES} more"]
 
 
@@ -89,3 +91,17 @@ def disagreements(runs: pd.DataFrame) -> list[str]:
             counts = runs.groupby(role)[column].nunique()
             lines += [f"{column} is not the same in all runs of {name}" for name in counts.index[counts > 1]]
     return lines
+
+
+def warnings(runs: pd.DataFrame) -> list[str]:
+    """Name the targets whose own attack was beaten by points made on a surrogate, on more than 1% of points and epsilons."""
+    name = "health/whitebox_improved"
+    if name not in runs:
+        return []
+    beaten = runs[runs[name] > _WHITEBOX_IMPROVED]
+    return [
+        f"white box of {target}: points made on a surrogate harmed it more than its own attack in {len(own)} of "
+        f"{(runs['target'] == target).sum()} runs (at most {own.max():.1%} of points and epsilons; they replace it); "
+        "raise attack.n_restarts, attack.n_walk"
+        for target, own in beaten.groupby("target")[name]
+    ]

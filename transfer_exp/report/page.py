@@ -19,6 +19,7 @@ from transfer_exp.report.claims import Claim
 from transfer_exp.report.drawing import Picture
 from transfer_exp.report.provenance import provenance
 from transfer_exp.report.records import Study
+from transfer_exp.types import counted
 
 _DASH = "–"  # noqa: RUF001
 _SIGNS = {"holds": "✓", "fails": "✗", "not tested": "○"}
@@ -70,7 +71,8 @@ def render(
     environment.filters |= {"number": number, "learner": _learner, "probability": probability}
     return environment.get_template("page.html.j2").render(
         study=study,
-        seeds=study.runs["seed"].nunique(),
+        seeds=counted(study.runs["seed"].nunique(), "repetition"),
+        runs=counted(len(study.runs), "finished run"),
         dataset=study.runs["dataset"].iloc[0],
         at=words.strength(study, study.epsilon_reference),
         share=words.share(study.fraction),

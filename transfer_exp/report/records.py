@@ -16,7 +16,7 @@ from mlflow.entities import Run
 
 from transfer_exp.report import client as store
 from transfer_exp.report import gaps
-from transfer_exp.types import UserError
+from transfer_exp.types import UserError, counted
 
 MEASURES = [
     "clean_error",
@@ -33,6 +33,7 @@ CURVE_COLUMNS = [
     *("study", "dataset", "attack", "surrogate", "target", "surrogate_fraction", "seed"),
     *("epsilon", "error", "clean_error", "whitebox_error", "success", "whitebox_success", "surrogate_error"),
     *("loss", "loss_logistic", "perturbation_correlation", "perturbation_l1", "perturbation_l2", "perturbation_linf"),
+    "noise_error",
 ]
 _TEXT_COLUMNS = {"study", "dataset", "attack", "surrogate", "target"}
 _DIGITS = 9  # of an epsilon, so that equal ones compare equal
@@ -44,7 +45,8 @@ class Study:
 
     runs: one row a combination (identity, parameters, scalar measures, tags). curves: one row a combination and epsilon,
     columns ``CURVE_COLUMNS``. fraction: the largest share of the surrogate data, at which learners are compared.
-    gaps: what is missing, failed or mixed. parents: the sweeps' parent runs, oldest first.
+    gaps: what is missing, failed or mixed. warnings: health above its limit.
+    parents: the sweeps' parent runs, oldest first.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Study:
     runs: pd.DataFrame
     curves: pd.DataFrame
     gaps: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
     parents: tuple[Run, ...] = ()
 
     @property
@@ -92,6 +95,7 @@ def assemble(
 ) -> Study:
     """A study from all tried runs (of one data set and attack) and the curves of those that count."""
     runs = newest(every)
+    _one_curve_each(curves)
     last = runs.sort_values("start_time", kind="stable").iloc[-1]
     reference = round(float(last["epsilon_reference"]), _DIGITS)
     shown = [round(float(e), _DIGITS) for e in json.loads(last["epsilon_shown"])]
@@ -103,10 +107,19 @@ def assemble(
         epsilon_shown=tuple(shown),
         fraction=float(runs["surrogate_fraction"].max()),
         runs=runs,
-        curves=curves,
+        curves=curves if last["attack"] == "poisoning" else worst_white_box(curves),
         gaps=(*notes, *gaps.missing(every, runs), *gaps.absent_learners(runs), *gaps.disagreements(runs)),
+        warnings=tuple(gaps.warnings(runs)),
         parents=tuple(parents),
     )
+
+
+def _one_curve_each(curves: pd.DataFrame) -> None:
+    """Raises ValueError where two curves claim one combination: every mean over the rows would hide that."""
+    key = [*gaps.KEY, "epsilon"]
+    twice = curves[curves.duplicated(key)]
+    if len(twice):
+        raise ValueError(f"expected one curve a combination, got several of {twice[key].iloc[0].to_dict()}")
 
 
 def runs_frame(found: Sequence[Run]) -> pd.DataFrame:
@@ -150,20 +163,20 @@ def _of_one_kind(every: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     own = (every["dataset"] == last["dataset"]) & (every["attack"] == last["attack"])
     if own.all():
         return every, []
-    other = int((~own).sum())
-    return every[own], [f"left out: {other} runs not on {last['dataset']} with {last['attack']}, as the newest run"]
+    other = counted(int((~own).sum()), "run")
+    return every[own], [f"left out: {other} not on {last['dataset']} with {last['attack']}, as the newest run"]
 
 
 def _unfinished(runs: Sequence[Run]) -> list[str]:
     """A note on each kind of end that runs without parameters came to."""
     ends = Counter(run.data.tags.get("error", run.info.status) for run in runs)
-    return [f"{count} runs did not finish: {end}" for end, count in sorted(ends.items())]
+    return [f"{counted(count, 'run')} did not finish: {end}" for end, count in sorted(ends.items())]
 
 
 def _curves(client: MlflowClient, runs: Sequence[Run]) -> tuple[pd.DataFrame, list[str]]:
     texts = store.read_artifacts(client, runs, "curves.csv")
     lost = len(runs) - len(texts)
-    notes = [f"curves.csv is missing from {lost} finished runs: they count in no curve and no error matrix"] if lost else []
+    notes = [f"curves.csv is missing from {counted(lost, 'finished run')}: not in any curve or error matrix"] if lost else []
     return curves_frame(list(texts.values())), notes
 
 
@@ -179,3 +192,12 @@ def curves_frame(texts: Sequence[bytes]) -> pd.DataFrame:
     numbers = [c for c in CURVE_COLUMNS if c not in _TEXT_COLUMNS]
     frame[numbers] = frame[numbers].astype(float)
     return frame.astype({"seed": int}).assign(epsilon=frame["epsilon"].round(_DIGITS))
+
+
+def worst_white_box(curves: pd.DataFrame) -> pd.DataFrame:
+    """The curves with each target's white box as the worst that is known from the runs with any surrogate.
+
+    A run knows the points made on the target and on its own surrogate, and takes the better ones; the study knows all.
+    """
+    columns = ["whitebox_error", "whitebox_success"]
+    return curves.assign(**curves.groupby(["target", "seed", "epsilon"])[columns].transform("max"))

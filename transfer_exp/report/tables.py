@@ -7,19 +7,31 @@ import math
 import numpy as np
 import pandas as pd
 
+from transfer_exp import stats
 from transfer_exp.figures.learner_style import LEVELS, label, ordered
 from transfer_exp.report.records import Study
 from transfer_exp.types import Norm
 
 MEAN = "mean"
+_HALF_DIGIT = 5e-10  # of an epsilon as records round it: two that are stored apart are not close
 SIZES: tuple[Norm, ...] = ("l1", "l2", "linf")
+
+
+def indexed(rows: pd.DataFrame, key: list[str]) -> pd.DataFrame:
+    """The rows by their key, sorted. Raises ValueError where two rows share one: a mean of them would hide that."""
+    by_key = rows.set_index(key)
+    if not by_key.index.is_unique:
+        first = by_key.index[by_key.index.duplicated()][0]
+        raise ValueError(f"expected one row for each {', '.join(key)}, got several for {first}")
+    return by_key.sort_index()
 
 
 def at(study: Study, epsilon: float, fraction: float | None = None) -> pd.DataFrame:
     """The rows of the curves at one epsilon and one share of the surrogate data (default: the largest)."""
     curves = study.curves
     share = study.fraction if fraction is None else fraction
-    return curves[np.isclose(curves["epsilon"], epsilon) & np.isclose(curves["surrogate_fraction"], share)]
+    own = np.isclose(curves["epsilon"], epsilon, rtol=0, atol=_HALF_DIGIT) & np.isclose(curves["surrogate_fraction"], share)
+    return curves[own]
 
 
 def at_reference(study: Study) -> pd.DataFrame:
@@ -31,7 +43,8 @@ def at_reference(study: Study) -> pd.DataFrame:
     keep = ["surrogate", "target", "seed", "error", "whitebox_error", "surrogate_error"]
     sizes = [f"perturbation_{norm}" for norm in SIZES]
     runs = study.runs[np.isclose(study.runs["surrogate_fraction"], study.fraction)]
-    merged = runs.merge(values[keep + sizes], on=["surrogate", "target", "seed"], how="left")
+    key = ["surrogate", "target", "seed"]
+    merged = runs.merge(values[keep + sizes], on=key, how="left", validate="one_to_one")
     ratio = merged["error"] / merged["whitebox_error"].where(merged["whitebox_error"] > 0)
     return merged.assign(error_ratio=ratio)
 
@@ -55,9 +68,8 @@ def with_means(table: pd.DataFrame) -> pd.DataFrame:
     return wide
 
 
-def format_matrix(table: pd.DataFrame, *, title: str) -> str:
-    """A surrogate x target matrix of shares as plain text for a terminal: whole percents, means last."""
-    wide = with_means(table)
+def format_matrix(wide: pd.DataFrame, *, title: str) -> str:
+    """A surrogate x target matrix of shares, with its means, as plain text for a terminal: whole percents."""
     names = [label(str(name)) for name in wide.index]
     left = max(len(name) for name in [*names, "surrogate"])
     heads = [label(str(name)) for name in wide.columns]
@@ -69,11 +81,21 @@ def format_matrix(table: pd.DataFrame, *, title: str) -> str:
 
 
 def whitebox_curves(study: Study) -> pd.DataFrame:
-    """Columns ``learner, epsilon, mean, spread``: white-box error of each target, mean and standard deviation over seeds."""
+    """Columns ``learner, epsilon, mean, spread``: white-box error of each target, mean over seeds, half of its interval."""
     rows = study.curves.dropna(subset=["whitebox_error"]).rename(columns={"target": "learner"})
-    a_seed = rows.groupby(["learner", "epsilon", "seed"])["whitebox_error"].mean()
-    over_seeds = a_seed.groupby(level=["learner", "epsilon"])
-    return pd.DataFrame({"mean": over_seeds.mean(), "spread": over_seeds.std()}).reset_index()
+    return _over_seeds(rows, ["learner", "epsilon"], "whitebox_error").reset_index()
+
+
+def _over_seeds(rows: pd.DataFrame, key: list[str], column: str) -> pd.DataFrame:
+    """``mean`` of a column over the seeds and ``spread``, half the width of its 95% interval (``stats.mean_interval``)."""
+    over_seeds = rows.groupby([*key, "seed"])[column].mean().groupby(level=key)
+    return pd.DataFrame({"mean": over_seeds.mean(), "spread": over_seeds.agg(half_width)})
+
+
+def half_width(values: pd.Series[float]) -> float:
+    """Half the width of the 95% interval of a mean over seeds (``stats.mean_interval``); NaN for fewer than three."""
+    low, high = stats.mean_interval(values.to_numpy())
+    return (high - low) / 2
 
 
 def targets(study: Study) -> pd.DataFrame:
@@ -89,12 +111,13 @@ def surrogates(study: Study) -> pd.DataFrame:
 
 
 def sizes(study: Study) -> pd.DataFrame:
-    """Columns ``learner, norm, mean, spread``: size of the perturbations of each surrogate at the reference epsilon."""
+    """Columns ``learner, norm, mean, spread``: size of each surrogate's perturbations at the reference epsilon.
+
+    spread: half the width of the 95% interval of the mean over seeds.
+    """
     parts = []
     for norm in SIZES:
-        a_seed = at_reference(study).groupby(["surrogate", "seed"])[f"perturbation_{norm}"].mean()
-        over_seeds = a_seed.groupby(level="surrogate")
-        part = pd.DataFrame({"mean": over_seeds.mean(), "spread": over_seeds.std()})
+        part = _over_seeds(at_reference(study), ["surrogate"], f"perturbation_{norm}")
         part = part.reindex(ordered(part.index))
         parts.append(part.rename_axis("learner").reset_index().assign(norm=norm))
     return pd.concat(parts, ignore_index=True).dropna(subset=["mean"])
@@ -120,8 +143,9 @@ def twins(rows: pd.DataFrame, *, role: str, name: str, column: str) -> tuple[pd.
     """
     other = "target" if role == "surrogate" else "surrogate"
     high, low = (f"{name}_{level}" for level in LEVELS)
-    own = rows[rows[role].isin([high, low])].dropna(subset=[column])
-    wide = own.groupby(["seed", other, role])[column].mean().unstack().reindex(columns=[high, low]).dropna()
+    key = ["seed", other, role]
+    own = rows.loc[rows[role].isin([high, low]), [*key, column]].dropna()
+    wide = indexed(own, key)[column].unstack().reindex(columns=[high, low]).dropna()
     means = wide.groupby(level="seed").mean()
     return means[high], means[low]
 

@@ -8,7 +8,7 @@ from transfer_exp.report.records import Study
 
 
 def evaluate(study: Study, numbers: Numbers | None = None) -> list[Claim]:
-    """Every claim of section 5 that a study with this attack can test, one entry a claim and learner."""
+    """Every claim of the paper (section 5) that a study with this attack can test, one entry a claim and learner."""
     numbers = numbers or Numbers.of(study)
     found = [
         *claims.paired(study, numbers),

@@ -1,0 +1,93 @@
+"""How much of what there is to gain poisoning gains: against a long run of scipy's, and against ten times as long a run."""
+
+import os
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.optimize import minimize
+from test_poisoning import DIGITS, MNIST, digits, parts
+
+from transfer_exp.attacks.poisoning import Poisoning
+from transfer_exp.data.mnist import load_mnist
+from transfer_exp.measures import losses
+from transfer_exp.types import Sizes
+
+_SHARE = 0.95
+
+
+def scipy_best(training, start, label, bounds):
+    """The largest validation loss that L-BFGS-B sees from ``start`` in two long runs with short and long first steps."""
+    best = -np.inf
+
+    def run(first):
+        scale = 1.0
+
+        def cost(x):
+            nonlocal best
+            fitted = training.retrain(x, label)
+            best = max(best, fitted.loss)
+            return -scale * fitted.loss, -scale * training.gradient(fitted)[0]
+
+        size = np.linalg.norm(cost(start)[1])
+        scale = first / size if size else 1.0  # the first step that it tries is as long as the gradient
+        minimize(cost, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 100, "ftol": 0, "gtol": 0})
+
+    run(0.3)
+    run(3.0)
+    return best
+
+
+def rises(learner, poisoned):
+    """What the points gain together, each from the validation loss before it was placed; and what scipy gains instead.
+
+    scipy begins at the same starts, with the same points placed before: so neither is helped by what it did earlier.
+    """
+    dataset, (x, y), (x_val, y_val), _ = digits()
+    used = (x != 0).any(0) | (x_val != 0).any(0)
+    bounds = [*zip(dataset.box.lower[used], dataset.box.upper[used], strict=True)]
+    n = len(poisoned.labels)
+    training = learner.retraining(x[:, used], y, x_val[:, used], y_val, room=n)
+    clean = learner.fit(x, y, seed=0)
+    previous = losses(clean.scores(x_val), y_val, clean.loss_name).mean()
+    gained = possible = 0.0
+    for k in range(n):
+        label = int(poisoned.labels[k])
+        possible += max(scipy_best(training, poisoned.start_points[k, used], label, bounds), previous) - previous
+        gained += poisoned.objective[k] - previous
+        fitted = training.retrain(poisoned.points[k, used], label)
+        assert fitted.loss == pytest.approx(poisoned.objective[k], rel=1e-6)
+        training.place(fitted)
+        previous = fitted.loss
+    return gained, possible
+
+
+@pytest.mark.parametrize("name", DIGITS)
+def test_points_gain_nearly_all_that_a_long_run_of_scipy_gains(name):
+    learner = DIGITS[name]
+    dataset, (x, y), (x_val, y_val), _ = digits()
+    poisoned = Poisoning().craft(learner, x, y, x_val, y_val, n_points=4, box=dataset.box, seed=0)
+    gained, possible = rises(learner, poisoned)
+    assert possible > 0
+    assert gained >= _SHARE * possible
+
+
+@pytest.mark.slow
+@pytest.mark.data
+@pytest.mark.parametrize("name", MNIST)
+def test_25_points_gain_nearly_all_that_ten_times_as_long_a_run_gains_on_mnist89(name):
+    learner, usual, shares = MNIST[name], Poisoning(), []
+    long = replace(usual, n_iter=10 * usual.n_iter, tolerance=usual.tolerance / 10)
+    sizes = Sizes(target=500, surrogate=500, validation=1000, test=1000)
+    dataset = load_mnist(name="mnist89", folder=os.environ["TRANSFER_EXP_DATA"], digits=(8, 9), split=sizes)
+    for seed in range(3):
+        (x, y), (x_val, y_val), _ = parts(dataset, seed)
+        clean = learner.fit(x, y, seed=0)
+        before = losses(clean.scores(x_val), y_val, clean.loss_name).mean()
+        reached, longer = (
+            attack.craft(learner, x, y, x_val, y_val, n_points=25, box=dataset.box, seed=seed).objective[-1] - before
+            for attack in (usual, long)
+        )
+        shares.append(reached / longer)
+        print(f"\n{name}, seed {seed}: rise {reached:.4f}, of a run ten times as long {longer:.4f}: {shares[-1]:.3f}")
+    assert np.median(shares) >= _SHARE

@@ -1,0 +1,159 @@
+"""The white box is the worst case known: points made on the surrogate count where they harm the target more."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from synthetic_study import combination as invented
+from synthetic_study import frames
+
+from transfer_exp.attacks.crafted import Crafted
+from transfer_exp.attacks.evasion import Evasion
+from transfer_exp.attacks.evasion_add import EvasionAdd
+from transfer_exp.attacks.flips import Flips
+from transfer_exp.data.digits import load_digits_pair
+from transfer_exp.data.synthetic import load_synthetic
+from transfer_exp.learners import Logistic, Ridge
+from transfer_exp.pipeline import Combination, Outcome, run, transfer
+from transfer_exp.pipeline.whitebox import best_known
+from transfer_exp.store import Store
+from transfer_exp.types import Grid, Sizes
+
+GRID = Grid(grid=(0.0, 0.25, 0.5, 1.0), reference=0.5, shown=(0.5, 1.0))
+
+
+def test_a_better_point_replaces_and_stays_known_at_larger_epsilons() -> None:
+    own = np.array([[-2.0, -2.0, -2.0], [-1.0, -1.0, -1.0], [-0.5, 1.0, 0.0]])
+    others = np.array([[-2.0, -2.0, -2.0], [-1.5, 0.5, -1.0 + 1e-7], [-1.0, -3.0, 3.0]])
+    objective, improved = best_known(own, others)
+    assert objective.tolist() == [[-2.0, -2.0, -2.0], [-1.0, 0.5, -1.0], [-0.5, 1.0, 3.0]]
+    assert improved.tolist() == [[False] * 3, [False, True, False], [False, False, True]]
+    smaller, where = best_known(own - 2, others)  # column 1 at the last epsilon: the 0.5 of the one before
+    assert smaller[2].tolist() == [-1.0, 0.5, 3.0]
+    assert where[2].tolist() == [True, True, True]
+
+
+def halved(made: Crafted) -> Crafted:
+    """A crippled attack: half of each move, in whole features half of the budget."""
+    if isinstance(made.offsets, Flips):
+        return replace(made, offsets=Flips(order=made.offsets.order, budget=made.offsets.budget // 2))
+    return replace(made, offsets=made.offsets / 2)
+
+
+def crippled(combination: Combination, folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Outcome, dict[str, Any]]:
+    """The outcome where the attack on the target is halved, and what was attacked."""
+    seen: dict[str, Any] = {}
+    craft, measure = transfer.crafted, transfer.measured
+
+    def weak(store: Store, whole: Combination, attacked: transfer.Fitted, rows: np.ndarray) -> Crafted:
+        made = craft(store, whole, attacked, rows)
+        return halved(made) if type(attacked.model).__name__ == "SquaredLinearModel" else made
+
+    def spy(attacked: transfer.Attacked, *rest: Any) -> Outcome:
+        seen["attacked"] = attacked
+        return measure(attacked, *rest)
+
+    monkeypatch.setattr(transfer, "crafted", weak)
+    room = "evasion_add" if isinstance(combination.attack, EvasionAdd) else "evasion"
+    monkeypatch.setattr(f"transfer_exp.pipeline.{room}.measured", spy)
+    return run(combination, Store(folder)), seen
+
+
+def expected(attacked: transfer.Attacked) -> tuple[list[float], float]:
+    """White-box error and share improved, from the points one by one."""
+    model, box, y = attacked.pair.target.model, attacked.combination.dataset.box, attacked.y
+    worst, errors, improved = np.full(len(y), -np.inf), [], []
+    assert attacked.white_box is not None
+    for k, epsilon in enumerate(attacked.combination.epsilon.grid):
+        own, other = (
+            -y * model.scores(made.points(k, attacked.clean, box)) for made in (attacked.white_box, attacked.black_box)
+        )
+        worst = np.maximum(worst, other)
+        errors.append(float((-y * np.maximum(worst, own) - attacked.target_threshold <= 0)[y == 1].sum()))
+        errors[-1] += float((-y * np.maximum(worst, own) - attacked.target_threshold > 0)[y == -1].sum())
+        improved += [worst > own + 1e-3] * (epsilon > 0)
+    return [e / len(y) for e in errors], float(np.mean(improved))
+
+
+def digits() -> Combination:
+    return Combination(
+        dataset=load_digits_pair(name="digits89", digits=[8, 9], split=Sizes(test=60)),
+        surrogate=Logistic(C=1, name="logistic"),
+        target=Ridge(alpha=1, name="ridge"),
+        attack=Evasion(),
+        epsilon=GRID,
+        n_variability=2,
+    )
+
+
+def malware() -> Combination:
+    data = load_synthetic(
+        name="s",
+        split=Sizes(target=300, surrogate=300, validation=400, test=300),
+        n_points=1400,
+        n_columns=300,
+        malware_share=0.3,
+        separation=1.0,
+        n_features=60,
+    )
+    attack, grid = EvasionAdd(n_attacked=50, false_alarm_rate=0.02), Grid(grid=(0, 1, 2, 5, 10), reference=5, shown=(2, 5))
+    return replace(digits(), dataset=data, attack=attack, epsilon=grid, target=Ridge(alpha=10, name="ridge"))
+
+
+@pytest.mark.parametrize("whole", [digits, malware])
+def test_where_the_targets_own_attack_is_crippled_the_surrogates_points_are_its_white_box(
+    whole: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    sound = run(whole(), Store(tmp_path / "sound"))
+    assert sound.metrics["health/whitebox_improved"] == 0
+    with caplog.at_level(logging.WARNING):
+        weak, seen = crippled(whole(), tmp_path / "weak", monkeypatch)
+    errors, improved = expected(seen["attacked"])
+    assert weak.curves["whitebox_error"] == pytest.approx(errors)
+    assert improved > 0.1
+    assert weak.metrics["health/whitebox_improved"] == pytest.approx(improved)
+    assert (np.array(weak.curves["whitebox_error"]) >= np.array(weak.curves["error"]) - 1e-12).all()
+    assert any(m.startswith("health: whitebox_improved = ") and "on ridge" in m for m in caplog.messages)
+
+
+def test_rho_compares_what_each_attack_made_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sound = run(digits(), Store(tmp_path / "sound"))
+    weak, _ = crippled(digits(), tmp_path / "weak", monkeypatch)
+    assert weak.metrics["health/whitebox_improved"] > 0.1
+    rho = sound.curves["perturbation_correlation"][1:]
+    assert weak.curves["perturbation_correlation"][1:] == pytest.approx(rho, abs=1e-6)
+    assert max(rho) < 0.95
+
+
+def test_a_study_knows_the_points_of_all_surrogates_and_names_targets_whose_attack_was_beaten() -> None:
+    items = [invented(s, "svm_low", 1.0, seed) for s in ("svm_high", "svm_low") for seed in (0, 1)]
+    items += [invented("svm_high", "forest_low", 1.0, 0)]
+    usual = items[0]["curve"]["whitebox_error"].to_numpy().copy()
+    items[2]["curve"].loc[3, ["whitebox_error", "whitebox_success"]] = (0.99, 0.98)  # surrogate svm_low, seed 0
+    items[2]["metrics"]["health/whitebox_improved"] = 0.034
+    items[3]["metrics"]["health/whitebox_improved"] = 0.01  # not above the limit
+    study = frames(items)
+    curves = study.curves.set_index(["surrogate", "target", "seed"])
+    for surrogate in ("svm_high", "svm_low"):
+        found = curves.loc[(surrogate, "svm_low", 0)]
+        assert found["whitebox_error"].tolist() == [*usual[:3], 0.99, *usual[4:]]
+        assert found["whitebox_success"].iloc[3] == 0.98
+        assert curves.loc[(surrogate, "svm_low", 1)]["whitebox_error"].iloc[3] < 0.99
+    assert curves.loc[("svm_high", "forest_low", 0)]["whitebox_error"].isna().all()
+    (warning,) = study.warnings
+    assert warning.startswith(
+        "white box of svm_low: points made on a surrogate harmed it more than its own attack in 1 of 4"
+    )
+    assert "at most 3.4%" in warning
+    assert frames(items[:2]).warnings == ()
+
+
+def test_poisoning_has_no_balls_to_share() -> None:
+    items = [invented(s, "svm_low", 1.0, 0, attack="poisoning") for s in ("svm_high", "svm_low")]
+    items[1]["curve"].loc[3, "whitebox_error"] = 0.99
+    assert (frames(items).curves["whitebox_error"] == 0.99).sum() == 1

@@ -1,0 +1,139 @@
+"""What is probably not meant: one line each, logged once a run. A remark changes no number and stops nothing."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+import numpy as np
+from scipy.spatial.distance import cdist
+
+from transfer_exp import measures
+from transfer_exp.data.groups import equal_rows
+from transfer_exp.learners import Learner
+from transfer_exp.types import Box, Dataset, Floats, Ints, Matrix, Norm, Split, dense
+
+_log = logging.getLogger(__name__)
+
+_SMALL = 1e-3  # of the features' median range: epsilons below are of data in [0, 1], say, where these are not
+_N_POINTS = 300  # between which distances are taken
+_ORDERS = {"l1": 1.0, "l2": 2.0, "linf": np.inf}
+
+
+def log(*remarks: str | None) -> None:
+    """Log those that there are."""
+    for remark in remarks:
+        if remark is not None:
+            _log.warning("%s", remark)
+
+
+def constant(role: str, learner: Learner, scores: Floats) -> str | None:
+    """A classifier with all ``scores`` ``(n,)``, less its threshold, of the test points on one side."""
+    if not _one_sided(scores):
+        return None
+    scale = "scale the features (scale=standard), or " if learner.scale == "none" else ""
+    return (
+        f"{role} {learner.label} takes all {len(scores)} test points for class {'+1' if scores[0] > 0 else '-1'}, so its "
+        f"errors say nothing about attacks; {scale}choose other hyperparameters (of an RBF SVM, a smaller gamma) or more "
+        "training points"
+    )
+
+
+def _one_sided(scores: Floats) -> bool:
+    return len(np.unique(scores > 0)) == 1
+
+
+def epsilons_of_another_unit(largest: float, norm: Norm, box: Box) -> str | None:
+    """The largest epsilon reaches from corner to corner of the box, or is tiny beside the features' ranges."""
+    ranges = box.upper - box.lower
+    ranges = ranges[ranges > 0]
+    if not largest > 0 or not len(ranges):
+        return None
+    extent = {"l1": ranges.sum(), "l2": np.linalg.norm(ranges), "linf": ranges.max()}[norm]
+    middle = float(np.median(ranges))
+    if largest >= extent:
+        return (
+            f"epsilon {largest:g}: the whole box is only {extent:g} wide in {norm}; choose epsilons in the units of the data"
+        )
+    if largest < _SMALL * middle:
+        return (
+            f"epsilons up to {largest:g}: the features' median range is {middle:g}; choose epsilons in the data's units "
+            "(one for data in [0, 1], times the range)"
+        )
+    return None
+
+
+def nothing_moved(
+    role: str,
+    learner: Learner,
+    *,
+    clean: Floats,
+    clean_labels: Ints,
+    largest_error: float,
+    largest: float,
+    norm: Norm,
+    points: Matrix,
+    labels: Ints,
+) -> str | None:
+    """A model whose error at points made on itself does not rise up to the largest epsilon.
+
+    clean, clean_labels ``(n,)``: scores, less its threshold, of the attacked points before the attack. points, labels: of
+    the test part, to tell how far apart the classes are. None for a ``constant`` model, which has its own remark.
+    """
+    before = measures.error(clean, clean_labels)
+    is_constant = _one_sided(clean) and len(np.unique(clean_labels)) > 1
+    if is_constant or not largest > 0 or not before < 1 or largest_error > before:
+        return None
+    between = _distance(points, labels, norm)
+    if between > largest:
+        grid = ",".join(_short(share * between) for share in (0.25, 0.5, 1))
+        advice = f"choose larger epsilons, epsilon.grid=[0,{grid}] say"
+    else:
+        advice = "choose a smoother model, of an RBF SVM a smaller gamma (gamma=scale)"
+    return (
+        f"no point changes sides on {role} {learner.label} up to epsilon {largest:g}; the median distance to the other "
+        f"class is {_short(between)} in {norm}; {advice}"
+    )
+
+
+def _short(value: float) -> str:
+    """Two digits that count, without an exponent where it can be read."""
+    return f"{float(f'{value:.2g}'):g}"
+
+
+def _distance(points: Matrix, labels: Ints, norm: Norm) -> float:
+    """Median over points of the distance to the nearest point of the other class."""
+    sides = [dense(points[np.flatnonzero(labels == label)[:_N_POINTS]]) for label in (-1, 1)]
+    if not all(map(len, sides)):
+        return float("nan")
+    distances = cdist(sides[0], sides[1], "minkowski", p=_ORDERS[norm])
+    return float(np.median(np.concatenate([distances.min(axis=0), distances.min(axis=1)])))
+
+
+def equal_rows_apart(dataset: Dataset, split: Split) -> str | None:
+    """Test or validation points that equal a training point."""
+    if dataset.group is not None:
+        return None
+    group = _equal_rows(_Rows(dataset.checksum, dataset.x))
+    held_out = np.concatenate([split.test, split.validation])
+    seen = int(np.isin(group[held_out], group[np.concatenate([split.target, split.surrogate])]).sum())
+    shared = int(np.isin(group[split.surrogate], group[split.target]).sum())
+    if not seen and not shared:
+        return None
+    return (
+        f"{dataset.name}: {seen} of {len(held_out)} test and validation points equal a training point, and {shared} of "
+        f"{len(split.surrogate)} surrogate points a target's; keep equal rows in one part (dataset.group_equal=true)"
+    )
+
+
+@dataclass(frozen=True)
+class _Rows:
+    checksum: str
+    x: Matrix = field(compare=False)
+
+
+@lru_cache(maxsize=2)
+def _equal_rows(rows: _Rows) -> Ints:
+    """Once a data set and process, not once a run."""
+    return equal_rows(rows.x)
