@@ -188,7 +188,8 @@ def test_v_is_of_surrogates_trained_apart_from_the_validation_points_that_judge_
     losses = []
     for one in sets:
         assert not np.isin(one, split.validation).any()
-        assert len(set(one)) == len(one) <= len(split.surrogate)
+        assert len(set(one)) == len(one) == len(split.surrogate)
+        assert chain.y[one].sum() == chain.y[split.surrogate].sum()  # as many of either class
         starts = zip(chain.black.start_points[:N_STARTS], chain.black.labels, strict=False)
         losses.append([chain.validation_loss(one, SURROGATE, point, label) for point, label in starts])
     assert len(losses[0]) == N_STARTS

@@ -7,6 +7,7 @@ import inspect
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import MISSING, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -25,7 +26,7 @@ from transfer_exp.pipeline import Combination, run
 from transfer_exp.pipeline.pieces import fitted
 from transfer_exp.signature import checksum, signature
 from transfer_exp.store import Arrays, Store
-from transfer_exp.types import Box, Dataset, Grid, Sizes
+from transfer_exp.types import Box, Dataset, Grid, Sizes, UserError
 
 N = 150
 # Values that a rule by type cannot give; a new field of another type needs one here.
@@ -92,7 +93,7 @@ def another(owner: Any, name: str) -> Any:
 
 
 def variants(thing: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """(path, the thing with one of its fields changed), through all dataclasses below it."""
+    """(path, the thing with one of its fields changed), through all dataclasses below it, less what it refuses."""
     for field in fields(thing):
         value, key = getattr(thing, field.name), f"{type(thing).__name__}.{field.name}"
         if not field.compare or key in NOT_COUNTED:
@@ -100,7 +101,8 @@ def variants(thing: Any, path: str = "") -> Iterator[tuple[str, Any]]:
         here = f"{path}.{field.name}".lstrip(".")
         if dataclasses.is_dataclass(value):
             for below, other in variants(value, here):
-                yield below, replace(thing, **{field.name: other})
+                with suppress(UserError):  # poisoning refuses learners that scale
+                    yield below, replace(thing, **{field.name: other})
         else:
             yield here, replace(thing, **{field.name: another(thing, field.name)})
 
