@@ -33,6 +33,7 @@ MEASURES_OF_GRADIENTS = {
     "whitebox_error_at_1",
     "error_ratio_at_0.5",
     "error_ratio_at_1",
+    "health/whitebox_improved",
 }
 CURVES_OF_GRADIENTS = {"whitebox_error", "whitebox_success", "perturbation_correlation", "loss"}
 
