@@ -1,8 +1,10 @@
-"""Poisoning: seconds and retrainings a point, and a retraining with its gradient against a fresh scikit-learn fit."""
+"""Poisoning: seconds and retrainings a point, a retraining with its gradient against a fresh scikit-learn fit, and how much
+of the rise of ten times as long a run is reached."""
 
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +19,9 @@ from transfer_exp.attacks.poisoning import Poisoning
 from transfer_exp.data.splits import make_split
 from transfer_exp.learners import RBFSVM, Learner, Logistic, Ridge
 from transfer_exp.learners.retraining import Retraining
+from transfer_exp.measures import losses
 
+_SHARE = 0.95
 _TIGHT = {"ridge": 0.2, "logistic": 0.2, "svm": 1.0, "rbf": 1.0}
 
 
@@ -84,4 +88,33 @@ def test_poisoning(name: str, world: World, quick: bool, benchmark: Any, add: Ad
         f"{step * 1e3:.2f} ms = " + ", ".join(f"{ratio:.2f} of a fresh {kind}" for kind, ratio in ratios.items()),
         f"<= {most:g} of a fresh fit",
         ratios["fit"] <= most,
+    )
+
+
+@pytest.mark.parametrize("name", POISONED)
+def test_share(name: str, world: World, quick: bool, add: Add) -> None:
+    """The median over seeds of the rise of the validation loss, as a share of that of a run ten times as long."""
+    data, made, usual = world.poisoned, learner(name, "mnist89_poisoning"), Poisoning()
+    long = replace(usual, n_iter=10 * usual.n_iter, tolerance=usual.tolerance / 10)
+    n_points, n_seeds = (3, 1) if quick else (25, 3)
+    shares, seconds = [], []
+    for seed in range(n_seeds):
+        split = make_split(data, seed=seed)
+        (x, y), (x_val, y_val) = ((data.x[rows], data.y[rows]) for rows in (split.surrogate, split.validation))
+        clean = made.fit(x, y, seed=0)
+        before = losses(clean.scores(x_val), y_val, str(clean.loss_name)).mean()
+        rises = []
+        for attack in (usual, long):
+            start = time.process_time()
+            poisoned = attack.craft(made, x, y, x_val, y_val, n_points=n_points, box=data.box, seed=seed)
+            seconds.append(time.process_time() - start)
+            rises.append(float(poisoned.objective[-1] - before))
+        shares.append(rises[0] / rises[1])
+    share = float(np.median(shares))
+    add(
+        f"{name}, {len(x)} + {n_points} points",
+        f"{share:.3f} of the rise of the validation loss of a run ten times as long (median of {n_seeds}, "
+        f"{min(shares):.3f} to {max(shares):.3f}), in {np.median(seconds[::2]):.2f} s instead of {np.median(seconds[1::2]):.2f} s",
+        f">= {_SHARE:g}",
+        share >= _SHARE,
     )

@@ -26,7 +26,7 @@ _RISE = 1e-4  # share of the first-order gain that a step must bring
 _SLOPE = 0.5  # share of the slope above which a step was too short
 _LONGER = 2.5
 _SHORTER = 0.1, 0.5  # least and largest share of a step that is tried after it failed
-_FIRST = 0.1  # length of the first step, as a share of the way to the farthest point of the box along the gradient
+_FIRST = 0.02  # length of the first step, as a share of the way to the farthest point of the box along the gradient
 _CURVED = 1e-10  # cosine of a move and the change of its gradient below which it says nothing of curvature
 
 
