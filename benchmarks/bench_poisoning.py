@@ -1,5 +1,4 @@
-"""Poisoning: seconds and retrainings a point, a retraining with its gradient against a fresh scikit-learn fit, and how much
-of the rise of ten times as long a run is reached."""
+"""Poisoning: its cost a point, against a fresh scikit-learn fit, and the share of what ten times as long a run reaches."""
 
 from __future__ import annotations
 

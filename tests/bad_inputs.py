@@ -129,7 +129,7 @@ ROWS: dict[str, Row] = {
     "study without name": Row(["study=null"], "study: expected text, got None"),
     "not binary": Row(
         lambda t: [*arrays(t, X=POINTS, y=LABELS), *ADD],
-        "arrays: expected only the values 0 and 1, got 38 others (first: 0.025641)",
+        "expected only the values 0 and 1, got 38 others (first: 0.025641)",
     ),
     "DREBIN is not there": Row(
         lambda t: ["dataset=drebin", f"paths.data={t}", *ADD], "given out on request for research at"
@@ -149,7 +149,7 @@ ROWS: dict[str, Row] = {
     ),
     "fewer malware than asked": Row(
         [*BINARY, "attack.n_attacked=1000"],
-        "attacked points: expected from 1 to 30 of the 100 rows of synthetic (those of class +1), got 1000; ask for fewer",
+        "(those of class +1), got 1000; ask for fewer",
     ),
     "no malware asked": Row(
         [*BINARY, "attack.n_attacked=0"], "attack.n_attacked: expected a whole number >= 1 or null, got 0"
