@@ -12,6 +12,7 @@ Exits with 1 when fewer are killed than mutants.toml asks for; survivors that it
 from __future__ import annotations
 
 import argparse
+import compileall
 import difflib
 import hashlib
 import json
@@ -43,7 +44,7 @@ ROLES = [
     ("surrogate_threshold", "target_threshold"),
 ]
 SWAPPED = {a: b for pair in ROLES for a, b in (pair, pair[::-1])}
-PATIENCE = 4  # times what the tests take without a fault, before a mutant counts as endless
+PATIENCE = 4  # times what the tests take without a fault, in seconds of CPU: then a mutant counts as endless
 
 
 @dataclass(frozen=True)
@@ -110,10 +111,13 @@ class Tree:
                 shutil.copytree(source, there, ignore=shutil.ignore_patterns("__pycache__"))
             else:
                 shutil.copy(source, there)
+        compileall.compile_dir(folder / "transfer_exp", quiet=1)  # old copies: a mutant's file is always newer
 
-    def failed(self, tests: list[str], timeout: float | None, *more: str) -> str:
-        """The first failing test, or why there is none to name; empty when all pass."""
+    def failed(self, tests: list[str], *more: str, limit: int | None = None) -> str:
+        """The first failing test, or why there is none to name; empty when all pass. ``limit``: seconds of CPU."""
+        limited = ["sh", "-c", f'ulimit -t {limit or "unlimited"}; exec "$@"', "sh"]
         command = [
+            *limited,
             sys.executable,
             "-m",
             "pytest",
@@ -125,10 +129,12 @@ class Tree:
             *(f"tests/{t}" for t in tests),
         ]
         environment = {**os.environ, "PYTHONPATH": str(self.folder), "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
-        options = {"cwd": self.folder, "env": environment, "capture_output": True, "text": True, "timeout": timeout}
+        options = {"cwd": self.folder, "env": environment, "capture_output": True, "text": True}
         try:
-            done = subprocess.run(command, **options)
+            done = subprocess.run(command, **options, timeout=limit and 20 * limit)  # that long only when it waits for ever
         except subprocess.TimeoutExpired:
+            return "out of time"
+        if done.returncode < 0:
             return "out of time"
         if done.returncode not in (0, 1, 2):  # 2: a room that cannot be imported
             raise RuntimeError(f"pytest ended with {done.returncode}:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
@@ -138,18 +144,18 @@ class Tree:
     def seconds(self, tests: list[str]) -> dict[str, float]:
         """What each file takes as long as nothing is changed; then all must pass."""
         print(f"{len(tests)} files of tests, with nothing changed", flush=True)
-        failed = self.failed(tests, None, "--junitxml=times.xml")
+        failed = self.failed(tests, "--junitxml=times.xml")
         if failed:
             raise SystemExit(f"expected tests that pass as long as nothing is changed, got {failed}; mend them first")
         cases = [case.attrib for case in ET.parse(self.folder / "times.xml").iter("testcase")]
         return {t: sum(float(c["time"]) for c in cases if f"{c['classname'].split('.')[1]}.py" == t) for t in tests}
 
-    def try_out(self, mutant: Mutant, tests: list[str], timeout: float) -> str:
+    def try_out(self, mutant: Mutant, tests: list[str], limit: int) -> str:
         file = self.folder / "transfer_exp" / mutant.room
         before = file.read_text()
         file.write_text(mutant.code)
         try:
-            return self.failed(tests, timeout)
+            return self.failed(tests, limit=limit)
         finally:
             file.write_text(before)
 
@@ -195,7 +201,8 @@ def run(mutants: list[Mutant], tests_of: dict[str, list[str]], results: Results,
     def one(mutant: Mutant) -> None:
         tree, tests = free.get(), tests_of[mutant.room]
         try:
-            results.add(mutant, tree.try_out(mutant, tests, 30 + PATIENCE * sum(seconds[test] for test in tests)))
+            limit = 30 + PATIENCE * int(sum(seconds[test] for test in tests))
+            results.add(mutant, tree.try_out(mutant, tests, limit))
         finally:
             free.put(tree)
 
