@@ -180,6 +180,18 @@ def test_gradient_of_svms_is_that_of_retraining_where_the_support_set_stays(lear
     assert changed[EPSILONS[-1]] == 0
 
 
+@pytest.mark.parametrize("learner", [Ridge(alpha=10), RBFSVM(C=1, gamma=0.1)], ids=name)
+def test_the_gradient_of_the_score_is_that_of_a_fresh_fit(learner):
+    training, point, label = poisoned(learner, 2)
+    gradient = training.score_gradient(training.retrain(point, label))
+    fresh = reference(learner).fit(training.gram.points, np.append(training.y, label))
+    scores = fresh.predict if isinstance(learner, Ridge) else fresh.decision_function
+    steps = 1e-3 * np.eye(64)
+    numeric = (scores(point + steps) - scores(point - steps)) / 2e-3
+    # A fit at its tolerance differs by as little as the scores above do; a central difference by h^2 gamma.
+    np.testing.assert_allclose(gradient, numeric, atol=1e-5 * np.abs(numeric).max() + 1e-6)
+
+
 def test_a_point_that_is_no_support_vector_has_no_gradient():
     (x, y), (x_val, y_val) = data()
     training = LinearSVM(C=1).retraining(x, y, x_val, y_val, room=0)
