@@ -5,7 +5,7 @@
     each    : write it into a copy of the source tree; run the room's tests there until the first fails
 
 A mutant is killed when a test fails or runs out of time. Texts, strings with a space in them, are left as they are. Results
-are kept in build/mutants/ under the seed and the state of the tree: a run that was interrupted goes on.
+are kept in build/mutants/ under the state of the tree: a run that was interrupted goes on.
 Exits with 1 when fewer are killed than mutants.toml asks for; survivors that it lists as equivalent do not count.
 """
 
@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import fnmatch
 import hashlib
 import json
 import os
@@ -23,14 +22,13 @@ import shutil
 import subprocess
 import sys
 import threading
-import time
 import tomllib
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import libcst as cst
 from mutmut.mutation import file_mutation
@@ -113,9 +111,19 @@ class Tree:
             else:
                 shutil.copy(source, there)
 
-    def failed(self, tests: list[str], timeout: float | None) -> str:
+    def failed(self, tests: list[str], timeout: float | None, *more: str) -> str:
         """The first failing test, or why there is none to name; empty when all pass."""
-        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *(f"tests/{t}" for t in tests)]
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-x",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            *more,
+            *(f"tests/{t}" for t in tests),
+        ]
         environment = {**os.environ, "PYTHONPATH": str(self.folder), "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
         options = {"cwd": self.folder, "env": environment, "capture_output": True, "text": True, "timeout": timeout}
         try:
@@ -127,6 +135,15 @@ class Tree:
         lines = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
         return (lines or ["failed"])[0][:100] if done.returncode else ""
 
+    def seconds(self, tests: list[str]) -> dict[str, float]:
+        """What each file takes as long as nothing is changed; then all must pass."""
+        print(f"{len(tests)} files of tests, with nothing changed", flush=True)
+        failed = self.failed(tests, None, "--junitxml=times.xml")
+        if failed:
+            raise SystemExit(f"expected tests that pass as long as nothing is changed, got {failed}; mend them first")
+        cases = [case.attrib for case in ET.parse(self.folder / "times.xml").iter("testcase")]
+        return {t: sum(float(c["time"]) for c in cases if f"{c['classname'].split('.')[1]}.py" == t) for t in tests}
+
     def try_out(self, mutant: Mutant, tests: list[str], timeout: float) -> str:
         file = self.folder / "transfer_exp" / mutant.room
         before = file.read_text()
@@ -137,9 +154,9 @@ class Tree:
             file.write_text(before)
 
 
-def _state() -> str:
-    """Hash of all that a result depends on."""
-    digest = hashlib.sha256()
+def _state(rooms: dict[str, list[str]]) -> str:
+    """Hash of all that a result depends on: the tree, and which tests are run."""
+    digest = hashlib.sha256(json.dumps(rooms).encode())
     for name in COPIED:
         files = [ROOT / name] if (ROOT / name).is_file() else sorted((ROOT / name).rglob("*.*"))
         for file in files:
@@ -161,43 +178,28 @@ class Results:
             self.found[mutant.key] = killed_by
             told = {"key": mutant.key, "room": mutant.room, "mutation": mutant.mutation, "killed_by": killed_by}
             handle.write(json.dumps(told) + "\n")
-            print(
-                f"{len(self.found):4d} {'killed  ' if killed_by else 'SURVIVED'} {mutant.room}: {mutant.mutation}",
-                flush=True,
-            )
+            print(f"{len(self.found):4d} {killed_by or 'SURVIVED':.60} {mutant.room}: {mutant.mutation:.150}", flush=True)
 
 
 def run(mutants: list[Mutant], tests_of: dict[str, list[str]], results: Results, folder: Path, jobs: int) -> None:
     """Try out all that have no result yet, ``jobs`` at a time."""
     todo = [mutant for mutant in mutants if mutant.key not in results.found]
-    trees: queue.Queue[Tree] = queue.Queue()
-    for k in range(jobs if todo else 0):
-        trees.put(Tree(folder / f"tree{k}"))
-
-    @contextmanager
-    def a_tree() -> Iterator[Tree]:
-        tree = trees.get()
-        try:
-            yield tree
-        finally:
-            trees.put(tree)
-
-    def timed(tests: tuple[str, ...]) -> tuple[str, float]:
-        with a_tree() as tree:
-            begin = time.monotonic()
-            return tree.failed(list(tests), None), time.monotonic() - begin
+    if not todo:
+        return
+    trees = [Tree(folder / f"tree{k}") for k in range(jobs)]
+    seconds = trees[0].seconds(sorted({test for mutant in todo for test in tests_of[mutant.room]}))
+    free: queue.Queue[Tree] = queue.Queue()
+    for tree in trees:
+        free.put(tree)
 
     def one(mutant: Mutant) -> None:
-        with a_tree() as tree:
-            tests = tuple(tests_of[mutant.room])
-            results.add(mutant, tree.try_out(mutant, list(tests), 30 + PATIENCE * unchanged[tests][1]))
+        tree, tests = free.get(), tests_of[mutant.room]
+        try:
+            results.add(mutant, tree.try_out(mutant, tests, 30 + PATIENCE * sum(seconds[test] for test in tests)))
+        finally:
+            free.put(tree)
 
     with ThreadPoolExecutor(jobs) as pool:
-        sets = sorted({tuple(tests_of[mutant.room]) for mutant in todo})
-        unchanged = dict(zip(sets, pool.map(timed, sets), strict=True))
-        failed = {failure for failure, _ in unchanged.values() if failure}
-        if failed:
-            raise SystemExit(f"expected tests that pass as long as nothing is changed, got {failed}; mend them first")
         list(pool.map(one, todo))
 
 
@@ -226,11 +228,10 @@ def main() -> int:
     options.add_argument("--n", type=int, default=config["n_sampled"], help="mutants to try")
     options.add_argument("--jobs", type=int, default=2, help="at a time")
     given = options.parse_args()
-    files = [file.relative_to(PACKAGE).as_posix() for file in PACKAGE.rglob("*.py")]
-    tests_of = {f: tests for pattern, tests in config["rooms"].items() for f in fnmatch.filter(files, pattern)}
+    tests_of: dict[str, list[str]] = config["rooms"]
     folder = ROOT / "build" / "mutants"
     folder.mkdir(parents=True, exist_ok=True)
-    results = Results(folder / f"{_state()}-{given.seed}.jsonl")
+    results = Results(folder / f"{_state(tests_of)}.jsonl")
     mutants = sample(tests_of, seed=given.seed, size=given.n)
     run(mutants, tests_of, results, folder, given.jobs)
     return report(mutants, results, config)

@@ -25,7 +25,6 @@ from transfer_exp.types import Box, Dataset, Grid, Sizes, UserError, dense
 GRID = Grid(grid=(0.0, 0.5, 1.0), reference=0.5, shown=(0.5, 1.0))
 SVM, LOGISTIC, RIDGE, FOREST = LinearSVM(C=1, name="svm"), Logistic(C=1), Ridge(alpha=1, name="ridge"), Forest(n_trees=5)
 MEASURES_OF_GRADIENTS = {
-    "health/whitebox_improved",
     "gradient_size",
     "gradient_size_logistic",
     "gradient_alignment",

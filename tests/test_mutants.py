@@ -1,0 +1,28 @@
+"""The list that `make mutants` works from names what is there, and every survivor with a reason."""
+
+from __future__ import annotations
+
+import tomllib
+
+from conftest import PACKAGE, SOURCE
+
+TESTS = SOURCE / "tests"
+CONFIG = tomllib.loads((TESTS / "mutants.toml").read_text())
+
+
+def test_all_rooms_of_the_wiring_are_mutated_and_their_tests_are_there() -> None:
+    rooms = {file.relative_to(PACKAGE).as_posix() for file in PACKAGE.rglob("*.py")}
+    assert {room for room in rooms if room.startswith("pipeline/")} <= set(CONFIG["rooms"]) <= rooms
+    named = {test for tests in CONFIG["rooms"].values() for test in tests}
+    assert {name for name in named if not (TESTS / name).is_file()} == set()
+    assert all(CONFIG["rooms"].values())
+
+
+def test_every_survivor_has_a_reason_and_stands_in_its_room_as_it_is_now() -> None:
+    survivors = CONFIG.get("survivors", [])
+    assert len({(one["room"], one["mutation"]) for one in survivors}) == len(survivors)
+    for one in survivors:
+        assert one["kind"] in ("equivalent", "diagnostic")
+        assert len(one["reason"].split()) > 3
+        source = " ".join((PACKAGE / one["room"]).read_text().split())
+        assert " ".join(one["mutation"].split(" => ")[0].split()) in source, one["mutation"]

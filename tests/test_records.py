@@ -1,0 +1,178 @@
+"""What is logged of a combination: every parameter, every number, one row of curves.csv per epsilon."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from omegaconf import DictConfig, OmegaConf
+
+import transfer_exp
+from transfer_exp import records
+from transfer_exp.attacks.evasion import Evasion
+from transfer_exp.learners import MLP, Ridge
+from transfer_exp.pipeline import CURVES, Combination, Outcome
+from transfer_exp.store import Store
+from transfer_exp.types import Box, Dataset, Examples, Grid, Sizes
+
+GRID = Grid(grid=(0.0, 0.5, 1.0), reference=0.5, shown=(0.5, 1.0))
+IDENTITY = {
+    "study": "tiny",
+    "dataset": "own",
+    "attack": "evasion",
+    "surrogate": "ridge_low",
+    "target": "mlp_high",
+    "surrogate_fraction": 0.5,
+    "seed": 3,
+}
+
+
+def config(**changes: Any) -> DictConfig:
+    whole = {
+        "study": "tiny",
+        "dataset": {"name": "own", "_target_": "load"},
+        "attack": {"name": "evasion"},
+        "surrogate": {"_target_": "Ridge", "name": "ridge_low", "alpha": "${strength}"},
+        "target": {"_target_": "MLP", "name": "mlp_high", "hidden": [5, 4], "n_epochs": 2},
+        "strength": 2.5,
+        "surrogate_fraction": 0.5,
+        "seed": 3,
+    }
+    return OmegaConf.create({**whole, **changes})
+
+
+@pytest.fixture
+def combination() -> Combination:
+    x, y = np.eye(4), np.array([1, 1, -1, -1])
+    sizes, pool = Sizes(test=2), np.zeros(4, dtype=bool)
+    data = Dataset(name="own", x=x, y=y, box=Box.uniform(4), sizes=sizes, test_pool=pool, checksum="c")
+    return Combination(dataset=data, surrogate=Ridge(alpha=2.5), target=MLP(), attack=Evasion(norm="linf"), epsilon=GRID)
+
+
+@pytest.fixture
+def outcome() -> Outcome:
+    curves = {name: [k + 0.25, k + 0.5, k + 0.75] for k, name in enumerate(CURVES) if name != "loss"}
+    curves["perturbation_correlation"] = [float("nan"), 0.25, 0.5]
+    curves["objective"] = [1.0, 2.0, 3.0]  # no column of curves.csv
+    pictures = np.linspace(0, 1, 8).reshape(2, 2, 2)
+    examples = Examples(
+        index=np.array([0, 1]), label=np.array([1, -1]), epsilon=np.array([0.5]), clean=pictures, adversarial=pictures[None]
+    )
+    return Outcome(
+        metrics={"clean_error": 0.125, "gradient_size": 2.0}, curves=curves, sizes={"n_test": 2}, examples=examples
+    )
+
+
+@pytest.fixture
+def record(combination: Combination, outcome: Outcome, tmp_path: Path) -> records.Record:
+    store = Store(tmp_path)
+    for key in ("a", "a", "b", "a"):
+        store.get("learner", key, lambda: {"x": np.ones(1)})
+    return records.record(config(), combination, outcome, store, ["seed=3", "strength=2.5"])
+
+
+def test_parameters_tell_all_that_was_chosen(combination: Combination) -> None:
+    assert records.parameters(config(), combination) == {
+        **IDENTITY,
+        "norm": "linf",
+        "epsilon_grid": "[0.0, 0.5, 1.0]",
+        "epsilon_reference": 0.5,
+        "epsilon_shown": "[0.5, 1.0]",
+        "device": "cpu",
+        "surrogate.alpha": 2.5,
+        "target.hidden": [5, 4],
+        "target.n_epochs": 2,
+    }
+
+
+@pytest.mark.parametrize("missing", IDENTITY)
+def test_what_a_configuration_lacks_or_cannot_resolve_is_left_out(missing: str) -> None:
+    node = OmegaConf.to_container(config())
+    assert isinstance(node, dict)
+    lacking, broken = ({k: v for k, v in node.items() if k != missing}, {**node, missing: "${nowhere}"})
+    expected = {name: value for name, value in IDENTITY.items() if name != missing}
+    assert list(records.identity(config()).items()) == list(IDENTITY.items())
+    for found in (records.identity(OmegaConf.create(lacking)), records.identity(OmegaConf.create(broken))):
+        assert found == expected
+
+
+def test_numbers_and_sizes_are_those_of_the_outcome(record: records.Record, outcome: Outcome) -> None:
+    assert record.params == outcome.sizes
+    assert record.metrics == {**outcome.metrics, "store/hits": 2, "store/misses": 2}
+    assert record.curves == {**outcome.curves, "epsilon": [0.0, 0.5, 1.0]}
+
+
+def test_curves_csv_has_a_row_per_epsilon_and_nothing_where_a_value_is_undefined(
+    record: records.Record, outcome: Outcome
+) -> None:
+    assert b"\r" not in record.files["curves.csv"]
+    rows = list(csv.reader(io.StringIO(record.files["curves.csv"].decode())))
+    head, body = rows[0], rows[1:]
+    assert head == [*IDENTITY, "epsilon", "clean_error", *CURVES]
+    assert len(set(head)) == len(head)
+    for k, row in enumerate(body):
+        values = {name: outcome.curves.get(name, [float("nan")] * 3)[k] for name in CURVES}
+        cells = ["" if np.isnan(value) else str(value) for value in values.values()]
+        assert row == [*map(str, IDENTITY.values()), str(GRID.grid[k]), "0.125", *cells]
+    assert len(body) == 3
+    assert [row[head.index("perturbation_correlation")] for row in body] == ["", "0.25", "0.5"]
+    assert {row[head.index("loss")] for row in body} == {""}
+
+
+def test_files_hold_the_resolved_configuration_what_was_typed_and_the_pictures(
+    record: records.Record, combination: Combination, outcome: Outcome, tmp_path: Path
+) -> None:
+    assert set(record.files) == {"config.yaml", "overrides.yaml", "curves.csv", "examples.npz", "examples.png"}
+    resolved = OmegaConf.create(record.files["config.yaml"].decode())
+    assert OmegaConf.to_container(resolved, resolve=False)["surrogate"]["alpha"] == 2.5
+    assert OmegaConf.to_container(OmegaConf.create(record.files["overrides.yaml"].decode())) == ["seed=3", "strength=2.5"]
+    with np.load(io.BytesIO(record.files["examples.npz"]), allow_pickle=False) as found:
+        np.testing.assert_equal(dict(found), vars(outcome.examples))
+    assert record.files["examples.png"].startswith(b"\x89PNG")
+    outcome.examples = None
+    without = records.record(config(), combination, outcome, Store(tmp_path), [])
+    assert set(without.files) == {"config.yaml", "overrides.yaml", "curves.csv"}
+
+
+def test_versions_are_those_installed() -> None:
+    found = records.versions()
+    for package in ("torch", "scikit-learn", "numpy", "scipy", "mlflow", "hydra-core"):
+        assert found[f"version/{package}"] == version(package)
+    assert found["version/transfer_exp"] == transfer_exp.__version__
+    assert found["version/python"] == "{}.{}.{}".format(*sys.version_info[:3])
+    assert len(found) == 9
+
+
+def _fails(*_: Any, **__: Any) -> None:
+    raise subprocess.CalledProcessError(128, "git")
+
+
+def _lacks(*_: Any, **__: Any) -> None:
+    raise FileNotFoundError("git")
+
+
+def test_the_commit_is_that_of_a_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
+    (tmp_path / "__init__.py").touch()
+    monkeypatch.setattr(records, "__file__", str(tmp_path / "records.py"))
+    assert records._git_commit() == "unknown"
+    for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "first"], ["tag", "v1"]):
+        subprocess.run([*git, *words], check=True)
+    assert re.fullmatch("[0-9a-f]{40}", records._git_commit())
+    (tmp_path / "__init__.py").write_text("changed")
+    assert re.fullmatch("[0-9a-f]{40}-dirty", records._git_commit())
+
+
+@pytest.mark.parametrize("git", [_fails, _lacks])
+def test_without_git_the_commit_is_unknown(git: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subprocess, "run", git)
+    assert records._git_commit() == "unknown"
