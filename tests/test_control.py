@@ -104,12 +104,13 @@ def test_old_runs_have_no_row_no_line_and_empty_tables_with_headings(old: Study,
     assert "Noise: random noise of the same size" in shown.caption
 
 
-def test_the_control_is_grey_dotted_and_last_in_the_legend() -> None:
+def test_the_control_is_dotted_drawn_last_and_named_beside_its_line() -> None:
     data = pd.DataFrame({"learner": ["svm_low"] * 2, "epsilon": [0, 1], "mean": [0.1, 0.9], "spread": np.nan})
     noise = pd.DataFrame({"epsilon": [0, 1], "mean": [0.1, 0.2], "low": [0.0, 0.1], "high": [0.2, 0.4]})
     _, ax = figures.single()
     lines = figures.security_curves(data, ax, title="", xlabel="", ylabel="", control=noise)
-    assert [line.get_label() for line in lines] == ["SVM L", "noise"]
+    assert [line.get_label() for line in lines] == ["SVM L", "_noise"]  # so that the legend keeps its width
+    assert [(text.get_text(), text.xy) for text in ax.texts] == [("noise", (1, 0.4))]
     assert lines[-1].get_linestyle() == ":"
     assert lines[-1].get_ydata().tolist() == [0.1, 0.2]
     _, ax = figures.single()

@@ -133,16 +133,16 @@ def from_all(attack: Evasion, model: Model, x: np.ndarray, y: np.ndarray, epsilo
 
 
 def test_where_the_kernel_has_decayed_to_zero_the_support_vectors_show_the_way() -> None:
-    """The kernel is exp(-1000) there: gradients are exactly zero, though the ball holds points of the other class."""
-    x = np.r_[np.full((5, 3), 2.0), np.full((5, 3), 3.0)] + 0.05 * np.random.default_rng(0).normal(size=(10, 3))
+    """The kernel is exp(-2000) there: gradients are exactly zero, though the ball holds points of the other class."""
+    x = np.r_[np.full((5, 6), 2.0), np.full((5, 6), 3.0)] + 0.05 * np.random.default_rng(0).normal(size=(10, 6))
     model = RBFSVM(C=10, gamma=50.0).fit(x, np.repeat([-1, 1], 5), seed=0)
-    far, label, box = np.full((2, 3), 6.0), np.array([1, -1]), Box.uniform(3, 0, 10)
+    far, label, box = np.full((2, 6), 6.0), np.array([1, -1]), Box.uniform(6, 0, 10)
     assert (model(torch.tensor(far)) == model.bias).all()
-    made = Evasion().craft(model, far, label, epsilons=(1.0, 8.0), box=box)
+    made = Evasion().craft(model, far, label, epsilons=(1.0, 10.0), box=box)
     assert (made.objective[0] == made.clean_objective).all()
     nearest = np.array([(-model.scores(x)).max(), model.scores(x).max()])
     assert (made.objective[1] >= nearest - 1e-6).all()
-    assert made.health(far, epsilons=(1.0, 8.0), norm="l2", box=box)["not_rising"] == 0
+    assert made.health(far, epsilons=(1.0, 10.0), norm="l2", box=box)["not_rising"] == 0
 
 
 @pytest.mark.parametrize("norm", NORMS)

@@ -4,7 +4,11 @@
     where w* = the learner retrained on its training data, the poisoning points placed before, and (x_c, y_c)
 
 l is the learner's own loss (hinge, logistic, squared; the gradient: ``learners.retraining``). Points are placed one after
-another, each from a training point with its label flipped, so that the first m of them are the attack with m points.
+another, each from a training point with its label flipped, so that the first m of them are the attack with m points:
+
+    for each point:   start at a flipped training point; where it has no weight, go against its score until it has
+                      ascend (``optim.quasi_newton``), retraining for each trial, never stepping where it has no weight
+                      place it at the best trial
 """
 
 from __future__ import annotations
@@ -163,11 +167,16 @@ class ValidationLoss:
         return gradient
 
     def led_to_margin(self, box: Box, n_trials: int) -> Retrained:
-        """From a point of no weight, right by more than the margin, against its score until it has weight."""
+        """From a point of no weight, right by more than the margin, against its score until it has weight.
+
+        Each of at most ``n_trials`` steps is twice as long as the one before, the last as long as the way through the box.
+        """
         for k in range(n_trials):
             against = -self.last.label * self.training.score_gradient(self.last)
             size = float(np.linalg.norm(against)) or 1.0
-            self.value(np.clip(self.last.point + 2**k * against / size, box.lower, box.upper))
+            corner = np.where(against > 0, box.upper, np.where(against < 0, box.lower, self.last.point))
+            length = float(np.linalg.norm(corner - self.last.point)) / 2 ** (n_trials - 1 - k)
+            self.value(np.clip(self.last.point + length * against / size, box.lower, box.upper))
             if self.last.has_weight:
                 break
         return self.last

@@ -20,7 +20,7 @@ def security_curves(
     """Draw the security evaluation curves; returns the lines.
 
     data: columns ``learner, epsilon, mean, spread``, one row per learner and epsilon; bands are mean +- spread.
-    control: columns ``epsilon, mean, low, high``, drawn in grey and dotted, the last line; none where it is empty.
+    control: columns ``epsilon, mean, low, high``, drawn dotted in grey, last, named at its end; none where it is empty.
     """
     lines = []
     for name in ordered(data["learner"]):
@@ -31,7 +31,10 @@ def security_curves(
         lines += ax.plot(rows["epsilon"], mean, label=label(name), **style)
     if control is not None and len(control):
         ax.fill_between(control["epsilon"], control["low"], control["high"], color=_GREY, alpha=0.25, linewidth=0)
-        lines += ax.plot(control["epsilon"], control["mean"], label="noise", color=_GREY, linestyle=":", linewidth=1.8)
+        lines += ax.plot(control["epsilon"], control["mean"], label="_noise", color=_GREY, linestyle=":", linewidth=1.8)
+        end = control.sort_values("epsilon").iloc[-1]  # named there: a sixth column would not fit in the legend
+        ends = (float(end["epsilon"]), float(end["high"]))
+        ax.annotate("noise", ends, (-3, 3), textcoords="offset points", ha="right", va="bottom", color=_GREY)
     ax.set(title=title, xlabel=xlabel, ylabel=ylabel, ylim=(-0.02, 1.02))
     legend_below(ax)
     return lines

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
@@ -12,7 +11,7 @@ import numpy.typing as npt
 from transfer_exp import measures
 from transfer_exp.attacks.crafted import Crafted
 from transfer_exp.data.training_sets import TrainingSet, share_in_common
-from transfer_exp.pipeline import remarks
+from transfer_exp.pipeline import health, remarks
 from transfer_exp.pipeline.combination import CURVES, Combination, Outcome
 from transfer_exp.pipeline.kept import extent, own_scores, varied_scores
 from transfer_exp.pipeline.noise import noise_error, noise_scores
@@ -20,10 +19,6 @@ from transfer_exp.pipeline.pieces import Fitted, crafted, fitted, torch_device
 from transfer_exp.pipeline.whitebox import best_known
 from transfer_exp.store import Arrays, Store
 from transfer_exp.types import NORMS, Floats, Ints, Split, dense
-
-_log = logging.getLogger(__name__)
-_WHITEBOX_IMPROVED = 0.01
-_WORRYING = {"zero_gradient": 0.05, "not_rising": 0.05, "iterations_exhausted": 0.1, "violation": 1e-5}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +104,8 @@ def measured(attacked: Attacked, split: Split, sets: Sequence[TrainingSet], stor
     _add_curves(outcome, attacked, reach, store)
     _add_gradients(outcome, attacked)
     _add_variability(outcome, attacked, sets, store)
-    _add_health(outcome, attacked, reach)
+    health.add(outcome, attacked.combination, attacked.black_box, reach)
+    health.add_fits(outcome, attacked.pair.surrogate.model, attacked.pair.target.model)
     _log_unmoved(outcome, attacked, split)
     return outcome
 
@@ -130,7 +126,7 @@ def _add_curves(outcome: Outcome, attacked: Attacked, reach: Arrays, store: Stor
             store, attacked.combination, attacked.pair.target, attacked.rows, attacked.white_box, attacked.clean
         )
         improved = _add_white_box(curves, attacked, own, scores, clean)
-        _add_whitebox_health(outcome, attacked.combination, improved)
+        health.add_white_box(outcome, attacked.combination, improved)
         curves["perturbation_correlation"] = _correlations(attacked.black_box, attacked.white_box, len(grid.grid))
     outcome.curves = {name: values for name, values in curves.items() if values}
     outcome.add_shown(grid)
@@ -225,35 +221,3 @@ def _log_unmoved(outcome: Outcome, attacked: Attacked, split: Split) -> None:
             labels=data.y[split.test],
         )
         remarks.log(remark)
-
-
-def _add_health(outcome: Outcome, attacked: Attacked, reach: Arrays) -> None:
-    """Health checks and effort of the attack; what looks wrong is said aloud."""
-    combination, black_box = attacked.combination, attacked.black_box
-    for name, worrying in _WORRYING.items():
-        value = outcome.metrics[f"health/{name}"] = float(reach[f"health/{name}"])
-        if name == "violation":  # in the units of the data: beside the largest epsilon
-            worrying *= max(combination.epsilon.grid)
-        if value > worrying:
-            _log.warning("health: %s = %.3g on %s (expected below %g)", name, value, combination.surrogate.name, worrying)
-    unconverged = sum(not model.model.converged for model in (attacked.pair.surrogate, attacked.pair.target))
-    if unconverged:
-        outcome.metrics["health/unconverged_fits"] = unconverged
-    gradient_calls, score_calls, gradient_rows, score_rows = black_box.effort.sum(axis=0).tolist()
-    outcome.metrics |= {"effort/gradient_calls": gradient_calls, "effort/score_calls": score_calls}
-    outcome.metrics |= {"effort/gradient_rows": gradient_rows, "effort/score_rows": score_rows}
-    outcome.curves["objective"] = black_box.objective.mean(axis=1).tolist()
-
-
-def _add_whitebox_health(outcome: Outcome, combination: Combination, improved: npt.NDArray[np.bool_]) -> None:
-    """The share of points and epsilons above 0 where the target's own attack was not the worst case known."""
-    attacked = improved[np.array(combination.epsilon.grid) > 0]
-    share = outcome.metrics["health/whitebox_improved"] = float(attacked.mean()) if attacked.size else 0.0
-    if share > _WHITEBOX_IMPROVED:
-        _log.warning(
-            "health: whitebox_improved = %.3g on %s (expected below %g): points made on %s harm it more than its own attack",
-            share,
-            combination.target.name,
-            _WHITEBOX_IMPROVED,
-            combination.surrogate.name,
-        )
