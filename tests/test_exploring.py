@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from sklearn.datasets import load_digits, make_moons
 
+from transfer_exp.attacks import evasion, exploring
 from transfer_exp.attacks.evasion import Evasion
 from transfer_exp.attacks.objective import BallBox, Margin
 from transfer_exp.learners import MLP, RBFSVM, Model
@@ -77,6 +80,23 @@ def test_on_two_features_within_a_point_of_error_of_brute_force(name: str, C: fl
     x, y = points(name)
     model = RBFSVM(C=C, gamma=gamma).fit(x, y, seed=0)
     assert_within_a_point(model, x, y, norm, n=40 if (name, C, gamma, norm) in QUICK else 100)
+
+
+def test_the_gradient_at_the_clean_points_stays_what_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a model in single precision, too, as on a GPU, where converting to it copies nothing."""
+    x, y = points("moons")
+    model = RBFSVM(C=10, gamma=5).fit(x, y, seed=0).float()
+    made: list[exploring.Explorer] = []
+
+    def remember(*arguments: Any) -> exploring.Explorer:
+        made.append(exploring.Explorer(*arguments))
+        return made[-1]
+
+    monkeypatch.setattr(evasion, "Explorer", remember)
+    Evasion(norm="l2").craft(model, x[:60], y[:60], epsilons=(0.2, 0.4), box=Box.uniform(2))
+    clean = torch.tensor(x[:60], dtype=torch.float32)
+    at_clean = Margin(model, torch.tensor(y[:60]).float()).gradient(clean, torch.arange(60))
+    torch.testing.assert_close(made[0].first, at_clean, rtol=1e-5, atol=1e-6 * float(at_clean.abs().max()))
 
 
 class Unknown(RBFModel):

@@ -112,3 +112,9 @@ def test_bad_settings_are_refused(digits, store) -> None:
         run(combination(digits, epsilon=Grid(grid=(0.1, 0.2), reference=0.1, shown=(0.1,))), store)
     with pytest.raises(UserError, match="from 1 to 12 points"):
         run(combination(digits, surrogate_fraction=0.2), store)
+
+
+def test_it_works_on_the_features_that_the_repetition_chooses(digits, tmp_path) -> None:
+    binary = replace(digits, x=(digits.x > 0.5).astype(float), checksum="binary", n_selected=9)
+    grid = Grid(grid=(0.0, 0.1), reference=0.1, shown=(0.1,))
+    assert run(combination(binary, epsilon=grid), Store(tmp_path)).sizes["n_features"] == 9

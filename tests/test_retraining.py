@@ -260,6 +260,15 @@ def test_libsvm_takes_over_when_the_active_set_gives_up(monkeypatch):
     np.testing.assert_allclose(again.val_scores, expected, atol=1e-5)
 
 
+def test_an_svm_that_does_not_converge_says_so_once_and_what_to_do(monkeypatch, caplog):
+    monkeypatch.setattr("transfer_exp.learners.retraining_svm.MAX_ITER", 1)
+    (x, y), (x_val, y_val) = data()
+    LinearSVM(C=100).retraining(x, y, x_val, y_val, room=0)
+    assert [r.getMessage() for r in caplog.records] == [
+        f"SVM: the fit of {len(y)} points stopped before it converged; scale X in the file"
+    ]
+
+
 def test_placing_more_than_there_is_room_for_is_an_error():
     (x, y), (x_val, y_val) = data()
     training = Ridge(alpha=1).retraining(x, y, x_val, y_val, room=0)

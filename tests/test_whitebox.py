@@ -30,12 +30,18 @@ GRID = Grid(grid=(0.0, 0.25, 0.5, 1.0), reference=0.5, shown=(0.5, 1.0))
 def test_a_better_point_replaces_and_stays_known_at_larger_epsilons() -> None:
     own = np.array([[-2.0, -2.0, -2.0], [-1.0, -1.0, -1.0], [-0.5, 1.0, 0.0]])
     others = np.array([[-2.0, -2.0, -2.0], [-1.5, 0.5, -1.0 + 1e-7], [-1.0, -3.0, 3.0]])
-    objective, improved = best_known(own, others)
+    objective, improved = best_known(own, others, own[0])
     assert objective.tolist() == [[-2.0, -2.0, -2.0], [-1.0, 0.5, -1.0], [-0.5, 1.0, 3.0]]
     assert improved.tolist() == [[False] * 3, [False, True, False], [False, False, True]]
-    smaller, where = best_known(own - 2, others)  # column 1 at the last epsilon: the 0.5 of the one before
+    smaller, where = best_known(own - 2, others, own[0] - 2)  # column 1 at the last epsilon: the 0.5 of the one before
     assert smaller[2].tolist() == [-1.0, 0.5, 3.0]
     assert where[2].tolist() == [True, True, True]
+
+
+def test_what_stopping_leaves_is_forgiven_on_a_grid_of_one_epsilon_too() -> None:
+    own, clean = np.array([[1.0, 1.0]]), np.array([-2.0, -2.0])
+    _, improved = best_known(own, own + np.array([3e-5, 3e-4]), clean)  # of a rise of 3
+    assert improved.tolist() == [[False, True]]
 
 
 def halved(made: Crafted) -> Crafted:

@@ -80,7 +80,7 @@ class Evasion:
         exact, every = Margin(model, label), torch.arange(len(clean), device=clean.device)
         base, first = exact.value(clean, every), exact.gradient(clean, every)
         explorer = Explorer(exact.single, first.float(), base.float(), self._ascend, self.n_walk, self.n_restarts)
-        state = unmoved(clean, base, Slopes(first, torch.ones_like(every, dtype=torch.bool)))
+        state = unmoved(clean, base, Slopes(first.clone(), torch.ones_like(every, dtype=torch.bool)))
         steps: list[Ascent] = []
         last = 0.0
         for epsilon in epsilons:

@@ -20,7 +20,7 @@ from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
 from transfer_exp.learners.retraining import Retraining
-from transfer_exp.learners.scaling import Scale, Scaling
+from transfer_exp.learners.scaling import ADVICE, Scale, Scaling
 from transfer_exp.types import Floats, Ints, Matrix, UserError, dense
 
 _log = logging.getLogger(__name__)
@@ -131,7 +131,7 @@ class Learner(ABC):
             warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
         if len(others) < len(caught):
             model.register_buffer("unconverged", torch.tensor(True))
-            advice = "scale the features (scale=standard)" if scaling is None else "choose more regularisation"
+            advice = ADVICE if scaling is None else "choose more regularisation"
             _log.warning("%s: the fit of %d points stopped before it converged; %s", self.label, len(y), advice)
         return model
 

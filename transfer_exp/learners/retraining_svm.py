@@ -7,14 +7,21 @@ any case in which those solves do not reach the optimality conditions, is libsvm
 
 from __future__ import annotations
 
+import logging
+import warnings
+
 import numpy as np
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.svm import SVC
 
+from transfer_exp.learners.base import MAX_ITER
 from transfer_exp.learners.gram import Gram
 from transfer_exp.learners.retraining import Retrained, Retraining, Solution
 from transfer_exp.optim.active_set import extremes, solve_dual
 from transfer_exp.optim.implicit import SaddleSolver
 from transfer_exp.types import Floats, Ints
+
+_log = logging.getLogger(__name__)
 
 TOLERANCE = 1e-9
 """Largest violation of an optimality condition, in units of the score."""
@@ -39,7 +46,12 @@ class SVMRetraining(Retraining):
         return np.minimum(y * self.C, 0.0), np.maximum(y * self.C, 0.0)
 
     def _libsvm(self, K: Floats, y: Floats) -> Solution:
-        svc = SVC(kernel="precomputed", C=self.C, tol=TOLERANCE, cache_size=1000).fit(K, y)
+        svc = SVC(kernel="precomputed", C=self.C, tol=TOLERANCE, cache_size=1000, max_iter=MAX_ITER)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # told below, with what to do
+            svc.fit(K, y)
+        if svc.fit_status_:
+            _log.warning("SVM: the fit of %d points stopped before it converged; scale X in the file", len(y))
         beta = np.zeros(len(y))
         beta[svc.support_] = svc.dual_coef_[0]
         lower, upper = self._bounds(y)

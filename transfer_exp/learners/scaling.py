@@ -18,6 +18,7 @@ import scipy.sparse as sp
 from transfer_exp.types import Floats, Matrix, UserError
 
 Scale: TypeAlias = Literal["none", "standard", "minmax"]
+ADVICE = "scale the features (scale=standard; of sparse points, scale=minmax; for poisoning, in the file)"
 
 _ROUNDING = 10 * np.finfo(np.float64).eps  # of the largest value: a spread below it is rounding
 _SMALLEST = float(np.finfo(np.float32).tiny)  # factors stay finite in single precision

@@ -51,7 +51,8 @@ def climb(landscape: Landscape, start: Floats, box: Box, *, n_iter: int, toleran
     """At most ``n_iter`` moves from ``start`` ``(d,)`` inside the box; the landscape sees every place tried.
 
     Ends when the last three moves together gained less than ``tolerance`` times the rise so far, when no step of
-    ``n_trials`` along the gradient improves, or at a stationary point. J never falls from move to move.
+    ``n_trials`` along the gradient improves, or at a stationary point. From move to move J falls at
+    most by what the box takes of a direction's first-order gain, times 1e-4.
     """
     here = _Place(start, landscape.value(start), landscape.gradient(start))
     values, moves = [here.value], deque[tuple[Floats, Floats]](maxlen=_MEMORY)

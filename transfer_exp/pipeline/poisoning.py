@@ -24,6 +24,7 @@ from transfer_exp.data.splits import make_split
 from transfer_exp.data.training_sets import require_others, share_in_common
 from transfer_exp.pipeline import remarks
 from transfer_exp.pipeline.combination import CURVES, Combination, Outcome
+from transfer_exp.pipeline.features import on_chosen_features
 from transfer_exp.pipeline.kept import sets_for_variability
 from transfer_exp.pipeline.noise import noise_error, poisoning_noise_scores
 from transfer_exp.pipeline.poisoning_pieces import Work, poisoned, retrained_scores, start_gradients, varied_losses
@@ -40,6 +41,7 @@ def run_poisoning(combination: Combination, attack: Poisoning, store: Store) -> 
         raise UserError(
             f"device: expected cpu, cuda or auto, and cpu or auto to poison (it works on the CPU), got {combination.device}"
         )
+    combination = on_chosen_features(combination)
     split = make_split(combination.dataset, seed=combination.seed, surrogate_fraction=combination.surrogate_fraction)
     counts = poisoning_counts(combination.epsilon.grid, len(split.target))
     if not len(split.validation):

@@ -12,6 +12,7 @@ from scipy.spatial.distance import cdist
 from transfer_exp import measures
 from transfer_exp.data.groups import equal_rows
 from transfer_exp.learners import Learner
+from transfer_exp.learners.scaling import ADVICE as SCALE
 from transfer_exp.types import Box, Dataset, Floats, Ints, Matrix, Norm, Split, dense
 
 _log = logging.getLogger(__name__)
@@ -32,7 +33,7 @@ def constant(role: str, learner: Learner, scores: Floats) -> str | None:
     """A classifier with all ``scores`` ``(n,)``, less its threshold, of the test points on one side."""
     if not _one_sided(scores):
         return None
-    scale = "scale the features (scale=standard), or " if learner.scale == "none" else ""
+    scale = f"{SCALE}, or " if learner.scale == "none" else ""
     return (
         f"{role} {learner.label} takes all {len(scores)} test points for class {'+1' if scores[0] > 0 else '-1'}, so its "
         f"errors say nothing about attacks; {scale}choose other hyperparameters (of an RBF SVM, a smaller gamma) or more "
@@ -123,7 +124,7 @@ def equal_rows_apart(dataset: Dataset, split: Split) -> str | None:
         return None
     return (
         f"{dataset.name}: {seen} of {len(held_out)} test and validation points equal a training point, and {shared} of "
-        f"{len(split.surrogate)} surrogate points a target's; keep equal rows in one part (dataset.group_equal=true)"
+        f"{len(split.surrogate)} surrogate points a target's; keep equal rows in one part, as dataset=arrays does, or drop them"
     )
 
 

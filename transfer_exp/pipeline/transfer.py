@@ -159,7 +159,7 @@ def _add_white_box(
     own, others: the target's scores ``(E, n)`` of the points made on it and on the surrogate; clean: as for the black box.
     """
     y = attacked.y
-    objective, improved = best_known(-y * own, -y * others)
+    objective, improved = best_known(-y * own, -y * others, -y * (clean + attacked.target_threshold))
     for scores in -y * objective - attacked.target_threshold:
         curves["whitebox_error"].append(measures.error(scores, y))
         curves["whitebox_success"].append(measures.success(scores, clean, y))
@@ -203,16 +203,16 @@ def _add_variability(outcome: Outcome, attacked: Attacked, sets: Sequence[Traini
 
 def _log_unmoved(outcome: Outcome, attacked: Attacked, split: Split) -> None:
     """A remark where no point made on a model itself, surrogate or target, changes sides."""
-    combination, pair = attacked.combination, attacked.pair
+    combination = attacked.combination
     data, grid, norm = combination.dataset, combination.epsilon.grid, combination.attack.norm
-    models = [("surrogate", combination.surrogate, pair.surrogate.model, attacked.surrogate_threshold, "surrogate_error")]
+    models = [("surrogate", combination.surrogate, attacked.black_box, attacked.surrogate_threshold, "surrogate_error")]
     if attacked.white_box is not None:
-        models += [("target", combination.target, pair.target.model, attacked.target_threshold, "whitebox_error")]
-    for role, learner, model, threshold, curve in models:
+        models += [("target", combination.target, attacked.white_box, attacked.target_threshold, "whitebox_error")]
+    for role, learner, made, threshold, curve in models:
         remark = remarks.nothing_moved(
             role,
             learner,
-            clean=model.scores(attacked.clean) - threshold,
+            clean=-attacked.y * made.clean_objective - threshold,
             clean_labels=attacked.y,
             largest_error=max(outcome.curves[curve]),
             largest=max(grid),

@@ -18,13 +18,13 @@ STOPPING = 2e-5
 _ROUNDING = 16 * float(np.finfo(np.float32).eps)
 
 
-def best_known(own: Floats, others: Floats) -> tuple[Floats, npt.NDArray[np.bool_]]:
+def best_known(own: Floats, others: Floats, clean: Floats) -> tuple[Floats, npt.NDArray[np.bool_]]:
     """The largest known objective ``(E, n)`` of a target in each ball, and where it is not its own attack's.
 
-    own, others: -y f ``(E, n)`` of the target over an ascending grid that begins at or near the clean points, on the points
-    made on the target and on the surrogate. Differences that stopping and rounding explain change nothing.
+    own, others: -y f ``(E, n)`` of the target over an ascending grid, on the points made on the target and on the surrogate;
+    clean: -y f ``(n,)`` of the clean points. Differences that stopping and rounding explain change nothing.
     """
     known = np.maximum.accumulate(others, axis=0)
-    slack = STOPPING * np.abs(known - own[0]) + _ROUNDING * (np.abs(known) + np.abs(own[0]))
+    slack = STOPPING * np.abs(known - clean) + _ROUNDING * (np.abs(known) + np.abs(clean))
     improved = known > own + slack
     return np.where(improved, known, own), improved
