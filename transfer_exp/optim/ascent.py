@@ -5,8 +5,7 @@
 A move first tries the farthest feasible point along the gradient, the limit of P(x + eta d) as eta grows (on a linear
 objective that is the optimum). A point where that does not improve tries it no more, but searches for eta_i from the
 step that the curvature between its last two places suggests (Barzilai and Borwein 1988; Birgin, Martinez and Raydan
-2000). ``smooth=False`` leaves both out and searches from the last step, as the paper does: for objectives with kinks or
-with poor maxima far away. A point is finished when
+2000). A point is finished when
 
     gap_i  = <g_i, farthest_i - x_i>   what is left to gain to first order (Frank-Wolfe gap; 0 at a stationary point), or
     gain_i = A_i(x') - A_i(x)          what the last move gained (the paper's criterion)
@@ -49,16 +48,13 @@ class _Front:
 class _Memory:
     """What every point of the batch knows of its last move: place, gradient, step, and whether to look far ahead."""
 
-    def __init__(self, x: Tensor, step: Tensor, *, smooth: bool) -> None:
+    def __init__(self, x: Tensor, step: Tensor) -> None:
         self.x, self.gradient = x.clone(), torch.zeros_like(x)
         self.step = step.clone()
         self.looking = torch.ones_like(step, dtype=torch.bool)
-        self.smooth = smooth
 
     def first_step(self, rows: Tensor, x: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
         """The step to try first, and where it comes from the curvature: |s|^2 / -<s, change of gradient> * |g|."""
-        if not self.smooth:
-            return self.step[rows], torch.zeros_like(rows, dtype=torch.bool)
         move, turn = x - rows_of(self.x, rows), gradient - rows_of(self.gradient, rows)
         curvature = -torch.linalg.vecdot(move, turn)
         curved = curvature > 0  # never before the first move, nor where the objective is convex
@@ -77,14 +73,13 @@ def ascend(
     n_iter: int,
     tolerance: float,
     max_trials: int = 8,
-    smooth: bool = True,
 ) -> Ascent:
     """Ascend from the feasible points of ``start``; the objective never falls.
 
     ``base`` ``(n,)`` is what a rise is counted from, ``step`` ``(n,)`` the first length tried by the line search.
     """
     result = unmoved(start.x, start.value, start.slopes)
-    memory = _Memory(start.x, step, smooth=smooth)
+    memory = _Memory(start.x, step)
     rows = torch.arange(len(step), device=step.device)
     for _ in range(n_iter):
         if not len(rows):
@@ -127,7 +122,7 @@ def _look_ahead(
     gradient, rows = rows_of(front.gradient, at), front.rows[at]
     corner = feasible.farthest(gradient, rows)
     wanted[at] = going = torch.linalg.vecdot(gradient, corner - rows_of(front.x, at)) > front.least[at]
-    if not memory.smooth or not bool(going.any()):
+    if not bool(going.any()):
         return moved, wanted
     left = going.nonzero()[:, 0]
     at, rows, corner = at[left], rows[left], rows_of(corner, left)

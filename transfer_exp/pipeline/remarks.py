@@ -124,7 +124,7 @@ def equal_rows_apart(dataset: Dataset, split: Split) -> str | None:
         return None
     return (
         f"{dataset.name}: {seen} of {len(held_out)} test and validation points equal a training point, and {shared} of "
-        f"{len(split.surrogate)} surrogate points a target's; keep equal rows in one part, as dataset=arrays does, or drop them"
+        f"{len(split.surrogate)} surrogate points a target's; keep equal rows in one part, or drop them"
     )
 
 
