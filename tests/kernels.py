@@ -97,9 +97,7 @@ def main() -> int:
     with ThreadPoolExecutor(2) as pool:
         passed = list(pool.map(lambda kernel: tested(kernel, names), chosen))
     if not passed and platform.machine().lower() not in ("x86_64", "amd64"):
-        print(
-            f"expected a processor of the x86-64 kind, got {platform.machine()}: it has none of these kernels; nothing was run"
-        )
+        print(f"expected an x86-64 processor, got {platform.machine()}, which has none of these kernels: nothing was run")
         return 0
     return 0 if passed and all(passed) else 1
 
