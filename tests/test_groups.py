@@ -107,5 +107,7 @@ def test_sample_of_one_class() -> None:
     assert np.isin(drawn, rows).all()
     assert drawn.tolist() == sample_class(data, rows, label=1, size=4, seed=0).tolist()
     assert len({tuple(sample_class(data, rows, label=1, size=4, seed=s)) for s in range(10)}) > 1
+    for seed in range(10):  # all there are, each once: drawn without replacement, in ascending order
+        assert sample_class(data, rows, label=1, size=9, seed=seed).tolist() == np.flatnonzero(y == 1)[1:].tolist()
     with pytest.raises(UserError, match=r"from 1 to 9 .*got 10"):
         sample_class(data, rows, label=1, size=10, seed=0)
