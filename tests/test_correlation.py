@@ -214,10 +214,18 @@ def test_planted_effect_between_tables_is_found(kind, same):
     assert share_significant(x_of, y_of, columns=columns, kind=kind, n=40) >= 0.9
 
 
-def test_three_hundred_points_are_not_compared_one_by_one():
-    """The exchanges are compared in batches: the number of calls does not grow with the points."""
-    x, y = rng().normal(size=(2, 300))
-    assert 0 < of_points(x, y, "kendall", n_orders=99).p_value <= 1
+@pytest.mark.parametrize(("n_orders", "batches"), [(99, [99]), (1001, [500, 500, 1])])
+def test_exchanges_are_compared_in_batches_not_one_by_one(monkeypatch, n_orders, batches):
+    sizes = []
+
+    def spy(x, y, kind):
+        sizes.append(len(y))
+        return coefficients(x, y, kind)
+
+    monkeypatch.setattr(correlation, "coefficients", spy)
+    x, y = rng().normal(size=(2, 20))
+    of_points(x, y, "kendall", n_orders=n_orders)
+    assert sizes == [1, *batches]  # first the value itself
 
 
 @pytest.mark.parametrize(("kind", "n"), [("pearson", 8), ("pearson", 10), ("kendall", 8)])
