@@ -137,7 +137,7 @@ def numbers_of(table: pd.DataFrame) -> Numbers:
 def test_three_learners_that_can_be_exchanged_are_too_few(claims):
     for claim in of(claims, "4a").values():
         assert claim.verdict == "not tested"
-        assert "6 ways to exchange 3 learners" in claim.reason  # MLP H is a surrogate alone
+        assert "6 permutations of 3 learners" in claim.reason  # MLP H is a surrogate alone
         assert "12 pairs of 4 x 3" in claim.reason
 
 
