@@ -134,6 +134,27 @@ def test_holms_correction_is_over_the_learners_of_one_claim():
     assert all(math.isnan(c.p_holm) for c in corrected if c.learner == "-")
 
 
+@pytest.mark.parametrize(("claim", "tested"), [("5a", 10), ("5c", 2), ("5d", 2), ("6", 2)])
+def test_what_holds_but_not_after_holms_correction_says_so(claim, tested):
+    # 6 of 6 have p = 2 / 2^6 = 0.031, which two learners make 0.062; 10 of 10 stay below 0.05 with ten.
+    name, remark = "malware" if claim == "6" else "poisoning", "not after Holm's correction; means "
+    few, enough = (
+        [c for c in attack_claims.with_holm([*found("attack", name, seeds)]) if c.claim == claim and c.verdict == "holds"]
+        for seeds in (6, 10)
+    )
+    for own in (few, enough):
+        assert {c.learner for c in own} >= set(TABLE[claim][0])
+    assert {c.p_holm for c in few} == {tested * 2 / 2**6}
+    assert all(c.reason.startswith(remark) for c in few)
+    assert all(c.reason.startswith("means ") for c in enough)
+
+
+def test_a_claim_that_fails_has_no_remark_on_holms_correction():
+    made = [c for c in attack_claims.with_holm([*found("attack", "poisoning reversed", 6)]) if c.verdict == "fails"]
+    assert {"5a", "5c", "5d"} <= {c.claim for c in made if c.p_holm >= stats.ALPHA}
+    assert not any("Holm" in c.reason for c in made)
+
+
 def test_n_counts_the_learners_that_are_exchanged():
     # 7 surrogates: 3b. Pairs: six learners in both roles and two MLPs as targets alone; the seventh surrogate stays.
     assert verdicts("3b", "evasion")["Pearson"].n == 7

@@ -91,6 +91,17 @@ def test_the_curve_is_the_mean_of_the_targets_with_a_white_box_and_their_range()
     assert row.to_dict() == pytest.approx({"mean": 0.21, "low": 0.11, "high": 0.31})
 
 
+def test_curves_of_poisoning_are_those_with_all_surrogate_data() -> None:
+    """Noise and starting points are drawn from the attacker's data: with a part of it they are other ones."""
+    made = grid(["svm_low"], ["svm_high"], [1.0, 0.2], range(3), attack="poisoning")
+    for item in made:
+        whole = item["params"]["surrogate_fraction"] == 1
+        item["curve"]["noise_error"], item["curve"]["whitebox_error"] = (0.1, 0.5) if whole else (0.3, 0.9)
+    study = frames(made)
+    assert control.curve(study)[["mean", "low", "high"]].to_numpy() == pytest.approx(0.1)
+    assert tables.whitebox_curves(study)["mean"].to_numpy() == pytest.approx(0.5)
+
+
 def test_old_runs_have_no_row_no_line_and_empty_tables_with_headings(old: Study, study: Study) -> None:
     assert "noise" not in control.error_table(old, 2.0).index
     for of_role in (control.surrogates, control.targets):

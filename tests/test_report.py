@@ -15,7 +15,7 @@ from transfer_exp.report import claims as claims_room
 from transfer_exp.report.claims import Claim, Numbers, judged
 from transfer_exp.report.records import assemble, curves_frame
 from transfer_exp.report.verdicts import evaluate
-from transfer_exp.types import counted
+from transfer_exp.types import UserError, counted
 
 SEEDS = range(8)
 
@@ -137,7 +137,7 @@ def numbers_of(table: pd.DataFrame) -> Numbers:
 def test_three_learners_that_can_be_exchanged_are_too_few(claims):
     for claim in of(claims, "4a").values():
         assert claim.verdict == "not tested"
-        assert "6 ways to exchange 3 learners" in claim.reason  # MLP H is a surrogate alone
+        assert "6 permutations of 3 learners" in claim.reason  # MLP H is a surrogate alone
         assert "12 pairs of 4 x 3" in claim.reason
 
 
@@ -184,6 +184,14 @@ def test_needed_epsilon_is_the_first_that_reaches_half_also_where_the_curve_fall
     item = combination("svm_high", "svm_low", 1.0, 0)
     item["curve"]["surrogate_error"] = [0, 0.7, *[0.3] * 9]
     assert comparisons.needed(frames([item]))["needed"].item() == pytest.approx(0.5 * 0.5 / 0.7)
+
+
+def test_needed_epsilon_is_the_first_of_several_with_exactly_half():
+    item = combination("svm_high", "svm_low", 1.0, 0)
+    item["curve"]["surrogate_error"] = [0, 0.25, 0.5, 0.5, 0.4, 0.5, *[1] * 5]  # half at the third of 0, 0.5, ..., 5
+    assert comparisons.needed(frames([item]))["needed"].item() == 1.0
+    item["curve"]["surrogate_error"] = [*[0.5] * 3, *[1] * 8]
+    assert comparisons.needed(frames([item]))["needed"].item() == 0.0
 
 
 def test_verdict_of_a_p_value():
@@ -291,8 +299,16 @@ def test_one_run_alone_reports_without_tests(study):
 
 def test_two_curves_of_one_combination_are_refused(study):
     twice = pd.concat([study.curves, study.curves.tail(1)])
-    with pytest.raises(ValueError, match="one curve a combination"):
+    with pytest.raises(UserError, match="one curve a combination"):
         assemble(name="twice", every=study.runs, curves=twice)
+
+
+def test_strengths_that_are_one_after_rounding_are_refused_in_one_line():
+    item = combination("svm_high", "svm_low", 1.0, 0)
+    item["curve"].loc[3, "epsilon"] = 1 + 1e-10
+    with pytest.raises(UserError, match=r"surrogate=svm_high, target=svm_low.*epsilon=1\.0; round the grid") as refused:
+        frames([item])
+    assert "\n" not in str(refused.value)
 
 
 def test_two_rows_of_a_key_are_refused(study):

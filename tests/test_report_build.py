@@ -168,6 +168,16 @@ def test_summary_has_a_matrix_for_every_epsilon_and_the_curves(folder, tmp_path)
     assert table.loc["noise", "ridge_low"] == pytest.approx(curve.loc[2.0, "noise_error"])
 
 
+def test_strengths_that_share_a_file_name_are_refused_and_nothing_is_written(tmp_path):
+    item = combination("ridge_low", "ridge_low", 1.0, 0)
+    item["curve"].loc[3, "epsilon"] = 1 + 1e-7
+    uri = write_store(tmp_path, "close", [item], images=False)
+    for make in (study_summary, build_report):
+        with pytest.raises(UserError, match="error_matrix_eps1_fraction1; round them"):
+            make(tracking_uri=uri, study="close", out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_failure_midway_leaves_the_earlier_report_and_nothing_else(tmp_path):
     out = tmp_path / "out"
     with replacing(out) as fresh:

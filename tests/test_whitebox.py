@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -159,7 +159,50 @@ def test_a_study_knows_the_points_of_all_surrogates_and_names_targets_whose_atta
     assert frames(items[:2]).warnings == ()
 
 
+@pytest.mark.parametrize(
+    ("attack", "options"), [("evasion", "attack.n_restarts, attack.n_walk"), ("evasion_add", "attack.n_tries")]
+)
+def test_the_warning_names_options_that_the_attack_has(attack: str, options: str) -> None:
+    item = invented("svm_high", "svm_low", 1.0, 0, attack=attack)
+    item["metrics"]["health/whitebox_improved"] = 0.2
+    (warning,) = frames([item]).warnings
+    assert warning.endswith(f"; raise {options}")
+    names = [option.removeprefix("attack.") for option in options.split(", ")]
+    assert set(names) <= {f.name for f in fields({"evasion": Evasion, "evasion_add": EvasionAdd}[attack])}
+
+
+def logged(surrogate: str, target: str, fraction: float = 1.0, *, white: float, attack: str = "evasion") -> dict[str, Any]:
+    """A run with a white-box error at epsilon 2 and an error of 0.3, as curve and as the scalars that it logs."""
+    item = invented(surrogate, target, fraction, 0, attack=attack)
+    at = item["curve"]["epsilon"] == 2
+    item["curve"].loc[at, ["error", "whitebox_error", "whitebox_success"]] = (0.3, white, white)
+    item["metrics"]["error_at_2"] = 0.3
+    if not np.isnan(white):
+        item["metrics"] |= {"whitebox_error_at_2": white} | ({"error_ratio_at_2": 0.3 / white} if white else {})
+    return item
+
+
+def test_scalars_of_the_runs_have_the_studys_white_box_as_its_curves() -> None:
+    items = [
+        logged("svm_high", "svm_low", white=0.5),
+        logged("svm_low", "svm_low", white=0.4),
+        logged("svm_low", "svm_low", 0.2, white=0.6),  # the largest of the three
+        logged("svm_low", "svm_high", white=0.0),  # no ratio
+        logged("svm_low", "forest_low", white=np.nan),
+    ]
+    runs = frames(items).runs.set_index(["target", "surrogate", "surrogate_fraction"])
+    white, ratio = runs["whitebox_error_at_2"], runs["error_ratio_at_2"]
+    assert white["svm_low"].tolist() == [0.6] * 3
+    assert ratio["svm_low"].tolist() == pytest.approx([0.5] * 3)
+    assert white["svm_high"].tolist() == [0.0]
+    assert ratio["svm_high"].isna().all()
+    assert runs.loc["forest_low", ["whitebox_error_at_2", "error_ratio_at_2"]].isna().all(axis=None)
+    assert (runs["error_at_2"] == 0.3).all()
+    assert "whitebox_error_at_5" not in runs  # no run logged it
+
+
 def test_poisoning_has_no_balls_to_share() -> None:
-    items = [invented(s, "svm_low", 1.0, 0, attack="poisoning") for s in ("svm_high", "svm_low")]
-    items[1]["curve"].loc[3, "whitebox_error"] = 0.99
-    assert (frames(items).curves["whitebox_error"] == 0.99).sum() == 1
+    items = [logged(s, "svm_low", white=w, attack="poisoning") for s, w in (("svm_high", 0.9), ("svm_low", 0.99))]
+    study = frames(items)
+    assert (study.curves["whitebox_error"] == 0.99).sum() == 1
+    assert study.runs.set_index("surrogate")["whitebox_error_at_2"].to_dict() == {"svm_high": 0.9, "svm_low": 0.99}

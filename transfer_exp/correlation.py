@@ -45,9 +45,9 @@ class Correlation:
 
 @dataclass(frozen=True, kw_only=True)
 class Exchanges:
-    """Ways to exchange learners, as orders ``(m, cells)`` of a table's cells row by row.
+    """Permutations of the learners, as orders ``(m, cells)`` of a table's cells row by row.
 
-    exact: these are all ways there are, the identity among them; else a random sample. n: number of learners exchanged.
+    exact: these are all permutations, the identity among them; else a random sample. n: number of learners exchanged.
     """
 
     orders: Ints
@@ -56,7 +56,7 @@ class Exchanges:
 
     @property
     def enough(self) -> bool:
-        """Whether p < 0.05 can be reached: a perfect correlation and its reverse are two of all ways."""
+        """Whether p < 0.05 can be reached: a perfect correlation and its reverse are two of all permutations."""
         return not self.exact or 2 / len(self.orders) < stats.ALPHA
 
 
@@ -68,7 +68,7 @@ def exchange(
     rng: np.random.Generator,
     n_orders: int = 9999,
 ) -> Exchanges:
-    """Exchange the learners of a table: all ways when there are at most ``n_orders``, else so many random ones.
+    """Permute the learners of a table: all permutations if there are at most ``n_orders``, else so many random ones.
 
     Names that are rows and columns are exchanged among themselves, a row together with its column; other rows among
     themselves, other columns among themselves. rows_only: a quantity that only the rows have; the columns stay.
@@ -80,26 +80,26 @@ def exchange(
     kinds = ("row",) if rows_only else ("both", "row", "column")
     blocks = [[i for i, unit in enumerate(units) if unit[0] == kind] for kind in kinds]
     exact = math.prod(math.factorial(len(block)) for block in blocks) <= n_orders
-    moved = _all_ways(blocks, len(units)) if exact else _random_ways(blocks, len(units), rng, n_orders)
+    moved = _all_permutations(blocks, len(units)) if exact else _random_permutations(blocks, len(units), rng, n_orders)
     row_order, column_order = (_places(own, units, moved) for own in (row_units, column_units))
     orders = (row_order[:, :, None] * len(columns) + column_order[:, None, :]).reshape(len(moved), -1)
     return Exchanges(orders=orders, exact=exact, n=sum(len(block) for block in blocks if len(block) > 1))
 
 
-def _all_ways(blocks: list[list[int]], n_units: int) -> Ints:
+def _all_permutations(blocks: list[list[int]], n_units: int) -> Ints:
     """All permutations ``(m, n_units)`` within the blocks."""
-    ways = np.tile(np.arange(n_units), (math.prod(math.factorial(len(block)) for block in blocks), 1))
+    permutations = np.tile(np.arange(n_units), (math.prod(math.factorial(len(block)) for block in blocks), 1))
     chosen = itertools.product(*(itertools.permutations(block) for block in blocks))
-    ways[:, list(itertools.chain(*blocks))] = [list(itertools.chain(*parts)) for parts in chosen]
-    return ways
+    permutations[:, list(itertools.chain(*blocks))] = [list(itertools.chain(*parts)) for parts in chosen]
+    return permutations
 
 
-def _random_ways(blocks: list[list[int]], n_units: int, rng: np.random.Generator, n_orders: int) -> Ints:
+def _random_permutations(blocks: list[list[int]], n_units: int, rng: np.random.Generator, n_orders: int) -> Ints:
     """Random permutations ``(n_orders, n_units)`` within the blocks."""
-    ways = np.tile(np.arange(n_units), (n_orders, 1))
+    permutations = np.tile(np.arange(n_units), (n_orders, 1))
     for block in blocks:
-        ways[:, block] = rng.permuted(ways[:, block], axis=1)
-    return ways
+        permutations[:, block] = rng.permuted(permutations[:, block], axis=1)
+    return permutations
 
 
 def _places(own: list[tuple[str, str]], units: list[tuple[str, str]], moved: Ints) -> Ints:
@@ -118,8 +118,8 @@ def correlate(x: Floats, y: Floats, *, kind: Kind, exchanges: Exchanges) -> Corr
     n_points = int((~(np.isnan(x) | np.isnan(y))).sum())
     reason = _undefined(x, y)
     if not reason and not exchanges.enough:
-        ways = f"{counted(len(exchanges.orders), 'way')} to exchange {counted(exchanges.n, 'learner')}"
-        reason = f"{ways}; p < {stats.ALPHA:g} needs more than {2 / stats.ALPHA:.0f}, as 5 learners have"
+        found = f"{counted(len(exchanges.orders), 'permutation')} of {counted(exchanges.n, 'learner')}"
+        reason = f"{found}; p < {stats.ALPHA:g} needs more than {2 / stats.ALPHA:.0f}, as 5 learners have"
     p_value = math.nan if reason else _p_value(x, y, value, kind, exchanges)
     return Correlation(kind=kind, value=value, p_value=p_value, n=exchanges.n, n_points=n_points, reason=reason)
 

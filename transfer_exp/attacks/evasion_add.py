@@ -44,8 +44,8 @@ class EvasionAdd:
 
     change: whether features may be added (0 to 1), removed (1 to 0) or both. fixed: columns that must not change, as
     numbered in the points given to ``craft``. n_tries: features tried for one change. batch_size: points at a time.
-    For the one who measures, without influence on ``craft``: n_attacked, how many malware test points are attacked (None:
-    all); false_alarm_rate, the share of legitimate points that the detector may flag.
+    Used in the evaluation only, not by ``craft``: n_attacked, how many malware test points are attacked (None: all);
+    false_alarm_rate, the share of legitimate points that the detector may flag.
     """
 
     name: str = field(default="evasion_add", compare=False)

@@ -6,7 +6,7 @@ A clean point x moves along a random direction u, clipped to the box, as far as 
 
 or to the corner of the box on the side of u, where the box leaves less room than that. Before clipping, u is uniform on the
 sphere: Gaussian for l2, Laplace for l1. In linf every feature moves by +epsilon or -epsilon, as attacks move it there.
-One direction serves the whole grid of epsilons: a point moves on along its way.
+One direction serves the whole grid of epsilons: a point moves on in its direction.
 
 Sizes are exact. Sort the features of a point by the s at which the box stops them, t_1 <= t_2 <= ..., with rooms
 c_i = t_i |u_i|. For s between t_j and t_j+1 the size is

@@ -98,7 +98,10 @@ class Outcome:
             self.metrics[f"health/{name}_undefined"] = undefined
 
     def add_shown(self, grid: Grid) -> None:
-        """Add scalars of the curves at the shown epsilons and at the reference, for tables and scatter plots."""
+        """Add scalars of the curves at the shown epsilons and at the reference, for tables and scatter plots.
+
+        The white box knows the points made on this surrogate only; that of a study is ``report.records.worst_white_box``.
+        """
         for epsilon in grid.shown:
             k = grid.grid.index(epsilon)
             error = self.metrics[f"error_at_{epsilon:g}"] = self.curves["error"][k]

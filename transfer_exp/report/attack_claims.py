@@ -13,7 +13,7 @@ import pandas as pd
 from transfer_exp import correlation, stats
 from transfer_exp.figures.learner_style import family, level, ordered
 from transfer_exp.report import correlations, tables, words
-from transfer_exp.report.claims import Claim, Verdict, judged
+from transfer_exp.report.claims import NOT_AFTER_HOLM, Claim, Verdict, judged
 from transfer_exp.report.records import Study
 from transfer_exp.types import Floats, counted
 
@@ -148,10 +148,15 @@ def _untested(claim: str, statement: str, learner: str, reason: str) -> Claim:
 
 
 def with_holm(claims: list[Claim]) -> list[Claim]:
-    """Fill in Holm's correction, over the learners of one claim, where it is still missing."""
+    """Fill in Holm's correction, over the learners of one claim, where it is still missing.
+
+    A verdict is that of the p-value; where it holds and the corrected one is too large, the reason says so.
+    """
     filled = list(claims)
     for number in {c.claim for c in claims if math.isnan(c.p_holm) and not math.isnan(c.p_value) and c.learner != "-"}:
         places = [i for i, c in enumerate(claims) if c.claim == number]
         for i, adjusted in zip(places, stats.holm([claims[i].p_value for i in places]), strict=True):
-            filled[i] = replace(claims[i], p_holm=adjusted)
+            lost = claims[i].verdict == "holds" and adjusted >= stats.ALPHA
+            remark = "; ".join(filter(None, (NOT_AFTER_HOLM if lost else "", claims[i].reason)))
+            filled[i] = replace(claims[i], p_holm=adjusted, reason=remark)
     return filled

@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
 
 import pandas as pd
@@ -110,7 +111,7 @@ def _matrices(study: Study) -> Iterator[NamedTable]:
     for epsilon in sorted(study.curves["epsilon"].unique()):
         for fraction in study.fractions:
             content = control.error_table(study, epsilon, fraction).rename_axis("surrogate")
-            yield "", f"error_matrix_eps{epsilon:g}_fraction{fraction:g}", "", content
+            yield "", drawing.matrix_stem(epsilon, fraction), "", content
 
 
 def _as_json(study: Study, claims: list[Claim]) -> str:
@@ -122,17 +123,18 @@ def _as_json(study: Study, claims: list[Claim]) -> str:
 def study_summary(*, tracking_uri: str, study: str, out: Path, only: Collection[str] | None = None) -> str:
     """The light end of any sweep: the error matrix of every epsilon (csv, heat map) and the white-box curves in ``out``.
 
-    ``only``: ids of the sweep's own runs. Returns the matrices of the study's chosen epsilons as text. Raises UserError
+    ``only``: ids of the sweep's own runs; white boxes then are the largest of these runs, not of the study. Returns the matrices of the study's chosen epsilons as text. Raises UserError
     as ``build_report``.
     """
     records = load(tracking_uri=tracking_uri, study=study, only=only)
+    cells = list(product(sorted(records.curves["epsilon"].unique()), records.fractions))
+    _all_differ([drawing.matrix_stem(*cell) for cell in cells])
     out.mkdir(parents=True, exist_ok=True)
-    for epsilon in sorted(records.curves["epsilon"].unique()):
-        for fraction in records.fractions:
-            for picture in drawing.error_map(records, epsilon, fraction):
-                content = control.error_table(records, epsilon, fraction)
-                content.rename_axis("surrogate").to_csv(out / f"{picture.stem}.csv")
-                drawing.write(picture, out, ["png"])
+    for epsilon, fraction in cells:
+        for picture in drawing.error_map(records, epsilon, fraction):
+            content = control.error_table(records, epsilon, fraction)
+            content.rename_axis("surrogate").to_csv(out / f"{picture.stem}.csv")
+            drawing.write(picture, out, ["png"])
     for picture in drawing.white_box(records):
         drawing.write(picture, out, ["png"])
     over = f"mean over {counted(records.runs['seed'].nunique(), 'seed')}"

@@ -16,6 +16,7 @@ from transfer_exp.report.records import Study
 
 Verdict: TypeAlias = Literal["holds", "fails", "not tested"]
 NEARLY = 0.05  # error: transfer is "nearly the same" when the interval of the difference stays within +- this
+NOT_AFTER_HOLM = "not after Holm's correction"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +103,7 @@ def paired(study: Study, numbers: Numbers) -> Iterator[Claim]:
         rows = table[(table["test"] == test) & (table["surrogate_fraction"] == study.fraction)]
         rows = rows[rows["epsilon"] == study.epsilon_reference] if at_epsilon else rows
         if test == tests.SIZE and study.attack == "evasion":
-            rows = rows[(rows["n"] > 0) | (rows["ties"] == 0)]  # who uses all of epsilon everywhere cannot be compared
+            rows = rows[(rows["n"] > 0) | (rows["ties"] == 0)]  # twins that both always move by epsilon
         for _, row in rows.iterrows():
             yield _of_sign_test(claim, statement, row)
 
@@ -114,7 +115,7 @@ def _of_sign_test(claim: str, statement: str, row: pd.Series[Any]) -> Claim:
     if row["reason"]:
         verdict, reason = "not tested", str(row["reason"])
     elif verdict == "holds" and row["p_holm"] >= stats.ALPHA:
-        reason = "not after Holm's correction"
+        reason = NOT_AFTER_HOLM
     return Claim(
         claim=claim, statement=statement, learner=str(row["learner"]), n=int(row["n"]), verdict=verdict, reason=reason,
         statistic_name=f"repetitions with {expected[0].upper()} larger", statistic=wins if row["n"] else math.nan,

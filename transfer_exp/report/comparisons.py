@@ -145,11 +145,13 @@ def needed(study: Study) -> pd.DataFrame:
 
     The largest epsilon of the grid where that is never reached: enough to tell which of two is larger.
     """
-    rows = study.curves[np.isclose(study.curves["surrogate_fraction"], study.fraction)].dropna(subset=["surrogate_error"])
+    rows = tables.on_all_data(study).dropna(subset=["surrogate_error"])
     found = []
     for (surrogate, target, seed), curve in rows.sort_values("epsilon").groupby(["surrogate", "target", "seed"]):
         reached = np.maximum.accumulate(curve["surrogate_error"].to_numpy())
-        found.append((surrogate, target, seed, float(np.interp(0.5, reached, curve["epsilon"].to_numpy()))))
+        upto = np.searchsorted(reached, 0.5) + 1  # the first that reaches half: np.interp takes the last of equal values
+        epsilon = float(np.interp(0.5, reached[:upto], curve["epsilon"].to_numpy()[:upto]))
+        found.append((surrogate, target, seed, epsilon))
     return pd.DataFrame(found, columns=["surrogate", "target", "seed", "needed"])
 
 

@@ -31,8 +31,11 @@ def _by_target(rows: pd.DataFrame) -> pd.Series[float]:
 
 
 def curve(study: Study) -> pd.DataFrame:
-    """Columns ``epsilon, mean, low, high``: noise error of the targets with a white box, their mean and their range."""
-    rows = study.curves.dropna(subset=["whitebox_error", "noise_error"])
+    """Columns ``epsilon, mean, low, high``: noise error of the targets with a white box, their mean and their range.
+
+    On all surrogate data, from a part of which poisoning draws other noise.
+    """
+    rows = tables.on_all_data(study).dropna(subset=["whitebox_error", "noise_error"])
     by_target = rows.groupby(["epsilon", "target", "seed"])["noise_error"].mean().groupby(level=["epsilon", "target"]).mean()
     over = by_target.groupby(level="epsilon")
     return pd.DataFrame({"mean": over.mean(), "low": over.min(), "high": over.max()}).reset_index()

@@ -60,6 +60,11 @@ def white_box(study: Study) -> Iterator[Picture]:
         yield Picture(stem="security_curves", section="curves", row="", caption=caption, figure=figure)
 
 
+def matrix_stem(epsilon: float, fraction: float) -> str:
+    """File name, without ending, of an error matrix."""
+    return f"error_matrix_eps{epsilon:g}_fraction{fraction:g}"
+
+
 def error_map(study: Study, epsilon: float, fraction: float) -> Iterator[Picture]:
     """One error matrix, when the study has it."""
     if tables.error_matrix(study, epsilon, fraction).empty:
@@ -72,7 +77,7 @@ def error_map(study: Study, epsilon: float, fraction: float) -> Iterator[Picture
     if control.NOISE in wide.index:
         caption += f" Noise: {words.control(study)}."
     yield Picture(
-        stem=f"error_matrix_eps{epsilon:g}_fraction{fraction:g}",
+        stem=matrix_stem(epsilon, fraction),
         section="matrices",
         row=share,
         caption=caption,

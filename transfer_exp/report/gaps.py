@@ -99,9 +99,10 @@ def warnings(runs: pd.DataFrame) -> list[str]:
     if name not in runs:
         return []
     beaten = runs[runs[name] > _WHITEBOX_IMPROVED]
+    options = "attack.n_tries" if (runs["attack"] == "evasion_add").all() else "attack.n_restarts, attack.n_walk"
     return [
         f"white box of {target}: points made on a surrogate harmed it more than its own attack in {len(own)} of "
         f"{(runs['target'] == target).sum()} runs (at most {own.max():.1%} of points and epsilons; they replace it); "
-        "raise attack.n_restarts, attack.n_walk"
+        f"raise {options}"
         for target, own in beaten.groupby("target")[name]
     ]

@@ -97,6 +97,9 @@ def assemble(
     runs = newest(every)
     _one_curve_each(curves)
     last = runs.sort_values("start_time", kind="stable").iloc[-1]
+    if last["attack"] != "poisoning":  # whose points are made for one training set: there is no common ball
+        curves = worst_white_box(curves)
+        runs = with_white_box_of(curves, runs)
     reference = round(float(last["epsilon_reference"]), _DIGITS)
     shown = [round(float(e), _DIGITS) for e in json.loads(last["epsilon_shown"])]
     return Study(
@@ -107,7 +110,7 @@ def assemble(
         epsilon_shown=tuple(shown),
         fraction=float(runs["surrogate_fraction"].max()),
         runs=runs,
-        curves=curves if last["attack"] == "poisoning" else worst_white_box(curves),
+        curves=curves,
         gaps=(*notes, *gaps.missing(every, runs), *gaps.absent_learners(runs), *gaps.disagreements(runs)),
         warnings=tuple(gaps.warnings(runs)),
         parents=tuple(parents),
@@ -115,11 +118,15 @@ def assemble(
 
 
 def _one_curve_each(curves: pd.DataFrame) -> None:
-    """Raises ValueError where two curves claim one combination: every mean over the rows would hide that."""
+    """Raises UserError where two rows claim one combination and epsilon: every mean over the rows would hide that."""
     key = [*gaps.KEY, "epsilon"]
     twice = curves[curves.duplicated(key)]
     if len(twice):
-        raise ValueError(f"expected one curve a combination, got several of {twice[key].iloc[0].to_dict()}")
+        which = ", ".join(f"{name}={value}" for name, value in twice[key].iloc[0].items())
+        raise UserError(
+            f"epsilon.grid: expected one curve a combination, its values at least 1e-{_DIGITS} apart, got several rows of "
+            f"{which}; round the grid and run the study again"
+        )
 
 
 def runs_frame(found: Sequence[Run]) -> pd.DataFrame:
@@ -195,9 +202,27 @@ def curves_frame(texts: Sequence[bytes]) -> pd.DataFrame:
 
 
 def worst_white_box(curves: pd.DataFrame) -> pd.DataFrame:
-    """The curves with each target's white box as the worst that is known from the runs with any surrogate.
+    """The curves with each target's white box as the largest error and success of its runs with any surrogate.
 
-    A run knows the points made on the target and on its own surrogate, and takes the better ones; the study knows all.
+    A run takes, point by point, the better of what was made on the target and on its own surrogate. Between the runs only
+    errors can be compared: their maximum is a lower bound of what the best point of all would give.
     """
     columns = ["whitebox_error", "whitebox_success"]
     return curves.assign(**curves.groupby(["target", "seed", "epsilon"])[columns].transform("max"))
+
+
+def with_white_box_of(curves: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs with their columns ``whitebox_error_at_*`` and ``error_ratio_at_*`` as the study's curves have them.
+
+    A run has logged what it knew itself. NaN where there is no curve, and for a ratio where the white-box error is 0.
+    """
+    found = {}
+    for epsilon in curves["epsilon"].unique():
+        rows = curves[curves["epsilon"] == epsilon].set_index(gaps.KEY)
+        white = rows["whitebox_error"]
+        found[f"whitebox_error_at_{epsilon:g}"] = white
+        found[f"error_ratio_at_{epsilon:g}"] = rows["error"] / white.where(white > 0)
+    logged = [name for name in runs if str(name).startswith(("whitebox_error_at_", "error_ratio_at_"))]
+    keys = pd.MultiIndex.from_frame(runs[gaps.KEY])
+    values = {name: found[name].reindex(keys).to_numpy() if name in found else np.nan for name in logged}
+    return runs.assign(**values)

@@ -34,6 +34,11 @@ def at(study: Study, epsilon: float, fraction: float | None = None) -> pd.DataFr
     return curves[own]
 
 
+def on_all_data(study: Study) -> pd.DataFrame:
+    """The rows of the curves at the largest share of the surrogate data."""
+    return study.curves[np.isclose(study.curves["surrogate_fraction"], study.fraction)]
+
+
 def at_reference(study: Study) -> pd.DataFrame:
     """The runs on all of the surrogate data, with their curves' values at the reference epsilon.
 
@@ -81,8 +86,11 @@ def format_matrix(wide: pd.DataFrame, *, title: str) -> str:
 
 
 def whitebox_curves(study: Study) -> pd.DataFrame:
-    """Columns ``learner, epsilon, mean, spread``: white-box error of each target, mean over seeds, half of its interval."""
-    rows = study.curves.dropna(subset=["whitebox_error"]).rename(columns={"target": "learner"})
+    """Columns ``learner, epsilon, mean, spread``: white-box error of each target, mean over seeds, half of its interval.
+
+    On all surrogate data: poisoning starts from other points when the surrogate has a part of them only.
+    """
+    rows = on_all_data(study).dropna(subset=["whitebox_error"]).rename(columns={"target": "learner"})
     return _over_seeds(rows, ["learner", "epsilon"], "whitebox_error").reset_index()
 
 
