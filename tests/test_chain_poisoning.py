@@ -16,6 +16,7 @@ from transfer_exp.attacks.poisoning import Poisoned, Poisoning
 from transfer_exp.data.splits import make_split
 from transfer_exp.learners import Ridge
 from transfer_exp.pipeline import Combination, Outcome, run
+from transfer_exp.signature import signature
 from transfer_exp.store import Store
 from transfer_exp.types import Box, Dataset, Floats, Grid, Ints, Sizes
 
@@ -37,7 +38,7 @@ def data() -> Dataset:
         box=Box.uniform(6),
         sizes=Sizes(target=40, surrogate=40, validation=60, test=70),
         test_pool=np.zeros(260, dtype=bool),
-        checksum="tiny",
+        checksum=signature(x=x, y=y),
     )
 
 

@@ -58,7 +58,7 @@ def combination(attack: Evasion | EvasionAdd | Poisoning) -> Combination:
     x = (random.random((N, 8)) < 0.5 + 0.15 * y[:, None]).astype(float)  # binary: features can be chosen, and added
     sizes = Sizes(target=16, surrogate=16, validation=18, test=18)
     pool = np.zeros(N, dtype=bool)
-    data = Dataset(name="tiny", x=x, y=y, box=Box.uniform(8), sizes=sizes, test_pool=pool, checksum="tiny")
+    data = Dataset(name="tiny", x=x, y=y, box=Box.uniform(8), sizes=sizes, test_pool=pool, checksum=signature(x=x, y=y))
     grid = (0.0, 1.0, 2.0) if isinstance(attack, EvasionAdd) else (0.0, 0.06, 0.12)  # of 16 points: 1 and 2 poison
     epsilon = Grid(grid=grid, reference=grid[2], shown=grid[2:])
     pair = {"surrogate": Ridge(alpha=1.0), "target": Ridge(alpha=5.0)}
