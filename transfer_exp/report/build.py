@@ -123,8 +123,8 @@ def _as_json(study: Study, claims: list[Claim]) -> str:
 def study_summary(*, tracking_uri: str, study: str, out: Path, only: Collection[str] | None = None) -> str:
     """The light end of any sweep: the error matrix of every epsilon (csv, heat map) and the white-box curves in ``out``.
 
-    ``only``: ids of the sweep's own runs; white boxes then are the largest of these runs, not of the study. Returns the matrices of the study's chosen epsilons as text. Raises UserError
-    as ``build_report``.
+    ``only``: ids of the sweep's own runs; white boxes then are the largest of these runs, not of the study. Returns the
+    matrices of the study's chosen epsilons as text. Raises UserError as ``build_report``.
     """
     records = load(tracking_uri=tracking_uri, study=study, only=only)
     cells = list(product(sorted(records.curves["epsilon"].unique()), records.fractions))
