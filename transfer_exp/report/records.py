@@ -222,7 +222,7 @@ def with_white_box_of(curves: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
         white = rows["whitebox_error"]
         found[f"whitebox_error_at_{epsilon:g}"] = white
         found[f"error_ratio_at_{epsilon:g}"] = rows["error"] / white.where(white > 0)
-    logged = [str(name) for name in runs if str(name).startswith(("whitebox_error_at_", "error_ratio_at_"))]
+    logged = [name for name in map(str, runs) if name.startswith(("whitebox_error_at_", "error_ratio_at_"))]
     keys = pd.MultiIndex.from_frame(runs[gaps.KEY])
     values = {name: found[name].reindex(keys).to_numpy() if name in found else np.nan for name in logged}
     return runs.assign(**values)
