@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from transfer_exp import seeds
-from transfer_exp.attacks.poisoning import Poisoning
+from transfer_exp.attacks.poisoning import Poisoning, validation_gradients
 from transfer_exp.data.digits import load_digits_pair
 from transfer_exp.data.splits import make_split
 from transfer_exp.learners import MLP, Forest, LinearSVM, Ridge
@@ -118,3 +118,21 @@ def test_it_works_on_the_features_that_the_repetition_chooses(digits, tmp_path) 
     binary = replace(digits, x=(digits.x > 0.5).astype(float), checksum="binary", n_selected=9)
     grid = Grid(grid=(0.0, 0.1), reference=0.1, shown=(0.1,))
     assert run(combination(binary, epsilon=grid), Store(tmp_path)).sizes["n_features"] == 9
+
+
+def test_a_learner_that_is_surrogate_and_target_is_attacked_and_measured_on_each_part(digits, tmp_path) -> None:
+    """One store, one learner, one seed: only the training rows tell the two apart."""
+    outcome = run(combination(digits, target=Ridge(alpha=10)), Store(tmp_path))
+    split = make_split(digits, seed=0)
+    part = {name: (digits.x[rows], digits.y[rows]) for name, rows in vars(split).items()}
+    made = Poisoning().craft(Ridge(alpha=10), *part["surrogate"], *part["validation"], n_points=15, box=digits.box, seed=0)
+    starts = {"points": made.start_points, "labels": made.labels}
+    own, other = (
+        validation_gradients(Ridge(alpha=10), *part[name], *part["validation"], **starts) for name in ("target", "surrogate")
+    )
+    size = np.linalg.norm(own, axis=1)
+    assert outcome.metrics["gradient_size"] == pytest.approx(size.mean(), rel=1e-9)
+    cosine = (own * other).sum(axis=1) / size / np.linalg.norm(other, axis=1)
+    assert outcome.metrics["gradient_alignment"] == pytest.approx(cosine.mean(), rel=1e-9)
+    assert cosine.mean() < 0.999
+    assert outcome.metrics["perturbation_correlation"] < 0.999  # two attacks, not one twice
