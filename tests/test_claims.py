@@ -184,3 +184,11 @@ def test_intervals_over_repetitions_are_those_of_a_mean():
     change = less.groupby("seed")["error"].mean() - rows.groupby("seed")["error"].mean()
     claim = verdicts("2b", "less data, same")["-"]
     assert (claim.low, claim.high) == pytest.approx(stats.mean_interval(change.to_numpy()))
+
+
+@pytest.mark.parametrize("claim", ["2b", "3b", "4a", "4b", "5b", "5e"])
+def test_an_interval_surrounds_the_statistic_that_is_shown_with_it(claim):
+    for name in (TABLE[claim][1], *TABLE[claim][2]):
+        shown = [c for c in verdicts(claim, name).values() if not math.isnan(c.low)]
+        assert shown
+        assert all(c.low <= c.statistic <= c.high for c in shown), name
