@@ -121,3 +121,9 @@ def test_poisoning_says_that_it_works_on_the_cpu(data: Dataset, tmp_path: Path, 
     work = replace(work, attack=Poisoning(n_iter=1), epsilon=grid, device=device)
     with pytest.raises(UserError, match=message):
         run(work, Store(tmp_path))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_a_device_that_is_not_there_is_refused_with_what_to_use() -> None:
+    with pytest.raises(UserError, match="got none on this machine; use device=cpu or auto"):
+        pieces.torch_device("cuda")

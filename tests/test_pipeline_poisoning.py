@@ -136,3 +136,14 @@ def test_a_learner_that_is_surrogate_and_target_is_attacked_and_measured_on_each
     assert outcome.metrics["gradient_alignment"] == pytest.approx(cosine.mean(), rel=1e-9)
     assert cosine.mean() < 0.999
     assert outcome.metrics["perturbation_correlation"] < 0.999  # two attacks, not one twice
+
+
+def test_examples_are_the_first_points_with_their_labels(digits, outcome) -> None:
+    split = make_split(digits, seed=0)
+    part = {name: (digits.x[rows], digits.y[rows]) for name, rows in vars(split).items()}
+    made = Poisoning().craft(Ridge(alpha=10), *part["surrogate"], *part["validation"], n_points=15, box=digits.box, seed=0)
+    shown = outcome.examples
+    assert shown is not None
+    np.testing.assert_array_equal(shown.label, made.labels[:6])
+    np.testing.assert_allclose(shown.clean.reshape(6, -1), made.start_points[:6], atol=1e-6)
+    np.testing.assert_allclose(shown.adversarial[0].reshape(6, -1), made.points[:6], atol=1e-6)
