@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 
+import numpy as np
 import planted_study as planted
 import pytest
 
@@ -163,6 +164,20 @@ def test_n_counts_the_learners_that_are_exchanged():
     table = correlations.correlations(study("R")).set_index(["x", "y", "kind"])
     assert table.loc[("loss_variability", "error_ratio", "pearson"), "n"] == 7
     assert table.loc[("gradient_size", "whitebox_error", "pearson"), "n"] == 8
+
+
+@pytest.mark.parametrize("surrogate", ["svm_low", "logistic_low", "ridge_low"])
+def test_each_linear_surrogate_of_low_complexity_counts_for_the_mlp(surrogate):
+    """One of the three alone spares the MLP, so much that their mean does."""
+
+    def plant(rows):
+        rows["clean_error"] = 0.05
+        mlp = rows["family"] == "mlp"
+        spared = np.where(mlp, np.where(rows["surrogate"] == surrogate, -0.4, 0.1), 0)
+        rows["error"] = 0.45 + 0.01 * (rows["seed"] % 3) + spared
+
+    own = [c for c in attack_claims.poisoning(planted.study(plant, attack="poisoning", fractions=(1.0,))) if c.claim == "5d"]
+    assert {(c.learner, c.verdict, c.statistic) for c in own} == {(f"mlp_{level}", "holds", 10) for level in ("high", "low")}
 
 
 def test_what_a_surrogate_alone_has_is_not_tested_as_if_its_pairs_were_independent():

@@ -83,6 +83,13 @@ def test_constant_column_and_too_few_points_are_named_not_raised(kind):
     assert math.isnan(coefficient(np.ones(4), np.arange(4.0), kind))
 
 
+@pytest.mark.parametrize("size", [1e-6, 1.0, 1e6])
+def test_constant_means_to_rounding_of_its_own_size(size):
+    steps = np.array([0.0, 1, 2, 1, 0])
+    assert of_points(np.arange(5.0), size * (1 + 1e-13 * steps), "pearson").reason == "constant column"
+    assert of_points(steps, size * (1 + 1e-9 * steps), "pearson").value == pytest.approx(1)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_pairs_with_nan_are_left_out_in_every_row(kind):
     x = np.array([0.0, 1, 2, np.nan, 4, 7])

@@ -7,13 +7,14 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+from mlflow.entities import Metric, Param, Run, RunData, RunInfo, RunTag
 from synthetic_study import SMALL, SURROGATES, combination, frames, grid
 
 from transfer_exp import stats
 from transfer_exp.report import attack_claims, comparisons, correlations, gaps, tables, words
 from transfer_exp.report import claims as claims_room
 from transfer_exp.report.claims import Claim, Numbers, judged
-from transfer_exp.report.records import assemble, curves_frame
+from transfer_exp.report.records import assemble, curves_frame, runs_frame
 from transfer_exp.report.verdicts import evaluate
 from transfer_exp.types import UserError, counted
 
@@ -51,6 +52,28 @@ def test_error_matrix_is_the_mean_over_seeds_with_pairs_adjacent(study):
     curves = [combination("mlp_high", "svm_low", 1.0, seed)["curve"] for seed in SEEDS]
     expected = np.mean([curve.loc[curve["epsilon"] == 2.0, "error"].item() for curve in curves])
     assert table.loc["mlp_high", "svm_low"] == pytest.approx(expected)
+
+
+def test_tables_by_learner_are_means_of_all_their_columns(study):
+    """Every column that the csv file has, under its name, by hand from the combinations."""
+    own = {  # column: metric or, at the reference epsilon, column of the curve
+        "surrogate": ("surrogates", {
+            "loss_variability": "loss_variability", "loss_variability_logistic": "loss_variability_logistic",
+            "mean_transfer": "error", "surrogate_clean_error": "surrogate_clean_error", "surrogate_error": "surrogate_error",
+        }),
+        "target": ("targets", {
+            "gradient_size": "gradient_size", "gradient_size_logistic": "gradient_size_logistic",
+            "clean_error": "clean_error", "whitebox_error": "whitebox_error", "mean_transferred_error": "error",
+        }),
+    }  # fmt: skip
+    items = small(fractions=[1.0])
+    for role, (table, columns) in own.items():
+        row = getattr(tables, table)(study).set_index(role).loc["svm_low"]
+        assert set(row.index) == set(columns)
+        mine = [item for item in items if item["params"][role] == "svm_low"]
+        for column, name in columns.items():
+            values = [item["metrics"].get(name, item["curve"].set_index("epsilon").loc[1.0].get(name)) for item in mine]
+            assert row[column] == pytest.approx(np.mean(values)), column
 
 
 def test_row_and_column_means_are_those_of_the_cells():
@@ -287,6 +310,17 @@ def test_curves_with_other_columns_or_line_ends_are_read_alike():
     assert len(found) == 22
     assert found.loc[found["seed"] == 0, "error"].tolist() == pytest.approx(one["error"].tolist())
     assert found.loc[found["seed"] == 1, "loss"].isna().all()
+
+
+def test_a_runs_row_has_its_measures_as_numbers_its_versions_as_words_and_no_series():
+    about = RunInfo("r", "0", "u", "FINISHED", 1, 2, "active")
+    metrics = [Metric(name, 0.5, 0, 0) for name in ("clean_error", "curve/error", "system/cpu_percent")]
+    params = [Param("seed", "3"), Param("surrogate_fraction", "1.0"), Param("dataset", "1e3")]
+    tags = [RunTag("version/torch", "2.10"), RunTag("git_commit", "1e5"), RunTag("mlflow.user", "someone")]
+    row = runs_frame([Run(about, RunData(metrics, params, tags))]).iloc[0]
+    assert (row["clean_error"], row["seed"], row["surrogate_fraction"]) == (0.5, 3, 1.0)
+    assert (row["version/torch"], row["git_commit"], row["dataset"]) == ("2.10", "1e5", "1e3")
+    assert not {"curve/error", "system/cpu_percent", "mlflow.user"} & set(row.index)
 
 
 def test_one_run_alone_reports_without_tests(study):
