@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import io
-import json
 import time
 import zlib
 from collections.abc import Iterable

@@ -13,17 +13,16 @@ _LONGEST = 200  # characters; MLflow takes 250
 def varied_keys(jobs: Iterable[Sequence[str]]) -> list[str]:
     """The keys of overrides that are not the same in all jobs of a sweep, in their order."""
     values: dict[str, set[str]] = {}
-    n = 0
-    for n, job in enumerate(jobs, 1):
+    for job in jobs:
         for word in job:
             values.setdefault(_key(word), set()).add(word)
-    return [key for key, own in values.items() if len(own) > 1] if n > 1 else []
+    return [key for key, own in values.items() if len(own) > 1]
 
 
 def run_name(
     surrogate: str, target: str, *, seed: object, fraction: object, overrides: Sequence[str], varied: Collection[str] | None
 ) -> str:
-    """What a run is called: its learners and seed, and the values of the ``varied`` keys; of all overridden ones for None."""
+    """What a run is called: its learners and seed, and the values of the ``varied`` keys (None: of all overridden ones)."""
     shown = {_key(word): word.partition("=")[2] for word in overrides}
     shown = {key: value for key, value in shown.items() if _is_shown(key) and (varied is None or key in varied)}
     names = []

@@ -11,15 +11,17 @@ from itertools import product
 from pathlib import Path
 
 import pandas as pd
+from pandas.api.types import is_numeric_dtype
 from tqdm import tqdm
 
 from transfer_exp.cells import harmless
 from transfer_exp.report import client as store
 from transfer_exp.report import control, drawing, page, tables, verdicts, words
 from transfer_exp.report.claims import Claim, Numbers
+from transfer_exp.report.curves import CURVE_COLUMNS
 from transfer_exp.report.drawing import Picture
 from transfer_exp.report.examples import load_examples
-from transfer_exp.report.records import CURVE_COLUMNS, Study, load
+from transfer_exp.report.records import Study, load
 from transfer_exp.types import UserError, counted
 
 NamedTable = tuple[str, str, str, pd.DataFrame]  # section of the page, file name without ending, caption, content
@@ -128,8 +130,13 @@ def _cells(study: Study) -> list[tuple[float, float]]:
 def write_csv(content: pd.DataFrame, file: Path) -> None:
     """A table as csv, its index when that has a name; texts that a spreadsheet would execute are made harmless."""
     content = content if content.index.name is None else content.reset_index()
-    texts = {c: content[c].map(harmless) for c in content if not pd.api.types.is_numeric_dtype(content[c])}
-    content.assign(**texts).rename(columns=harmless).to_csv(file, index=False)
+    mended = {
+        str(column): content[column].map(harmless)
+        for column in content
+        if not is_numeric_dtype(content[column])
+        and any(harmless(cell) != cell for cell in content[column].dropna().unique())
+    }
+    content.assign(**mended).rename(columns=harmless).to_csv(file, index=False)
 
 
 def _as_json(study: Study, claims: list[Claim]) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -68,11 +69,45 @@ def slices(every: pd.DataFrame) -> tuple[list[Slice], list[str]]:
     shown = telling(kinds, [*(c for c in _FIRST if c in varying), *varying])
     found = []
     for kind in kinds.to_dict("records") if varying else [{}]:
-        own = _variants(finished[_have(finished, kind)], others[_fit(others, {**fixed, **kind})])
-        found.append(Slice(settings={name: kind[name] for name in shown}, runs=own))
+        about = {name: str(kind[name]) for name in shown}
+        for settings, own in _single_settings_apart(finished[_have(finished, kind)]):
+            fitting = others[_fit(others, {**fixed, **kind})] if not settings else others.iloc[:0]
+            found.append(Slice(settings={**about, **settings}, runs=_variants(own, fitting)))
     found.sort(key=lambda each: (len(newest(each.runs)), each.runs["start_time"].max()), reverse=True)
     taken = pd.Index([]).append([each.runs.index for each in found])
     return found, _strays(others[~others.index.isin(taken)], finished)
+
+
+def _single_settings_apart(finished: pd.DataFrame) -> Iterator[tuple[dict[str, str], pd.DataFrame]]:
+    """The runs of a slice, and apart from them those of a learner with settings that were no sweep's, on fewer seeds."""
+    apart: dict[Any, dict[str, str]] = {}
+    for role in ROLES:
+        columns = _columns(finished, role)
+        for _, own in finished.groupby(role):
+            usual = _usual(own, columns)
+            for place, *values in own[columns].itertuples(name=None) if usual else ():
+                differing = {c: v for c, v, known in zip(columns, values, usual or (), strict=True) if v != known}
+                apart[place] = apart.get(place, {}) | differing
+    settings = {in_words(own): own for own in apart.values()}
+    keys = pd.Series([in_words(apart.get(place, {})) for place in finished.index], index=finished.index)
+    yield {}, finished[keys == ""]
+    for key in sorted(set(keys) - {""}):
+        yield settings[key], finished[keys == key]
+
+
+def _columns(runs: pd.DataFrame, role: str) -> list[str]:
+    return [str(c) for c in runs if str(c).startswith(f"{role}.")]
+
+
+def _usual(runs: pd.DataFrame, columns: list[str]) -> tuple[str, ...] | None:
+    """The settings of one learner that have the most seeds, where there are several and no sweep had several of them."""
+    settings = list(runs[columns].itertuples(index=False, name=None))
+    places = {key: place for place, key in enumerate(dict.fromkeys(settings))}
+    place = pd.Series([places[key] for key in settings], index=runs.index)
+    if len(places) == 1 or "parent" not in runs or (place.groupby(runs["parent"]).nunique() > 1).any():
+        return None
+    seeds = runs["seed"].groupby(place).nunique().sort_values(ascending=False)
+    return list(places)[int(str(seeds.index[0]))] if seeds.iloc[0] > seeds.iloc[1] else None
 
 
 def _filled(every: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
@@ -116,9 +151,9 @@ def _variants(finished: pd.DataFrame, others: pd.DataFrame) -> pd.DataFrame:
 
 
 def _named(finished: pd.DataFrame, others: pd.DataFrame, role: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    columns = [str(c) for c in finished if str(c).startswith(f"{role}.")]
+    columns = _columns(finished, role)
     kinds = finished[[role, *columns]].drop_duplicates().reset_index(drop=True)
-    ids = dict(zip(kinds.itertuples(index=False, name=None), _ids(kinds, finished, role, columns), strict=True))
+    ids = dict(zip(kinds.itertuples(index=False, name=None), _ids(kinds, role, columns), strict=True))
     own = [ids[key] for key in finished[[role, *columns]].itertuples(index=False, name=None)]
     known = {name for name, *_ in ids}
     # A learner of which nothing is finished keeps its name.
@@ -128,29 +163,15 @@ def _named(finished: pd.DataFrame, others: pd.DataFrame, role: str) -> tuple[pd.
     return finished.assign(**{role: own}), fitting
 
 
-def _ids(kinds: pd.DataFrame, finished: pd.DataFrame, role: str, columns: list[str]) -> Iterator[str]:
-    swept = set(kinds.loc[kinds.duplicated(role), role])
+def _ids(kinds: pd.DataFrame, role: str, columns: list[str]) -> Iterator[str]:
+    """What each kind of a learner is called: by its name, or as a variant where there are several of one name."""
+    swept = kinds.duplicated(role, keep=False)
     families = kinds[role].map(family)
-    plain = {name: _ordinary(finished[finished[role] == name], columns) for name in swept}
-    for place, kind in kinds.iterrows():
-        name = str(kind[role])
-        if name not in swept or plain[name] == tuple(kind[columns]):
-            yield name
-            continue
-        like = kinds[kinds[role].isin(swept) & (families == families[place])]
-        told = [f"{column.removeprefix(f'{role}.')}={kind[column]}" for column in telling(like, columns)]
-        yield f"{name}[{','.join(told)}]"
-
-
-def _ordinary(runs: pd.DataFrame, columns: list[str]) -> tuple[str, ...] | None:
-    """The settings that keep a learner's plain name: those with the most seeds, where no sweep had several of them."""
-    settings = list(runs[columns].itertuples(index=False, name=None))
-    places = {key: place for place, key in enumerate(dict.fromkeys(settings))}
-    place = pd.Series([places[key] for key in settings], index=runs.index)
-    if "parent" not in runs or (place.groupby(runs["parent"]).nunique() > 1).any():
-        return None
-    seeds = runs["seed"].groupby(place).nunique().sort_values(ascending=False)
-    return list(places)[seeds.index[0]] if seeds.iloc[0] > seeds.iloc[1] else None
+    for name, of, several, *values in zip(kinds[role], families, swept, *(kinds[c] for c in columns), strict=True):
+        own = dict(zip(columns, values, strict=True))
+        told = telling(kinds[swept & (families == of)], columns) if several else []
+        options = ",".join(f"{column.removeprefix(f'{role}.')}={own[column]}" for column in told)
+        yield f"{name}[{options}]" if options else str(name)
 
 
 def _strays(runs: pd.DataFrame, finished: pd.DataFrame) -> list[str]:

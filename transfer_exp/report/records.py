@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -16,6 +15,7 @@ from mlflow.entities import Run
 
 from transfer_exp.report import client as store
 from transfer_exp.report import earlier, factors, gaps, repair
+from transfer_exp.report.curves import CURVE_COLUMNS, DIGITS, curves_frame, with_white_box_of, worst_white_box
 from transfer_exp.report.factors import KEY, Slice, newest
 from transfer_exp.types import UserError, counted
 
@@ -30,15 +30,8 @@ MEASURES = [
     "perturbation_correlation",
     "seconds",
 ]
-CURVE_COLUMNS = [
-    *("study", "dataset", "attack", "surrogate", "target", "surrogate_fraction", "seed"),
-    *("epsilon", "error", "clean_error", "whitebox_error", "success", "whitebox_success", "surrogate_error"),
-    *("loss", "loss_logistic", "perturbation_correlation", "perturbation_l1", "perturbation_l2", "perturbation_linf"),
-    "noise_error",
-]
-_NUMBERS = CURVE_COLUMNS[CURVE_COLUMNS.index("epsilon") :]
+_AT_ONCE = 1000  # files whose text is held in memory
 _UNNAMED = "unnamed"
-_DIGITS = 9  # of an epsilon, so that equal ones compare equal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,9 +116,9 @@ def of_slices(
 ) -> Study:
     """The study of the first slice, with the others beside it; ``command`` says how to do a run's settings on seeds."""
     first, *others = (_of_slice(name, each, curves) for each in slices)
-    lines = [*notes, *gaps.partial(slices, command), *first.gaps]
+    lines = [*notes, *gaps.partial(slices, command), *first.gaps, *gaps.absent_learners(first.runs)]
     lines += [f"{factors.in_words(other.settings)}: {line}" for other in others for line in other.gaps]
-    others = [replace(other, is_first=False) for other in others]
+    others = [replace(other, is_first=False, gaps=()) for other in others]
     return replace(first, gaps=tuple(lines), parents=tuple(parents), others=tuple(others))
 
 
@@ -142,12 +135,12 @@ def _of_slice(name: str, own: Slice, curves: pd.DataFrame) -> Study:
         name=name,
         attack=str(last["attack"]),
         norm=str(last.get("attack.norm", "")),
-        epsilon_reference=round(float(last["epsilon.reference"]), _DIGITS),
-        epsilon_shown=tuple(round(float(epsilon), _DIGITS) for epsilon in json.loads(last["epsilon.shown"])),
+        epsilon_reference=round(float(last["epsilon.reference"]), DIGITS),
+        epsilon_shown=tuple(round(float(epsilon), DIGITS) for epsilon in json.loads(last["epsilon.shown"])),
         fraction=float(runs["surrogate_fraction"].max()),
         runs=runs,
         curves=curves,
-        gaps=(*gaps.missing(own.runs, runs), *gaps.absent_learners(runs), *gaps.disagreements(runs)),
+        gaps=(*gaps.missing(own.runs, runs), *gaps.disagreements(runs)),
         warnings=tuple(gaps.warnings(runs)),
         settings=own.settings,
     )
@@ -160,7 +153,7 @@ def _one_curve_each(curves: pd.DataFrame) -> None:
     if len(twice):
         which = ", ".join(f"{name}={value}" for name, value in twice[key].iloc[0].items())
         raise UserError(
-            f"epsilon.grid: expected one curve a combination, its values at least 1e-{_DIGITS} apart, got several rows of "
+            f"epsilon.grid: expected one curve a combination, its values at least 1e-{DIGITS} apart, got several rows of "
             f"{which}; round the grid and run the study again"
         )
 
@@ -170,7 +163,13 @@ def runs_frame(found: Sequence[Run], settings: Mapping[str, Mapping[str, str]] |
 
     settings: parameters by run id, where they are not those that a run has recorded.
     """
-    frame = pd.DataFrame([_row(run, (settings or {}).get(run.info.run_id, run.data.params)) for run in found])
+    columns: dict[str, list[Any]] = {}  # all rows as dicts at once would take twice the room
+    for place, run in enumerate(found):
+        for name, value in _row(run, (settings or {}).get(run.info.run_id, run.data.params)).items():
+            if name not in columns:
+                columns[name] = [None] * len(found)
+            columns[name][place] = value
+    frame = pd.DataFrame(columns)
     for column in [*MEASURES, *(c for c in ("surrogate", "target") if c not in frame)]:
         if column not in frame:
             frame[column] = np.nan
@@ -208,60 +207,10 @@ def _unfinished(runs: Sequence[Run]) -> list[str]:
 
 
 def _curves(client: MlflowClient, runs: Sequence[Run]) -> tuple[pd.DataFrame, list[str]]:
-    texts = store.read_artifacts(client, runs, "curves.csv")
-    lost = len(runs) - len(texts)
+    parts, lost = [curves_frame({})], 0
+    for i in range(0, len(runs), _AT_ONCE):
+        texts = store.read_artifacts(client, runs[i : i + _AT_ONCE], "curves.csv")
+        lost += len(runs[i : i + _AT_ONCE]) - len(texts)
+        parts.append(curves_frame(texts))
     notes = [f"curves.csv is missing from {counted(lost, 'finished run')}: not in any curve or error matrix"] if lost else []
-    return curves_frame(texts), notes
-
-
-def curves_frame(texts: Mapping[str, bytes]) -> pd.DataFrame:
-    """All curves in one table, by run id: columns ``run_id``, ``epsilon`` and measures. What a run is, is not read here.
-
-    Files with one header are parsed together, which is fast.
-    """
-    alike: dict[bytes, dict[str, bytes]] = {}
-    for run_id, text in texts.items():
-        header, _, body = text.replace(b"\r\n", b"\n").partition(b"\n")
-        alike.setdefault(header, {})[run_id] = body.rstrip(b"\n")
-    parts = [_parsed(header, bodies) for header, bodies in alike.items()]
-    frame = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["run_id", *_NUMBERS])
-    frame = frame.reindex(columns=["run_id", *_NUMBERS])
-    frame[_NUMBERS] = frame[_NUMBERS].astype(float)
-    return frame.assign(epsilon=frame["epsilon"].round(_DIGITS))
-
-
-def _parsed(header: bytes, bodies: Mapping[str, bytes]) -> pd.DataFrame:
-    content = io.BytesIO(b"\n".join([header, *bodies.values()]))
-    frame = pd.read_csv(content, usecols=lambda name: name in _NUMBERS)
-    lengths = [body.count(b"\n") + 1 if body else 0 for body in bodies.values()]
-    if sum(lengths) != len(frame) and len(bodies) > 1:  # a name has a line end in it
-        return pd.concat([_parsed(header, {run_id: body}) for run_id, body in bodies.items()], ignore_index=True)
-    owners = np.repeat(list(bodies), lengths) if sum(lengths) == len(frame) else next(iter(bodies))
-    return frame.assign(run_id=owners)
-
-
-def worst_white_box(curves: pd.DataFrame) -> pd.DataFrame:
-    """The curves with each target's white box as the largest error and success of its runs with any surrogate.
-
-    A run takes, point by point, the better of what was made on the target and on its own surrogate. Between the runs only
-    errors can be compared: their maximum is a lower bound of what the best point of all would give.
-    """
-    columns = ["whitebox_error", "whitebox_success"]
-    return curves.assign(**curves.groupby(["target", "seed", "epsilon"])[columns].transform("max"))
-
-
-def with_white_box_of(curves: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
-    """The runs with their columns ``whitebox_error_at_*`` and ``error_ratio_at_*`` as the study's curves have them.
-
-    A run has logged what it knew itself. NaN where there is no curve, and for a ratio where the white-box error is 0.
-    """
-    found = {}
-    for epsilon in curves["epsilon"].unique():
-        rows = curves[curves["epsilon"] == epsilon].set_index(KEY)
-        white = rows["whitebox_error"]
-        found[f"whitebox_error_at_{epsilon:g}"] = white
-        found[f"error_ratio_at_{epsilon:g}"] = rows["error"] / white.where(white > 0)
-    logged = [name for name in map(str, runs) if name.startswith(("whitebox_error_at_", "error_ratio_at_"))]
-    keys = pd.MultiIndex.from_frame(runs[KEY])
-    values = {name: found[name].reindex(keys).to_numpy() if name in found else np.nan for name in logged}
-    return runs.assign(**values)
+    return pd.concat(parts, ignore_index=True), notes

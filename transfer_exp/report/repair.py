@@ -19,8 +19,8 @@ def command(run: Run, parents: Sequence[Run], overrides: bytes | None, seeds: Se
     words = _split(typed) or _listed(overrides)
     if not words:
         return ""
-    kept = [word for word in words if not word.startswith("seed=") and word not in _SWEEP]
-    return shlex.join([*kept[: len(_BEGIN)], "-m", *kept[len(_BEGIN) :], f"seed={','.join(map(str, seeds))}"])
+    kept = [word for word in words[len(_BEGIN) :] if not word.startswith("seed=") and word not in _SWEEP]
+    return shlex.join([*_BEGIN, "-m", *kept, f"seed={','.join(map(str, seeds))}"])
 
 
 def _split(text: str) -> list[str]:
