@@ -100,7 +100,7 @@ def _run(place: int, item: dict, status: str) -> Run:
     about = RunInfo(f"r{place}", "0", "u", status, place, place + 1, "active")
     metrics = [Metric(name, value, 0, 0) for name, value in item["metrics"].items()]
     tags = [RunTag(name, str(value)) for name, value in item.get("tags", {}).items()]
-    return Run(about, RunData(metrics, [Param(name, str(value)) for name, value in item["params"].items()], tags))
+    return Run(about, RunData(metrics, [Param(name, as_text(value)) for name, value in item["params"].items()], tags))
 
 
 def text(curve: pd.DataFrame) -> bytes:
@@ -141,7 +141,7 @@ def _log(client: MlflowClient, experiment: str, parent: str, study: str, item: d
             "version/transfer_exp": "0.1.0", "version/python": "3.11.9", "version/torch": "2.13.0"}  # fmt: skip
     run = client.create_run(experiment, tags=tags)
     run_id, now = run.info.run_id, int(time.time() * 1000)
-    params = [Param(k, str(v)) for k, v in {"study": study, **item["params"]}.items()]
+    params = [Param(k, as_text(v)) for k, v in {"study": study, **item["params"]}.items()]
     metrics = [Metric(k, float(v), now, 0) for k, v in item["metrics"].items()]
     metrics += [Metric("curve/error", e, now, i) for i, e in enumerate(item["curve"]["error"])]
     client.log_batch(run_id, metrics=metrics, params=params, tags=[RunTag("signature", f"{hash(str(params)):x}")])

@@ -166,11 +166,12 @@ class Sweep(Callback):
         self.tracker.client.update_run(self.run_id, status="RUNNING")
         atexit.register(self._close_if_open)
         self.opened.enter_context(closing(lambda _reason: self._close_if_open()))
+        varied = varied_keys(jobs) if len(jobs) > 1 else None
         announced = {
             "run_id": self.run_id,
             "study": config.study,
             "total": len(jobs),
-            "varied": varied_keys(jobs) if len(jobs) > 1 else None,
+            "varied": varied,
         }
         (self.folder / "parent.json").write_text(json.dumps(announced))
         _log.info("study %s: %s, recorded in %s", config.study, counted(len(jobs), "combination"), self.tracker.uri)

@@ -107,6 +107,26 @@ def line_style(name: str) -> dict[str, Any]:
     }
 
 
-def marker_style(name: str) -> dict[str, Any]:
+def line_styles(names: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """``line_style`` of each learner, variants of one family from a light to a dark shade of its colour."""
+    found = {name: line_style(name) for name in ordered(names)}
+    for own in families(found):
+        variants = [name for name in found if options(name) and family(name) == own]
+        for place, name in enumerate(variants if len(variants) > 1 else []):
+            shade = _shade(colour_and_marker(name)[0], place / (len(variants) - 1))
+            found[name] |= {"color": shade, "markerfacecolor": shade}
+    return found
+
+
+def _shade(colour: str, place: float) -> str:
+    """A colour from light (place 0) over itself (0.5) to dark (1)."""
+    end = 255 if place < 0.5 else 0
+    weight = 1.2 * abs(place - 0.5)
+    parts = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return "#" + "".join(f"{round(part + weight * (end - part)):02X}" for part in parts)
+
+
+def marker_styles(names: Iterable[str]) -> dict[str, dict[str, Any]]:
     """Keyword arguments of ``Axes.plot`` for points without line: filled for H, open for L."""
-    return {**line_style(name), "linestyle": "none", "markersize": 5.5, "markeredgewidth": 1.1}
+    points = {"linestyle": "none", "markersize": 5.5, "markeredgewidth": 1.1}
+    return {name: {**style, **points} for name, style in line_styles(names).items()}

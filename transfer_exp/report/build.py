@@ -36,8 +36,8 @@ def build_report(
     ``where``: only runs with these settings. Of several values of a factor that is no learner, the one with most runs is
     reported, with the matrices of the others.
     An earlier report in ``out`` is replaced as a whole; any other content is refused. With ``log_to_parent`` all files are
-    also logged to the newest parent run (folder ``report``, or ``report-`` and the settings). Raises UserError for an unreachable store, an unknown study,
-    one without finished runs, an ``out`` that cannot be written.
+    also logged to the newest parent run (folder ``report``, or ``report-`` and the settings). Raises UserError for an
+    unreachable store, an unknown study, one without finished runs, settings that no run has, an ``out`` that cannot be written.
     """
     records = load(tracking_uri=tracking_uri, study=study, where=where)
     with replacing(out) as folder:
@@ -150,16 +150,19 @@ def study_summary(*, tracking_uri: str, study: str, out: Path, only: Collection[
     """What every sweep ends with: the error matrix of every epsilon (csv, heat map) and the white-box curves in ``out``.
 
     ``only``: ids of the sweep's own runs; white boxes then are the largest of these runs, not of the study. Returns the
-    matrices of the study's chosen epsilons as text, for each value of a factor that is no learner. Raises UserError as ``build_report``.
+    matrices of the study's chosen epsilons as text, one for each value of a factor that is no learner. Raises UserError as
+    ``build_report``.
     """
     records = load(tracking_uri=tracking_uri, study=study, only=only)
     parts = (records, *records.others)
     _all_differ([drawing.matrix_stem(part, *cell) for part in parts for cell in _cells(part)])
     out.mkdir(parents=True, exist_ok=True)
-    for part, cell in ((part, cell) for part in parts for cell in _cells(part)):
-        for picture in drawing.error_map(part, *cell):
-            write_csv(control.error_table(part, *cell).rename_axis("surrogate"), out / f"{picture.stem}.csv")
-            drawing.write(picture, out, ["png"])
+    for part in parts:
+        for epsilon, fraction in _cells(part):
+            for picture in drawing.error_map(part, epsilon, fraction):
+                content = control.error_table(part, epsilon, fraction).rename_axis("surrogate")
+                write_csv(content, out / f"{picture.stem}.csv")
+                drawing.write(picture, out, ["png"])
     for picture in drawing.white_box(records):
         drawing.write(picture, out, ["png"])
     return "\n\n".join(_as_text(part, epsilon) for part in parts for epsilon in part.epsilon_shown)

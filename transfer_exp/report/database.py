@@ -20,7 +20,8 @@ _RUNS = """SELECT run_uuid, experiment_id, user_id, status, start_time, end_time
 _VALUES = {
     "params": "SELECT run_uuid, key, value FROM params WHERE run_uuid IN ({of})",
     "tags": "SELECT run_uuid, key, value FROM tags WHERE run_uuid IN ({of})",
-    "metrics": "SELECT run_uuid, key, CASE is_nan WHEN 1 THEN NULL ELSE value END FROM latest_metrics WHERE run_uuid IN ({of})",
+    "metrics": """SELECT run_uuid, key, CASE is_nan WHEN 1 THEN NULL ELSE value END FROM latest_metrics
+        WHERE run_uuid IN ({of})""",
 }
 _AT_ONCE = 500  # of sqlite's 999 variables
 

@@ -30,7 +30,7 @@ _BLOCK = re.compile(r"^(?=\w)", re.MULTILINE)
 def settings_of(runs: Sequence[Run], read: Callable[[Sequence[Run]], Mapping[str, bytes]]) -> dict[str, dict[str, str]]:
     """Parameters by run id, under today's names and whole, of the runs that have recorded them otherwise.
 
-    ``read`` gives the ``config.yaml`` of some runs by run id. A run of which some are not known has the parameter ``UNKNOWN``.
+    ``read`` gives the ``config.yaml`` of some runs by run id. A run of which some are not known has a parameter ``UNKNOWN``.
     """
     lacking = [run for run in runs if _is_earlier(run.data.params) or any(map(is_shortened, run.data.params.values()))]
     texts = read(lacking) if lacking else {}

@@ -64,11 +64,11 @@ def slices(every: pd.DataFrame) -> tuple[list[Slice], list[str]]:
     done = every["status"] == "FINISHED"
     finished, others = every[done], every[~done]
     varying = [c for c in columns if finished[c].nunique() > 1]
-    fixed = finished[columns].iloc[0].drop(varying)
+    fixed = {c: str(finished[c].iloc[0]) for c in columns if c not in varying}
     kinds = finished[varying].drop_duplicates()
     shown = telling(kinds, [*(c for c in _FIRST if c in varying), *varying])
     found = []
-    for kind in kinds.to_dict("records") if varying else [{}]:
+    for kind in _records(kinds) if varying else [{}]:
         about = {name: str(kind[name]) for name in shown}
         for settings, own in _single_settings_apart(finished[_have(finished, kind)]):
             fitting = others[_fit(others, {**fixed, **kind})] if not settings else others.iloc[:0]
@@ -76,6 +76,10 @@ def slices(every: pd.DataFrame) -> tuple[list[Slice], list[str]]:
     found.sort(key=lambda each: (len(newest(each.runs)), each.runs["start_time"].max()), reverse=True)
     taken = pd.Index([]).append([each.runs.index for each in found])
     return found, _strays(others[~others.index.isin(taken)], finished)
+
+
+def _records(rows: pd.DataFrame) -> list[dict[str, str]]:
+    return [dict(zip(map(str, rows), row, strict=True)) for row in rows.itertuples(index=False, name=None)]
 
 
 def _single_settings_apart(finished: pd.DataFrame) -> Iterator[tuple[dict[str, str], pd.DataFrame]]:
@@ -159,8 +163,10 @@ def _named(finished: pd.DataFrame, others: pd.DataFrame, role: str) -> tuple[pd.
     # A learner of which nothing is finished keeps its name.
     keys = list(others[[role, *columns]].itertuples(index=False, name=None))
     found = [ids.get(key, None if key[0] in known else key[0]) for key in keys]
-    fitting = others.assign(**{role: found}).loc[[name is not None for name in found]]
-    return finished.assign(**{role: own}), fitting
+    fitting = others.assign(**{role: pd.Series(found, index=others.index, dtype=object)}).loc[
+        [name is not None for name in found]
+    ]
+    return finished.assign(**{role: pd.Series(own, index=finished.index, dtype=object)}), fitting
 
 
 def _ids(kinds: pd.DataFrame, role: str, columns: list[str]) -> Iterator[str]:

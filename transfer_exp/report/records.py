@@ -39,8 +39,8 @@ class Study:
     """A study's finished runs with one value of each factor but learners, seed and share of the surrogate's data.
 
     runs: one row a combination (identity, parameters as text, scalar measures, tags). curves: one row a combination and
-    epsilon, columns ``run_id`` and ``CURVE_COLUMNS``. fraction: the largest share of the surrogate data, at which learners are
-    compared. gaps: what is missing, failed or mixed. warnings: health above its limit. parents: the sweeps' parent runs,
+    epsilon, columns ``run_id`` and ``CURVE_COLUMNS``. fraction: the largest share of the surrogate data, at which learners
+    are compared. gaps: what is missing, failed or mixed. warnings: health above its limit. parents: the sweeps' parent runs,
     oldest first. settings: the factors' values here, where the study has several. others: the study with other values, each
     not ``is_first``. where: what was asked for.
     """
@@ -175,7 +175,7 @@ def runs_frame(found: Sequence[Run], settings: Mapping[str, Mapping[str, str]] |
             frame[column] = np.nan
     for role in ("surrogate", "target"):
         frame[role] = frame[role].astype(object).where(frame[role].notna() & (frame[role] != ""), _UNNAMED)
-    for column in frame.columns.intersection(factors.SIZES):
+    for column in frame.columns.intersection(list(factors.SIZES)):
         frame[column] = _numeric(frame[column])
     return frame.astype({"surrogate_fraction": float, "seed": int})
 
