@@ -47,8 +47,10 @@ _TREND_COLUMNS = [
 
 @dataclass(frozen=True, kw_only=True)
 class Path:
-    """Variants ``names`` of a learner in one role, by ``values`` of one ``number``, ascending; what else they have of their own
-    is ``fixed`` ("gamma 0.01")."""
+    """Variants ``names`` of a learner in one role, by ``values`` of one ``number``, ascending.
+
+    fixed: what else tells them from other variants of the learner ("gamma 0.01"); empty where there is nothing.
+    """
 
     role: Role
     learner: str
@@ -96,9 +98,9 @@ def _plain(value: Any) -> str:
 
 
 def _numbers(values: Sequence[Any]) -> list[float] | None:
-    """The values as numbers: a list of equal length counts by its mean (a width), one of equal entries by its length (a depth).
+    """The values as numbers; None where they are none.
 
-    None where they are no numbers, or differ in both.
+    Lists of one length count by their means (a width), lists of equal entries by their lengths (a depth).
     """
     try:
         parsed = [json.loads(str(value)) for value in values]
@@ -114,7 +116,7 @@ def _numbers(values: Sequence[Any]) -> list[float] | None:
 
 
 def along(study: Study, path: Path, column: str) -> Floats:
-    """Values ``(seeds, values)`` of a column of ``tables.at_reference``, means over the panel; NaN where a seed lacks them."""
+    """Values ``(seeds, values)`` of a column of ``tables.at_reference``, means over the panel; of seeds that have them all."""
     other = "target" if path.role == "surrogate" else "surrogate"
     rows = tables.at_reference(study)
     own = rows[rows[path.role].isin(path.names)].dropna(subset=[column])
