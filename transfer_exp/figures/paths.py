@@ -19,7 +19,7 @@ _MOST_TICKS = 7
 
 
 @mpl.rc_context(LOOK)
-def path_lines(data: pd.DataFrame, ax: Axes, *, xlabel: str, ylabel: str) -> list[Line2D]:
+def path_lines(data: pd.DataFrame, ax: Axes, *, xlabel: str, title: str) -> list[Line2D]:
     """Draw one quantity along a number; returns the lines.
 
     data: columns ``value, mean, low, high, fixed``, one line for each ``fixed``; bands are low to high, where there are any.
@@ -34,7 +34,7 @@ def path_lines(data: pd.DataFrame, ax: Axes, *, xlabel: str, ylabel: str) -> lis
             ordered["value"], ordered["mean"], label=str(fixed), color=colour, marker=marker, markersize=4, linewidth=1.4
         )
     _ticks(ax, np.unique(data["value"].to_numpy(dtype=np.float64)))
-    ax.set(xlabel=xlabel, title=ylabel)
+    ax.set(xlabel=xlabel, title=title)
     return lines
 
 

@@ -116,7 +116,7 @@ def _numbers(values: Sequence[Any]) -> list[float] | None:
 
 
 def along(study: Study, path: Path, column: str) -> Floats:
-    """Values ``(seeds, values)`` of a column of ``tables.at_reference``, means over the panel; of seeds that have them all."""
+    """Values ``(seeds, values)`` of a column of ``tables.at_reference``, means over the panel, of seeds that have all."""
     other = "target" if path.role == "surrogate" else "surrogate"
     rows = tables.at_reference(study)
     own = rows[rows[path.role].isin(path.names)].dropna(subset=[column])
