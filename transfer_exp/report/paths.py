@@ -22,8 +22,8 @@ import numpy as np
 import pandas as pd
 
 from transfer_exp import correlation, stats
+from transfer_exp.figures.learner_style import base
 from transfer_exp.report import tables, words
-from transfer_exp.report.factors import base_name
 from transfer_exp.report.records import Study
 from transfer_exp.types import Floats
 
@@ -71,7 +71,7 @@ def _paths_of(rows: pd.DataFrame, role: Role) -> Iterator[Path]:
     prefix = f"{role}."
     settings = [column for column in rows if str(column).startswith(prefix)]
     variants = rows[[role, *settings]].astype(object).where(rows[[role, *settings]].notna(), None).drop_duplicates(role)
-    for learner, own in variants.groupby(variants[role].map(base_name)):
+    for learner, own in variants.groupby(variants[role].map(base)):
         swept = [column for column in settings if own[column].map(str).nunique() > 1]
         for column in swept:
             others = [other for other in swept if other != column]
