@@ -36,6 +36,7 @@ from transfer_exp.ending import closing, exit_on_signals
 from transfer_exp.job import Job, check_settings, reason_of, run_job
 from transfer_exp.records import versions
 from transfer_exp.report.build import build_report, study_summary
+from transfer_exp.run_names import varied_keys
 from transfer_exp.signature import signature
 from transfer_exp.store import Store
 from transfer_exp.tracking import Tracker
@@ -59,15 +60,15 @@ def run_one(config: DictConfig) -> None:
     logging.getLogger("transfer_exp.pipeline").setLevel(logging.WARNING)
     announced = json.loads((folder / "parent.json").read_text())
     parent = announced["run_id"] if announced["study"] == config.study else None
-    job = _guarded(config, overrides, parent)
+    job = _guarded(config, overrides, parent, announced["varied"])
     (folder / f"job-{hydra.job.num}.json").write_text(json.dumps({**asdict(job), "overrides": overrides}))
     _show_progress(job, folder, announced)
 
 
-def _guarded(config: DictConfig, overrides: list[str], parent: str | None) -> Job:
+def _guarded(config: DictConfig, overrides: list[str], parent: str | None, varied: list[str] | None = None) -> Job:
     begin = time.monotonic()
     try:
-        return run_job(config, overrides=overrides, parent=parent)
+        return run_job(config, overrides=overrides, parent=parent, varied=varied)
     except (UserError, OmegaConfBaseException) as error:
         reason = reason_of(error)
     except Exception as error:
@@ -165,7 +166,7 @@ class Sweep(Callback):
         self.tracker.client.update_run(self.run_id, status="RUNNING")
         atexit.register(self._close_if_open)
         self.opened.enter_context(closing(lambda _reason: self._close_if_open()))
-        announced = {"run_id": self.run_id, "study": config.study, "total": len(jobs)}
+        announced = {"run_id": self.run_id, "study": config.study, "total": len(jobs), "varied": varied_keys(jobs)}
         (self.folder / "parent.json").write_text(json.dumps(announced))
         _log.info("study %s: %s, recorded in %s", config.study, counted(len(jobs), "combination"), self.tracker.uri)
 

@@ -34,6 +34,7 @@ from transfer_exp.types import UserError
 
 _PATIENCE_SECONDS = 5.0
 _MAX_METRICS = 900  # MLflow takes at most 1,000 in one batch
+_MAX_PARAMS = 90  # at most 100
 _MAX_VALUE = 500
 _ENDING = {signal.SIGINT, signal.SIGTERM}
 
@@ -159,7 +160,9 @@ class Tracker:
         for name, values in record.curves.items():
             metrics += [Metric(f"curve/{name}", v, now, k) for k, v in enumerate(values) if math.isfinite(v)]
         params = [Param(key, str(value)[:_MAX_VALUE]) for key, value in record.params.items()]
-        self.client.log_batch(run_id, metrics[:_MAX_METRICS], params)
+        self.client.log_batch(run_id, metrics[:_MAX_METRICS], params[:_MAX_PARAMS])
+        for i in range(_MAX_PARAMS, len(params), _MAX_PARAMS):
+            self.client.log_batch(run_id, params=params[i : i + _MAX_PARAMS])
         for i in range(_MAX_METRICS, len(metrics), _MAX_METRICS):
             self.client.log_batch(run_id, metrics[i : i + _MAX_METRICS])
         if record.files:

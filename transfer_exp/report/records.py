@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 import json
 from collections import Counter
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,8 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from transfer_exp.report import client as store
-from transfer_exp.report import gaps
+from transfer_exp.report import earlier, factors, gaps, repair
+from transfer_exp.report.factors import KEY, Slice, newest
 from transfer_exp.types import UserError, counted
 
 MEASURES = [
@@ -35,18 +36,20 @@ CURVE_COLUMNS = [
     *("loss", "loss_logistic", "perturbation_correlation", "perturbation_l1", "perturbation_l2", "perturbation_linf"),
     "noise_error",
 ]
-_TEXT_COLUMNS = {"study", "dataset", "attack", "surrogate", "target"}
+_NUMBERS = CURVE_COLUMNS[CURVE_COLUMNS.index("epsilon") :]
+_UNNAMED = "unnamed"
 _DIGITS = 9  # of an epsilon, so that equal ones compare equal
 
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
-    """A study's finished runs.
+    """A study's finished runs with one value of each factor but learners, seed and share of the surrogate's data.
 
-    runs: one row a combination (identity, parameters, scalar measures, tags). curves: one row a combination and epsilon,
-    columns ``CURVE_COLUMNS``. fraction: the largest share of the surrogate data, at which learners are compared.
-    gaps: what is missing, failed or mixed. warnings: health above its limit.
-    parents: the sweeps' parent runs, oldest first.
+    runs: one row a combination (identity, parameters as text, scalar measures, tags). curves: one row a combination and
+    epsilon, columns ``run_id`` and ``CURVE_COLUMNS``. fraction: the largest share of the surrogate data, at which learners are
+    compared. gaps: what is missing, failed or mixed. warnings: health above its limit. parents: the sweeps' parent runs,
+    oldest first. settings: the factors' values here, where the study has several. others: the study with other values, each
+    not ``is_first``. where: what was asked for.
     """
 
     name: str
@@ -60,6 +63,10 @@ class Study:
     gaps: tuple[str, ...]
     warnings: tuple[str, ...] = ()
     parents: tuple[Run, ...] = ()
+    settings: Mapping[str, str] = field(default_factory=dict)
+    others: tuple[Study, ...] = ()
+    is_first: bool = True
+    where: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def fractions(self) -> list[float]:
@@ -67,59 +74,88 @@ class Study:
         return sorted(self.runs["surrogate_fraction"].unique(), reverse=True)
 
 
-def load(*, tracking_uri: str, study: str, only: Collection[str] | None = None) -> Study:
-    """Read a study, or ``only`` the runs of it with these ids.
+def load(
+    *, tracking_uri: str, study: str, only: Collection[str] | None = None, where: Mapping[str, str] | None = None
+) -> Study:
+    """Read a study, or ``only`` the runs of it with these ids, or those with the settings ``where``.
 
-    Raises UserError for an unreachable store, an unknown study, one without finished run.
+    Raises UserError for an unreachable store, an unknown study, one without finished run, settings that no run has.
     """
     client = store.connect(tracking_uri)
     with store.speaking_of(tracking_uri):
         experiment = store.experiment_id(client, study)
-        found = store.search(client, experiment, "combination")
-        found = found if only is None else [run for run in found if run.info.run_id in only]
+        found = store.search(client, experiment, "combination", only)
         parents = store.search(client, experiment, "study")
         if not any(run.info.status == "FINISHED" for run in found):
             raise UserError(f"study: expected finished runs of {study}, got none of {len(found)}; run it (again) first")
         by_id = {run.info.run_id: run for run in found}
-        # A run logs what it is at its end: of one that failed or was killed only the reason is known.
+        # A run logs what it is at its start: of one that ended before, only the reason is known.
+        named = [run for run in found if "seed" in run.data.params]
         unnamed = [run for run in found if "seed" not in run.data.params]
-        every, left_out = _of_one_kind(runs_frame([run for run in found if "seed" in run.data.params]))
-        left_out += _unfinished(unnamed)
-        finished = newest(every)
-        curves, without = _curves(client, [by_id[i] for i in finished["run_id"]])
-    return assemble(name=study, every=every, curves=curves, notes=[*left_out, *without], parents=parents)
+        settings = earlier.settings_of(named, lambda runs: store.read_artifacts(client, runs, "config.yaml"))
+        slices, strays = factors.slices(factors.chosen(runs_frame(named, settings), where or {}))
+        counting = [by_id[run_id] for each in slices for run_id in newest(each.runs)["run_id"]]
+        curves, without = _curves(client, counting)
+        lines = [*_unfinished(unnamed), *strays, *without]
+
+        def command(run_id: str, seeds: Sequence[int]) -> str:
+            typed = store.read_artifacts(client, [by_id[run_id]], "overrides.yaml").get(run_id)
+            return repair.command(by_id[run_id], parents, typed, seeds)
+
+        made = of_slices(name=study, slices=slices, curves=curves, notes=lines, parents=parents, command=command)
+        return replace(made, where=where or {})
 
 
-def assemble(
-    *, name: str, every: pd.DataFrame, curves: pd.DataFrame, notes: Sequence[str] = (), parents: Sequence[Run] = ()
+def assemble(*, name: str, every: pd.DataFrame, curves: pd.DataFrame) -> Study:
+    """A study from all tried runs and, with a column ``run_id``, the curves of those that count."""
+    slices, strays = factors.slices(every)
+    return of_slices(name=name, slices=slices, curves=curves, notes=strays)
+
+
+def of_slices(
+    *,
+    name: str,
+    slices: Sequence[Slice],
+    curves: pd.DataFrame,
+    notes: Sequence[str] = (),
+    parents: Sequence[Run] = (),
+    command: Callable[[str, Sequence[int]], str] = lambda _run, _seeds: "",
 ) -> Study:
-    """A study from all tried runs (of one data set and attack) and the curves of those that count."""
-    runs = newest(every)
+    """The study of the first slice, with the others beside it; ``command`` says how to do a run's settings on seeds."""
+    first, *others = (_of_slice(name, each, curves) for each in slices)
+    lines = [*notes, *gaps.partial(slices, command), *first.gaps]
+    lines += [f"{factors.in_words(other.settings)}: {line}" for other in others for line in other.gaps]
+    others = [replace(other, is_first=False) for other in others]
+    return replace(first, gaps=tuple(lines), parents=tuple(parents), others=tuple(others))
+
+
+def _of_slice(name: str, own: Slice, curves: pd.DataFrame) -> Study:
+    runs = newest(own.runs)
+    about = runs[["run_id", "dataset", "attack", *KEY]].assign(study=name)
+    curves = about.merge(curves, on="run_id", validate="one_to_many").reindex(columns=["run_id", *CURVE_COLUMNS])
     _one_curve_each(curves)
     last = runs.sort_values("start_time", kind="stable").iloc[-1]
     if last["attack"] != "poisoning":  # whose points are made for one training set: there is no common ball
         curves = worst_white_box(curves)
         runs = with_white_box_of(curves, runs)
-    reference = round(float(last["epsilon_reference"]), _DIGITS)
-    shown = [round(float(e), _DIGITS) for e in json.loads(last["epsilon_shown"])]
     return Study(
         name=name,
         attack=str(last["attack"]),
-        norm=str(last["norm"]),
-        epsilon_reference=reference,
-        epsilon_shown=tuple(shown),
+        norm=str(last.get("attack.norm", "")),
+        epsilon_reference=round(float(last["epsilon.reference"]), _DIGITS),
+        epsilon_shown=tuple(round(float(epsilon), _DIGITS) for epsilon in json.loads(last["epsilon.shown"])),
         fraction=float(runs["surrogate_fraction"].max()),
         runs=runs,
         curves=curves,
-        gaps=(*notes, *gaps.missing(every, runs), *gaps.absent_learners(runs), *gaps.disagreements(runs)),
+        gaps=(*gaps.missing(own.runs, runs), *gaps.absent_learners(runs), *gaps.disagreements(runs)),
         warnings=tuple(gaps.warnings(runs)),
-        parents=tuple(parents),
+        settings=own.settings,
     )
 
 
 def _one_curve_each(curves: pd.DataFrame) -> None:
     """Raises UserError where two rows claim one combination and epsilon: every mean over the rows would hide that."""
-    key = [*gaps.KEY, "epsilon"]
+    key = [*KEY, "epsilon"]
     twice = curves[curves.duplicated(key)]
     if len(twice):
         which = ", ".join(f"{name}={value}" for name, value in twice[key].iloc[0].items())
@@ -129,26 +165,33 @@ def _one_curve_each(curves: pd.DataFrame) -> None:
         )
 
 
-def runs_frame(found: Sequence[Run]) -> pd.DataFrame:
-    """One row a run: identity, status, parameters, tags of origin, scalar measures (all of ``MEASURES`` exist)."""
-    frame = pd.DataFrame([_row(run) for run in found])
-    for column in [*MEASURES, "norm"]:
+def runs_frame(found: Sequence[Run], settings: Mapping[str, Mapping[str, str]] | None = None) -> pd.DataFrame:
+    """One row a run: identity, status, tags of origin, scalar measures (all of ``MEASURES`` exist), settings as text.
+
+    settings: parameters by run id, where they are not those that a run has recorded.
+    """
+    frame = pd.DataFrame([_row(run, (settings or {}).get(run.info.run_id, run.data.params)) for run in found])
+    for column in [*MEASURES, *(c for c in ("surrogate", "target") if c not in frame)]:
         if column not in frame:
             frame[column] = np.nan
-    for column in frame.columns.difference([*_TEXT_COLUMNS, "run_id", "status", "git_commit", "data_checksum"]):
-        if not column.startswith("version/"):
-            frame[column] = _numeric(frame[column])
+    for role in ("surrogate", "target"):
+        frame[role] = frame[role].astype(object).where(frame[role].notna() & (frame[role] != ""), _UNNAMED)
+    for column in frame.columns.intersection(factors.SIZES):
+        frame[column] = _numeric(frame[column])
     return frame.astype({"surrogate_fraction": float, "seed": int})
 
 
-def _row(run: Run) -> dict[str, Any]:
+def _row(run: Run, params: Mapping[str, str]) -> dict[str, Any]:
     info, data = run.info, run.data
     origin = {
-        k: v for k, v in data.tags.items() if k in ("git_commit", "data_checksum", "signature") or k.startswith("version/")
+        k: v
+        for k, v in data.tags.items()
+        if k in ("git_commit", "data_checksum", "signature") or k.startswith(("version/", "source/"))
     }
     measured = {k: v for k, v in data.metrics.items() if not k.startswith(("curve/", "system/"))}
     about = {"run_id": info.run_id, "status": info.status, "start_time": info.start_time, "end_time": info.end_time}
-    return {**about, **data.params, **measured, **origin}
+    about |= {"parent": data.tags.get("mlflow.parentRunId")}
+    return {**about, **params, **measured, **origin}
 
 
 def _numeric(column: pd.Series[Any]) -> pd.Series[Any]:
@@ -156,22 +199,6 @@ def _numeric(column: pd.Series[Any]) -> pd.Series[Any]:
         return pd.to_numeric(column)
     except (ValueError, TypeError):
         return column  # a word among them: the column stays text
-
-
-def newest(every: pd.DataFrame) -> pd.DataFrame:
-    """The newest finished run of each combination, in the order of surrogate, target, fraction, seed."""
-    finished = every[every["status"] == "FINISHED"].sort_values("start_time", kind="stable")
-    return finished.drop_duplicates(gaps.KEY, keep="last").sort_values(gaps.KEY, ignore_index=True)
-
-
-def _of_one_kind(every: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
-    """The runs on the data set and with the attack of the newest finished run, and a note on the others."""
-    last = every[every["status"] == "FINISHED"].sort_values("start_time", kind="stable").iloc[-1]
-    own = (every["dataset"] == last["dataset"]) & (every["attack"] == last["attack"])
-    if own.all():
-        return every, []
-    other = counted(int((~own).sum()), "run")
-    return every[own], [f"left out: {other} not on {last['dataset']} with {last['attack']}, as the newest run"]
 
 
 def _unfinished(runs: Sequence[Run]) -> list[str]:
@@ -184,21 +211,33 @@ def _curves(client: MlflowClient, runs: Sequence[Run]) -> tuple[pd.DataFrame, li
     texts = store.read_artifacts(client, runs, "curves.csv")
     lost = len(runs) - len(texts)
     notes = [f"curves.csv is missing from {counted(lost, 'finished run')}: not in any curve or error matrix"] if lost else []
-    return curves_frame(list(texts.values())), notes
+    return curves_frame(texts), notes
 
 
-def curves_frame(texts: Sequence[bytes]) -> pd.DataFrame:
-    """All curves in one table, columns ``CURVE_COLUMNS``; files with one header are parsed together, which is fast."""
-    bodies: dict[bytes, list[bytes]] = {}
-    for text in texts:
+def curves_frame(texts: Mapping[str, bytes]) -> pd.DataFrame:
+    """All curves in one table, by run id: columns ``run_id``, ``epsilon`` and measures. What a run is, is not read here.
+
+    Files with one header are parsed together, which is fast.
+    """
+    alike: dict[bytes, dict[str, bytes]] = {}
+    for run_id, text in texts.items():
         header, _, body = text.replace(b"\r\n", b"\n").partition(b"\n")
-        bodies.setdefault(header, []).append(body.rstrip(b"\n"))
-    parts = [pd.read_csv(io.BytesIO(b"\n".join([header, *body]))) for header, body in bodies.items()]
-    frame = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=CURVE_COLUMNS)
-    frame = frame.reindex(columns=CURVE_COLUMNS)
-    numbers = [c for c in CURVE_COLUMNS if c not in _TEXT_COLUMNS]
-    frame[numbers] = frame[numbers].astype(float)
-    return frame.astype({"seed": int}).assign(epsilon=frame["epsilon"].round(_DIGITS))
+        alike.setdefault(header, {})[run_id] = body.rstrip(b"\n")
+    parts = [_parsed(header, bodies) for header, bodies in alike.items()]
+    frame = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["run_id", *_NUMBERS])
+    frame = frame.reindex(columns=["run_id", *_NUMBERS])
+    frame[_NUMBERS] = frame[_NUMBERS].astype(float)
+    return frame.assign(epsilon=frame["epsilon"].round(_DIGITS))
+
+
+def _parsed(header: bytes, bodies: Mapping[str, bytes]) -> pd.DataFrame:
+    content = io.BytesIO(b"\n".join([header, *bodies.values()]))
+    frame = pd.read_csv(content, usecols=lambda name: name in _NUMBERS)
+    lengths = [body.count(b"\n") + 1 if body else 0 for body in bodies.values()]
+    if sum(lengths) != len(frame) and len(bodies) > 1:  # a name has a line end in it
+        return pd.concat([_parsed(header, {run_id: body}) for run_id, body in bodies.items()], ignore_index=True)
+    owners = np.repeat(list(bodies), lengths) if sum(lengths) == len(frame) else next(iter(bodies))
+    return frame.assign(run_id=owners)
 
 
 def worst_white_box(curves: pd.DataFrame) -> pd.DataFrame:
@@ -218,11 +257,11 @@ def with_white_box_of(curves: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     """
     found = {}
     for epsilon in curves["epsilon"].unique():
-        rows = curves[curves["epsilon"] == epsilon].set_index(gaps.KEY)
+        rows = curves[curves["epsilon"] == epsilon].set_index(KEY)
         white = rows["whitebox_error"]
         found[f"whitebox_error_at_{epsilon:g}"] = white
         found[f"error_ratio_at_{epsilon:g}"] = rows["error"] / white.where(white > 0)
     logged = [name for name in map(str, runs) if name.startswith(("whitebox_error_at_", "error_ratio_at_"))]
-    keys = pd.MultiIndex.from_frame(runs[gaps.KEY])
+    keys = pd.MultiIndex.from_frame(runs[KEY])
     values = {name: found[name].reindex(keys).to_numpy() if name in found else np.nan for name in logged}
     return runs.assign(**values)
