@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
+from itertools import chain
 
 from transfer_exp.settings import NOT_SETTINGS
 
@@ -12,12 +14,11 @@ _LONGEST = 200  # characters; MLflow takes 250
 
 def varied_keys(jobs: Iterable[Sequence[str]]) -> list[str]:
     """The keys of overrides that are not the same in all jobs of a sweep, in their order."""
-    values: dict[str, set[str]] = {}
-    n = 0
-    for n, job in enumerate(jobs, 1):
-        for word in job:
-            values.setdefault(_key(word), set()).add(word)
-    return [key for key, own in values.items() if len(own) > 1] if n > 1 else []
+    listed = list(jobs)
+    counts: dict[str, Counter[str]] = {}
+    for word in chain.from_iterable(listed):
+        counts.setdefault(_key(word), Counter())[word] += 1
+    return [key for key, own in counts.items() if max(own.values()) < len(listed)]
 
 
 def run_name(

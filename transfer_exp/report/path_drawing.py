@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pandas as pd
 
@@ -22,12 +23,12 @@ def pictures(study: Study, curves: pd.DataFrame) -> Iterator[Picture]:
         shown = [quantity for quantity in QUANTITIES if quantity in set(data["quantity"])]
         rows = -(-len(shown) // _COLUMNS)
         figure, axes = figures.blank(7.6, 0.5 + 2.0 * rows, rows, _COLUMNS)
-        for place, ax in enumerate(axes.flat):
-            if place < len(shown):
-                own = data[data["quantity"] == shown[place]]
-                lines = figures.path_lines(own, ax, xlabel=str(number), title=shown[place])
-            else:
-                ax.set_axis_off()
+        panels: list[Any] = list(axes.flat)
+        for quantity, ax in zip(shown, panels, strict=False):
+            own = data[data["quantity"] == quantity]
+            lines = figures.path_lines(own, ax, xlabel=str(number), title=quantity)
+        for ax in panels[len(shown) :]:
+            ax.set_axis_off()
         if any(line.get_label() for line in lines):
             figure.legend(handles=lines, loc="outside lower center", ncols=len(lines))
         name = family_label(family(str(learner)))
@@ -35,7 +36,7 @@ def pictures(study: Study, curves: pd.DataFrame) -> Iterator[Picture]:
             stem=f"path_{learner}_{number}",
             section="paths",
             row="",
-            caption=f"{name} along {number}, at {words.strength(study, study.epsilon_reference)}. Transfer: mean error over the "
-            "learners of the other role that all values have met. Bands: 95% interval of the mean over seeds.",
+            caption=f"{name} along {number}, at {words.strength(study, study.epsilon_reference)}. Transfer: mean error over "
+            "the learners of the other role that all values have met. Bands: 95% interval of the mean over seeds.",
             figure=figure,
         )

@@ -180,7 +180,7 @@ def _turn(table: Floats, sign: int) -> tuple[int, stats.SignTest]:
     return int(counted.sum()), stats.sign_test(counted, np.full(n, 0.5))
 
 
-def _reading(row: Mapping[str, Any]) -> str:
+def _reading(row: pd.Series[Any]) -> str:
     """What the tests say, in words; by the corrected p-values, and only where there are repetitions enough."""
     few = words.too_few(int(row["n"]), stats.fewest_repetitions())
     if few:
