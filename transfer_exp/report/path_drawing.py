@@ -29,8 +29,8 @@ def pictures(study: Study, curves: pd.DataFrame) -> Iterator[Picture]:
             lines = figures.path_lines(own, ax, xlabel=str(number), title=quantity)
         for ax in panels[len(shown) :]:
             ax.set_axis_off()
-        if any(line.get_label() for line in lines):
-            figure.legend(handles=lines, loc="outside lower center", ncols=len(lines))
+        if data["fixed"].any():
+            figures.legend_of(figure, lines)
         name = family_label(family(str(learner)))
         yield Picture(
             stem=f"path_{learner}_{number}",

@@ -69,7 +69,7 @@ def paths(study: Study) -> list[Path]:
 
 def _paths_of(rows: pd.DataFrame, role: Role) -> Iterator[Path]:
     prefix = f"{role}."
-    settings = [column for column in rows if str(column).startswith(prefix)]
+    settings = [str(column) for column in rows if str(column).startswith(prefix)]
     variants = rows[[role, *settings]].astype(object).where(rows[[role, *settings]].notna(), None).drop_duplicates(role)
     for learner, own in variants.groupby(variants[role].map(base)):
         swept = [column for column in settings if own[column].map(str).nunique() > 1]
@@ -158,7 +158,7 @@ def _measured(study: Study) -> Iterator[tuple[dict[str, str], tuple[float, ...],
 def _trend(values: Sequence[float], table: Floats) -> dict[str, Any]:
     taus = np.array([correlation.coefficient(np.asarray(values), row, "kendall") for row in table])
     test = stats.sign_test(taus, np.zeros(len(taus)))
-    low, high = stats.mean_interval(taus)
+    low, high = np.clip(stats.mean_interval(taus), -1, 1)
     turns = [(_turn(table, sign), sign) for sign in (1, -1)]
     (beyond, counts), sign = max(turns, key=lambda turn: turn[0][1].wins)
     kind, at = ("largest", table.mean(axis=0).argmax()) if sign > 0 else ("smallest", table.mean(axis=0).argmin())
