@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 RUN := $(BIN)/python -m transfer_exp
 WORKERS := $(if $(filter-out 1,$(JOBS)),hydra/launcher=joblib hydra.launcher.n_jobs=$(JOBS))
-STUDIES := mnist89-evasion drebin215-evasion drebin-evasion mnist89-poisoning lfw-poisoning
+STUDIES := mnist89-evasion mnist89-paths drebin215-evasion drebin-evasion mnist89-poisoning lfw-poisoning
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-slow test-kernels bench mutants lint types format ui reproduce clean $(STUDIES)
@@ -66,6 +66,8 @@ format: $(READY)  ## format and mend what can be mended
 	$(BIN)/ruff format .
 
 mnist89-evasion: $(READY)  ## study: evasion on MNIST 8 against 9 (2,400 combinations)
+
+mnist89-paths: $(READY)  ## study: transfer along C, alpha, gamma, weight decay, width (3,198 combinations)
 
 drebin215-evasion: $(READY)  ## study: added features on Drebin-215 (2,400 combinations)
 

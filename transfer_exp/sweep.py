@@ -20,16 +20,16 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra._internal.utils import run_and_report
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from hydra_plugins.transfer_exp_sweeper import split
 from transfer_exp.allocator import settle
 from transfer_exp.checks import check_before_first, with_new_words
 from transfer_exp.ending import closing, exit_on_signals
@@ -147,11 +147,11 @@ class Sweep(Callback):
     def _open(self, config: DictConfig) -> None:
         check_settings(config)
         overrides = list(config.hydra.overrides.task)
-        parameters = dict(config.hydra.sweeper.params or {})
+        axes = {name: OmegaConf.to_container(config.hydra.sweeper[name]) for name in ("params", "blocks")}
         store = Store(config.paths.store)
-        jobs = _jobs(overrides, parameters)
+        jobs = _jobs(overrides, axes)
         check_before_first(_composed(config, job) for job in with_new_words(jobs))
-        identity = signature(study=config.study, overrides=overrides, parameters={k: str(v) for k, v in parameters.items()})
+        identity = signature(study=config.study, overrides=overrides, axes=axes)
         self.folder = Path(config.hydra.sweep.dir).absolute()
         self.folder.mkdir(parents=True, exist_ok=True)
         self.tracker = Tracker(uri=config.tracking.uri, root=config.paths.root, study=config.study)
@@ -233,12 +233,10 @@ class Sweep(Callback):
             print("The sweep ended early. What is finished is kept; type the same command to go on.", file=sys.stderr)
 
 
-def _jobs(overrides: list[str], parameters: dict[str, Any]) -> list[list[str]]:
-    """The words of each combination that Hydra's own sweeper will make of these."""
+def _jobs(overrides: list[str], axes: dict[str, Any]) -> list[list[str]]:
+    """The words of each combination that the sweeper will make of these."""
     parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
-    words = [*(f"{key}={value}" for key, value in parameters.items()), *overrides]
-    batches = BasicSweeper.split_arguments(parser.parse_overrides(words), max_batch_size=None)
-    return [job for batch in batches for job in batch]
+    return split(parser, axes["params"], axes["blocks"], overrides)
 
 
 def _composed(config: DictConfig, job: Sequence[str]) -> DictConfig:
