@@ -1,4 +1,4 @@
-"""Reading ``.npz``: what is read is what numpy reads, and no claim makes the reader take more memory than the file is worth."""
+"""Reading ``.npz``: what is read is what numpy reads, and no claim takes more memory than the file is worth."""
 
 from __future__ import annotations
 
