@@ -10,7 +10,6 @@ import contextlib
 import io
 import math
 import os
-import signal
 import sqlite3
 import time
 import traceback
@@ -28,14 +27,13 @@ from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-from transfer_exp.ending import closing
+from transfer_exp.ending import closing, hold_signals
 from transfer_exp.locks import FileLock, Timeout, acquire, release
 from transfer_exp.types import UserError
 
 _PATIENCE_SECONDS = 5.0
 _MAX_METRICS = 900  # MLflow takes at most 1,000 in one batch
 _MAX_VALUE = 500
-_ENDING = {signal.SIGINT, signal.SIGTERM}
 
 
 @dataclass(kw_only=True)
@@ -197,15 +195,15 @@ class Tracker:
         Tags and ``params`` are logged when it starts, so that one that is cut short says what it was.
         """
         # A signal that ended the program between the birth of the run and the ``try`` would leave it open.
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+        release_signals = hold_signals()
         try:
             run_id = self.start(name, tags=tags, parent=parent)
         except BaseException:
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            release_signals()
             raise
         try:
             with closing(lambda reason: self._kill(run_id, reason)):
-                signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+                release_signals()
                 if params:
                     self.log(run_id, Record(params=dict(params)))
                 yield run_id
