@@ -18,6 +18,7 @@ from numpy.lib import format as npy
 Arrays: TypeAlias = dict[str, np.ndarray[Any, Any]]
 _LARGEST_RATIO = {zipfile.ZIP_STORED: 1, zipfile.ZIP_DEFLATED: 1032}  # https://zlib.net/zlib_tech.html
 _SUFFIX = ".npy"
+_CHUNK = 2**18
 
 
 def member_names(file: Path | IO[bytes]) -> list[str]:
@@ -47,21 +48,31 @@ def _read(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray[Any, 
     if member.file_size > max(member.compress_size, 1) * _LARGEST_RATIO[member.compress_type]:
         raise ValueError(f"{member.filename} claims {member.file_size} bytes and has {member.compress_size}, compressed")
     with archive.open(member) as handle:
-        _check_header(handle, member)
-        handle.seek(0)
-        array: np.ndarray[Any, Any] = npy.read_array(handle, allow_pickle=False)
-        if handle.read(1):  # also checks the sum of what was read
-            raise ValueError(f"{member.filename} goes on after its array")
-        return array
+        shape, by_columns, dtype = _header(handle, member)
+        array = np.empty(math.prod(shape), dtype)
+        _fill(array.view(np.uint8) if array.size else np.empty(0, np.uint8), handle)
+        return array.reshape(shape, order="F" if by_columns else "C")
 
 
-def _check_header(handle: IO[bytes], member: zipfile.ZipInfo) -> None:
+def _header(handle: IO[bytes], member: zipfile.ZipInfo) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, whether columns lie together, and type, which agree with the member's size."""
     readers = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
     version = npy.read_magic(handle)
     if version not in readers:
         raise ValueError(f"{member.filename}: expected an .npy of version 1.0 or 2.0, got {version}")
-    shape, _, dtype = readers[version](handle)
+    shape, by_columns, dtype = readers[version](handle)
     if dtype.hasobject:
         raise ValueError(f"{member.filename}: Object arrays cannot be loaded when allow_pickle=False")
     if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != member.file_size - handle.tell():
         raise ValueError(f"{member.filename} claims an array of shape {shape}, and has {member.file_size} bytes")
+    return shape, by_columns, dtype
+
+
+def _fill(raw: np.ndarray[Any, Any], handle: IO[bytes]) -> None:
+    """Read to the end, where the check sum is compared, too."""
+    done = 0
+    while chunk := handle.read(_CHUNK):
+        raw[done : done + len(chunk)] = np.frombuffer(chunk, np.uint8)
+        done += len(chunk)
+    if done != len(raw):
+        raise ValueError(f"expected {len(raw)} bytes of an array, got {done}")
