@@ -19,7 +19,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
 from hydra._internal.utils import run_and_report
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
@@ -34,6 +33,7 @@ from transfer_exp.allocator import settle
 from transfer_exp.checks import check_before_first, with_new_words
 from transfer_exp.ending import closing, exit_on_signals
 from transfer_exp.job import Job, check_settings, reason_of, run_job
+from transfer_exp.locks import FileLock, Timeout, acquire, release
 from transfer_exp.records import versions
 from transfer_exp.report.build import build_report, study_summary
 from transfer_exp.run_names import varied_keys
@@ -126,7 +126,7 @@ class Sweep(Callback):
         self.tracker: Tracker | None = None
         self.run_id = ""
         self.folder = Path()
-        self.lock = FileLock("")
+        self.lock: FileLock | None = None
         self.opened = contextlib.ExitStack()
 
     def __reduce__(self) -> tuple[type[Sweep], tuple[()]]:
@@ -148,7 +148,7 @@ class Sweep(Callback):
         check_settings(config)
         overrides = list(config.hydra.overrides.task)
         axes = {name: OmegaConf.to_container(config.hydra.sweeper[name]) for name in ("params", "blocks")}
-        store = Store(config.paths.store)
+        store = Store(config.paths.store, fallback=Path(config.paths.root) / "locks")
         jobs = _jobs(overrides, axes)
         check_before_first(_composed(config, job) for job in with_new_words(jobs))
         identity = signature(study=config.study, overrides=overrides, axes=axes)
@@ -156,12 +156,12 @@ class Sweep(Callback):
         self.folder.mkdir(parents=True, exist_ok=True)
         self.tracker = Tracker(uri=config.tracking.uri, root=config.paths.root, study=config.study)
         earlier = self.tracker.find(kind="study", sweep=identity) if config.resume else None
-        self.lock = FileLock(store.lock_file(f"sweep-{signature(tracking=self.tracker.uri, sweep=identity)}"))
-        with contextlib.suppress(Timeout):  # the same command elsewhere: it holds the lock for both
-            self.lock.acquire(blocking=False)
+        lock_file = store.lock_file(f"sweep-{signature(tracking=self.tracker.uri, sweep=identity)}")
         self.tracker.close_dead()
+        with contextlib.suppress(Timeout):  # the same command elsewhere: it holds the lock for both
+            self.lock = acquire(lock_file, blocking=False)
         command = shlex.join(["python", "-m", "transfer_exp", *sys.argv[1:]])
-        tags = {"kind": "study", "sweep": identity, "command": command, "lock": str(self.lock.lock_file), **versions()}
+        tags = {"kind": "study", "sweep": identity, "command": command, "lock": str(lock_file), **versions()}
         self.run_id = earlier or self.tracker.start(f"study {config.study}", tags=tags)
         self.tracker.client.update_run(self.run_id, status="RUNNING")
         atexit.register(self._close_if_open)
@@ -204,7 +204,8 @@ class Sweep(Callback):
         except UserError as error:
             return str(error)
         finally:
-            self.lock.release()
+            if self.lock is not None:
+                release(self.lock)
         return ""
 
     def _summarise(self, runs: list[str], *, is_study: bool) -> None:

@@ -10,7 +10,6 @@ import contextlib
 import io
 import math
 import os
-import signal
 import sqlite3
 import time
 import traceback
@@ -24,19 +23,18 @@ os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "4")  # half a minute in all; MLflow's own 7 are four
 
 import requests
-from filelock import FileLock, Timeout
 from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-from transfer_exp.ending import closing
+from transfer_exp.ending import closing, hold_signals
+from transfer_exp.locks import FileLock, Timeout, acquire, release
 from transfer_exp.types import UserError
 
 _PATIENCE_SECONDS = 5.0
 _MAX_METRICS = 900  # MLflow takes at most 1,000 in one batch
 _MAX_PARAMS = 90  # at most 100
 _MAX_VALUE = 500
-_ENDING = {signal.SIGINT, signal.SIGTERM}
 
 
 @dataclass(kw_only=True)
@@ -133,17 +131,29 @@ class Tracker:
         return [run.info.run_id for run in runs if self._close_if_dead(run)]
 
     def _close_if_dead(self, run: Run) -> bool:
-        lock = Path(run.data.tags.get("lock", ""))
-        if not lock.is_file():
+        file = Path(run.data.tags.get("lock", ""))
+        if not file.is_file():
             return False
         try:
-            with FileLock(lock, blocking=False):
-                if self.client.get_run(run.info.run_id).info.status != "RUNNING":  # it ended meanwhile
-                    return False
-                self._kill(run.info.run_id, "killed: its process ended without a word")
-                return True
+            lock = acquire(file, blocking=False)
         except Timeout:
             return False
+        try:
+            return self._close_if_running(run)
+        finally:
+            release(lock)
+
+    def close_left(self, lock: str | Path) -> None:
+        """End as KILLED the runs that name a lock, which this process has taken after one that left its file behind."""
+        for run in self.client.search_runs([self.experiment_id], "attributes.status = 'RUNNING'"):
+            if run.data.tags.get("lock") == str(lock):
+                self._close_if_running(run)
+
+    def _close_if_running(self, run: Run) -> bool:
+        if self.client.get_run(run.info.run_id).info.status != "RUNNING":  # it ended meanwhile
+            return False
+        self._kill(run.info.run_id, "killed: its process ended without a word")
+        return True
 
     def _kill(self, run_id: str, reason: str) -> None:
         self.client.log_batch(run_id, tags=[RunTag("error", reason)])
@@ -188,15 +198,15 @@ class Tracker:
         Tags and ``params`` are logged when it starts, so that one that is cut short says what it was.
         """
         # A signal that ended the program between the birth of the run and the ``try`` would leave it open.
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+        release_signals = hold_signals()
         try:
             run_id = self.start(name, tags=tags, parent=parent)
         except BaseException:
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            release_signals()
             raise
         try:
             with closing(lambda reason: self._kill(run_id, reason)):
-                signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+                release_signals()
                 if params:
                     self.log(run_id, Record(params=dict(params)))
                 yield run_id
