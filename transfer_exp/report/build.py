@@ -37,7 +37,8 @@ def build_report(
     reported, with the matrices of the others.
     An earlier report in ``out`` is replaced as a whole; any other content is refused. With ``log_to_parent`` all files are
     also logged to the newest parent run (folder ``report``, or ``report-`` and the settings). Raises UserError for an
-    unreachable store, an unknown study, one without finished runs, settings that no run has, an ``out`` that cannot be written.
+    unreachable store, an unknown study, one without finished runs, settings that no run has, an ``out`` that cannot be
+    written.
     """
     records = load(tracking_uri=tracking_uri, study=study, where=where)
     with replacing(out) as folder:
