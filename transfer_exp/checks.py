@@ -27,6 +27,20 @@ def with_new_words(jobs: Iterable[Sequence[str]]) -> Iterator[Sequence[str]]:
             yield job
 
 
+def check_one_study(configs: Sequence[DictConfig]) -> None:
+    """Raise UserError where combinations of one sweep would go to several studies, which have a parent and a report each.
+
+    ``configs``: the sweep's own, and composed combinations that have each word of the sweep at least once.
+    """
+    experiments = {str(config.hydra.runtime.choices.experiment) for config in configs[1:]}
+    studies = {str(config.study) for config in configs}
+    for place, found in (("experiment", experiments), ("study", studies)):
+        if len(found) > 1:
+            raise UserError(
+                f"{place}: expected one for all of a sweep, got {', '.join(sorted(found))}; type a command for each"
+            )
+
+
 def check_before_first(configs: Iterable[DictConfig]) -> None:
     """Raise UserError when none of these combinations of a data set can be built: its data are not there, say.
 

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from transfer_exp.masking import masked
+from transfer_exp.studies import study_folder
 from transfer_exp.types import UserError
 
 HELP = """\
@@ -40,7 +42,7 @@ def options(arguments: Sequence[str]) -> dict[str, str]:
 
 def default_uri(root: Path) -> str:
     """The store of the environment, else the one in the root folder."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root.resolve() / 'mlflow.db'}"
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root.expanduser().absolute() / 'mlflow.db'}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -55,10 +57,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         root = Path(given.get("root") or os.environ.get("TRANSFER_EXP_ROOT") or ".")
         uri = given.get("tracking_uri") or default_uri(root)
-        out = Path(given.get("out") or root / "reports" / given["study"])
+        out = Path(given.get("out") or root / "reports" / study_folder(given["study"]))
         html = build_report(tracking_uri=uri, study=given["study"], out=out)
     except UserError as mistake:
-        print(f"error: {mistake}", file=sys.stderr)
+        print(f"error: {masked(str(mistake))}", file=sys.stderr)
         return 2
     print(f"report of {given['study']}: {html}")
     return 0

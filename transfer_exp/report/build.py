@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from transfer_exp.report import client as store
 from transfer_exp.report import control, drawing, page, tables, verdicts, words
 from transfer_exp.report.claims import Claim, Numbers
 from transfer_exp.report.drawing import Picture
-from transfer_exp.report.examples import load_examples
+from transfer_exp.report.examples import Example, load_examples
 from transfer_exp.report.records import Study, load
 from transfer_exp.types import UserError, counted
 
@@ -37,17 +38,19 @@ def build_report(*, tracking_uri: str, study: str, out: Path, log_to_parent: boo
         _fill(folder, records, tracking_uri)
     if log_to_parent and records.parents:
         with store.speaking_of(tracking_uri):
-            store.connect(tracking_uri).log_artifacts(records.parents[-1].info.run_id, str(out), _ARTIFACTS)
+            store.log_folder(store.connect(tracking_uri), records.parents[-1], out, _ARTIFACTS)
     return out / "report.html"
 
 
 def _fill(folder: Path, study: Study, tracking_uri: str) -> None:
     numbers = Numbers.of(study)
     claims = verdicts.evaluate(study, numbers)
+    examples, lost = load_examples(tracking_uri=tracking_uri, study=study)
+    study = replace(study, gaps=(*study.gaps, *lost))
     named = named_tables(study, numbers)
     written = [*named, *_matrices(study)]
     _all_differ([stem for _, stem, _, _ in written])
-    drawn = _draw(folder / "figures", study, numbers, tracking_uri)
+    drawn = _draw(folder / "figures", study, numbers, examples)
     study.curves.to_csv(folder / "curves.csv", index=False)
     study.runs.assign(study=study.name).to_csv(folder / "runs.csv", index=False)
     (folder / "tables").mkdir()
@@ -65,9 +68,8 @@ def _all_differ(stems: list[str]) -> None:
         raise UserError(f"epsilon.grid: expected values that differ in six digits, got several for {twice[0]}; round them")
 
 
-def _draw(folder: Path, study: Study, numbers: Numbers, tracking_uri: str) -> list[tuple[Picture, Path]]:
+def _draw(folder: Path, study: Study, numbers: Numbers, examples: list[Example]) -> list[tuple[Picture, Path]]:
     folder.mkdir()
-    examples = load_examples(tracking_uri=tracking_uri, study=study)
     drawn = []
     for picture in tqdm(drawing.pictures(study, numbers.correlations, examples), desc="figures", disable=None, leave=False):
         drawing.write(picture, folder)
@@ -120,11 +122,13 @@ def _as_json(study: Study, claims: list[Claim]) -> str:
     return json.dumps({**about, "claims": [claim.plain() for claim in claims]}, indent=1, allow_nan=False) + "\n"
 
 
-def study_summary(*, tracking_uri: str, study: str, out: Path, only: Collection[str] | None = None) -> str:
+def study_summary(
+    *, tracking_uri: str, study: str, out: Path, only: Collection[str] | None = None
+) -> tuple[str, tuple[str, ...]]:
     """What every sweep ends with: the error matrix of every epsilon (csv, heat map) and the white-box curves in ``out``.
 
     ``only``: ids of the sweep's own runs; white boxes then are the largest of these runs, not of the study. Returns the
-    matrices of the study's chosen epsilons as text. Raises UserError as ``build_report``.
+    matrices of the study's chosen epsilons as text, and what was left out. Raises UserError as ``build_report``.
     """
     records = load(tracking_uri=tracking_uri, study=study, only=only)
     cells = list(product(sorted(records.curves["epsilon"].unique()), records.fractions))
@@ -138,13 +142,14 @@ def study_summary(*, tracking_uri: str, study: str, out: Path, only: Collection[
     for picture in drawing.white_box(records):
         drawing.write(picture, out, ["png"])
     over = f"mean over {counted(records.runs['seed'].nunique(), 'seed')}"
-    return "\n\n".join(
+    text = "\n\n".join(
         tables.format_matrix(
             control.error_table(records, epsilon),
             title=f"{words.error_name(records)} at {words.strength(records, epsilon)}, {over}",
         )
         for epsilon in records.epsilon_shown
     )
+    return text, records.left_out
 
 
 @contextmanager

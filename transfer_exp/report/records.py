@@ -5,17 +5,16 @@ from __future__ import annotations
 import io
 import json
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from mlflow import MlflowClient
 from mlflow.entities import Run
 
+from transfer_exp.report import checked, gaps
 from transfer_exp.report import client as store
-from transfer_exp.report import gaps
 from transfer_exp.types import UserError, counted
 
 MEASURES = [
@@ -45,7 +44,8 @@ class Study:
 
     runs: one row a combination (identity, parameters, scalar measures, tags). curves: one row a combination and epsilon,
     columns ``CURVE_COLUMNS``. fraction: the largest share of the surrogate data, at which learners are compared.
-    gaps: what is missing, failed or mixed. warnings: health above its limit.
+    gaps: what is missing, failed or mixed. left_out: those of the gaps that are runs and
+    files which are not what was logged. warnings: health above its limit.
     parents: the sweeps' parent runs, oldest first.
     """
 
@@ -58,6 +58,7 @@ class Study:
     runs: pd.DataFrame
     curves: pd.DataFrame
     gaps: tuple[str, ...]
+    left_out: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     parents: tuple[Run, ...] = ()
 
@@ -78,20 +79,25 @@ def load(*, tracking_uri: str, study: str, only: Collection[str] | None = None) 
         found = store.search(client, experiment, "combination")
         found = found if only is None else [run for run in found if run.info.run_id in only]
         parents = store.search(client, experiment, "study")
-        if not any(run.info.status == "FINISHED" for run in found):
-            raise UserError(f"study: expected finished runs of {study}, got none of {len(found)}; run it (again) first")
-        by_id = {run.info.run_id: run for run in found}
-        # A run logs what it is at its end: of one that failed or was killed only the reason is known.
-        unnamed = [run for run in found if "seed" not in run.data.params]
-        every, left_out = _of_one_kind(runs_frame([run for run in found if "seed" in run.data.params]))
-        left_out += _unfinished(unnamed)
-        finished = newest(every)
-        curves, without = _curves(client, [by_id[i] for i in finished["run_id"]])
-    return assemble(name=study, every=every, curves=curves, notes=[*left_out, *without], parents=parents)
+        good, unnamed, strange = checked.readable(found)
+        if not any(run.info.status == "FINISHED" for run in good):
+            why = f" ({strange[0]})" if strange else ""
+            raise UserError(f"study: expected finished runs of {study}, got none of {len(found)}{why}; run it (again) first")
+        every, notes = _of_one_kind(runs_frame(good))
+        every, texts, damage = _curves(client, every, {run.info.run_id: run for run in good})
+    notes += _unfinished(unnamed)
+    curves = curves_frame(list(texts.values()))
+    return assemble(name=study, every=every, curves=curves, notes=notes, left_out=[*strange, *damage], parents=parents)
 
 
 def assemble(
-    *, name: str, every: pd.DataFrame, curves: pd.DataFrame, notes: Sequence[str] = (), parents: Sequence[Run] = ()
+    *,
+    name: str,
+    every: pd.DataFrame,
+    curves: pd.DataFrame,
+    notes: Sequence[str] = (),
+    left_out: Sequence[str] = (),
+    parents: Sequence[Run] = (),
 ) -> Study:
     """A study from all tried runs (of one data set and attack) and the curves of those that count."""
     runs = newest(every)
@@ -111,7 +117,8 @@ def assemble(
         fraction=float(runs["surrogate_fraction"].max()),
         runs=runs,
         curves=curves,
-        gaps=(*notes, *gaps.missing(every, runs), *gaps.absent_learners(runs), *gaps.disagreements(runs)),
+        gaps=(*left_out, *notes, *gaps.missing(every, runs), *gaps.absent_learners(runs), *gaps.disagreements(runs)),
+        left_out=tuple(left_out),
         warnings=tuple(gaps.warnings(runs)),
         parents=tuple(parents),
     )
@@ -180,11 +187,20 @@ def _unfinished(runs: Sequence[Run]) -> list[str]:
     return [f"{counted(count, 'run')} did not finish: {end}" for end, count in sorted(ends.items())]
 
 
-def _curves(client: MlflowClient, runs: Sequence[Run]) -> tuple[pd.DataFrame, list[str]]:
-    texts = store.read_artifacts(client, runs, "curves.csv")
-    lost = len(runs) - len(texts)
-    notes = [f"curves.csv is missing from {counted(lost, 'finished run')}: not in any curve or error matrix"] if lost else []
-    return curves_frame(list(texts.values())), notes
+def _curves(
+    client: store.Client, every: pd.DataFrame, by_id: Mapping[str, Run]
+) -> tuple[pd.DataFrame, dict[str, bytes], list[str]]:
+    """The runs, their curves by run id, notes on damage. For a run without its curves an older one counts, or none."""
+    texts: dict[str, bytes] = {}
+    damage: dict[str, str] = {}
+    while unread := [by_id[i] for i in newest(every)["run_id"] if i not in texts]:
+        good, bad = checked.curves(client, unread)
+        texts, damage = texts | good, damage | bad
+        every = every.assign(status=every["status"].where(~every["run_id"].isin(bad), checked.DAMAGED))
+    notes = checked.shortened(list(damage.values()))
+    if not texts:
+        raise UserError(f"study: expected finished runs with whole files, got none of {len(damage)}: {notes[0]}")
+    return every, texts, notes
 
 
 def curves_frame(texts: Sequence[bytes]) -> pd.DataFrame:
