@@ -29,8 +29,20 @@ FLOORS = {
     1: ("optim", "learners", "data", "measures"),
     2: ("attacks", "store"),
     3: ("figures",),
-    4: ("pipeline", "report", "tracking", "connecting", "artifacts", "records", "naming", "job", "progress", "checks", "sweep"),
-    5: ("__main__",),
+    4: (
+        "pipeline",
+        "report",
+        "tracking",
+        "connecting",
+        "artifacts",
+        "records",
+        "naming",
+        "job",
+        "progress",
+        "checks",
+        "sweep",
+    ),
+    5: ("__main__", "ui"),
 }
 FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
 HEAVY = {"torch", "mlflow", "sklearn", "scipy", "pandas", "matplotlib", "numpy"}

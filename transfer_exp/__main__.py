@@ -23,6 +23,13 @@ def main() -> None:
     """Run the command line."""
     # Workers may start in another folder; results belong where the command was typed.
     os.environ.setdefault("TRANSFER_EXP_ROOT", str(Path.cwd()))
+    for word in sys.argv[1:]:
+        # Hydra's own answer would be a list of files that it looked for.
+        if word.startswith("hydra/sweeper=") and word != "hydra/sweeper=basic":
+            sys.exit(
+                f"error: hydra/sweeper: expected the one of transfer_exp, got {word.partition('=')[2]}; a sweep takes lists "
+                "(seed=0,1), range(0,10), choice(1,10) and glob(*); a search is not possible yet"
+            )
     try:
         _task()
     except KeyboardInterrupt:

@@ -32,10 +32,11 @@ def check_one_study(configs: Sequence[DictConfig]) -> None:
 
     ``configs``: the sweep's own, and composed combinations that have each word of the sweep at least once.
     """
-    experiments = {str(config.hydra.runtime.choices.experiment) for config in configs[1:]}
-    studies = {str(config.study) for config in configs}
+    own, *composed = configs
+    experiments = {str(config.hydra.runtime.choices.experiment) for config in composed}
+    studies = {str(config.study) for config in composed}
     for place, found in (("experiment", experiments), ("study", studies)):
-        if len(found) > 1:
+        if len(found) > 1 or (place == "study" and found != {str(own.study)}):
             raise UserError(
                 f"{place}: expected one for all of a sweep, got {', '.join(sorted(found))}; type a command for each"
             )

@@ -11,7 +11,9 @@ import os
 import shlex
 import sqlite3
 import time
+import uuid
 from pathlib import Path
+from urllib.parse import unquote
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
@@ -50,6 +52,7 @@ def is_trouble(error: BaseException) -> bool:
 def reason_of(error: BaseException) -> str:
     """The first line of an error, without credentials, and its type."""
     first = (str(error).strip() or "no answer").splitlines()[0]
+    first = first.rpartition("(Caused by ")[2]  # of urllib3, at the end of a long line of MLflow
     return f"{masked(first)[:_MAX_REASON]} ({type(error).__name__})"
 
 
@@ -58,19 +61,18 @@ def is_server(uri: str) -> bool:
     return uri.startswith(("http://", "https://"))
 
 
-def sqlite_uri(root: Path) -> str:
-    """Address of the database in a folder. Raises UserError for a folder that no such address can name."""
-    file = Path(root).expanduser().absolute() / "mlflow.db"
-    if "?" in str(file):
-        raise UserError(
-            f"paths.root: expected a path without '?', which MLflow's addresses cannot hold, got {root}; rename it"
-        )
-    return f"{_SQLITE}{file}"
+def sqlite_uri(root: str | Path) -> str:
+    """Address of the database in a folder."""
+    return _address(Path(root).expanduser().absolute() / "mlflow.db")
+
+
+def _address(file: Path) -> str:
+    return _SQLITE + str(file).replace("%", "%25").replace("?", "%3F")  # the others are taken as they are
 
 
 def sqlite_file(uri: str) -> Path | None:
     """The file of an sqlite address; None for any other."""
-    return Path(uri.removeprefix(_SQLITE)).absolute() if uri.startswith(_SQLITE) else None
+    return Path(unquote(uri.removeprefix(_SQLITE))).absolute() if uri.startswith(_SQLITE) else None
 
 
 def check_server(uri: str) -> None:
@@ -99,7 +101,9 @@ def _health(uri: str) -> tuple[int | None, str]:
         answer = http_request(credentials, "/health", "GET", **options)  # type: ignore[no-untyped-call]
     except (requests.RequestException, MlflowException, OSError, ValueError) as error:
         cause = error.__cause__ or error.__context__ or error
-        innermost = getattr(cause.args[0] if cause.args else cause, "reason", None)  # of urllib3, below requests, below MLflow
+        innermost = getattr(
+            cause.args[0] if cause.args else cause, "reason", None
+        )  # of urllib3, below requests, below MLflow
         return None, f"no answer ({type(innermost or cause).__name__})"
     refused = " (are MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, right?)"
     hint = refused if answer.status_code in (401, 403) else ""
@@ -138,10 +142,11 @@ def prepare_sqlite(file: Path) -> None:
     check_database(file)
     file.parent.mkdir(parents=True, exist_ok=True)
     if not file.exists():
-        fresh = file.with_name(f".{file.name}.tmp")
-        _remove(fresh)  # left by a process that was killed here
+        # A name of its own: MLflow would take up again what it had opened under the same name in an attempt that failed.
+        fresh = file.with_name(f".{file.name}.tmp{uuid.uuid4().hex}")
+        _remove(file.with_name(f".{file.name}.tmp"))  # left by a process that was killed here
         try:
-            MlflowClient(f"{_SQLITE}{fresh}").search_experiments(max_results=1)
+            MlflowClient(_address(fresh)).search_experiments(max_results=1)
             fresh.replace(file)
         finally:
             _remove(fresh)

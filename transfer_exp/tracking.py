@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 from mlflow.entities import Experiment, Metric, Param, Run, RunTag
 from mlflow.tracking import MlflowClient
 
@@ -169,7 +169,7 @@ class Tracker:
                     return False
                 self._kill(run.info.run_id, "killed: its process ended without a word")
                 return True
-        except (Timeout, PermissionError):  # alive, or in the store of somebody else
+        except OSError:  # the lock is held: it lives; or it lies where nothing can be written: it is somebody else's
             return False
 
     def _kill(self, run_id: str, reason: str) -> None:

@@ -42,7 +42,9 @@ def options(arguments: Sequence[str]) -> dict[str, str]:
 
 def default_uri(root: Path) -> str:
     """The store of the environment, else the one in the root folder."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root.expanduser().absolute() / 'mlflow.db'}"
+    from transfer_exp.connecting import sqlite_uri
+
+    return os.environ.get("MLFLOW_TRACKING_URI") or sqlite_uri(root)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

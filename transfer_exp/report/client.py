@@ -67,9 +67,9 @@ def connect(tracking_uri: str) -> Client:
     home = artifacts.home_of(tracking_uri)
     writable = all(os.access(place, os.W_OK) for place in (file, file.parent))
     with speaking_of(tracking_uri):
-        address = tracking_uri if writable else f"sqlite:///{readable_copy(file)}"
-        connecting.check_tables(Path(address.removeprefix("sqlite:///")))
-        return Client(address, home=home, writable=writable)
+        readable = file if writable else readable_copy(file)
+        connecting.check_tables(readable)
+        return Client(tracking_uri if writable else f"sqlite:///{readable}", home=home, writable=writable)
 
 
 def experiment_id(client: Client, study: str) -> str:
