@@ -34,6 +34,7 @@ FLOORS = {
         "report",
         "tracking",
         "connecting",
+        "logged",
         "artifacts",
         "records",
         "naming",

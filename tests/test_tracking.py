@@ -19,7 +19,8 @@ from mlflow.entities import Run
 
 from transfer_exp import connecting, tracking
 from transfer_exp.ending import exit_on_signals
-from transfer_exp.tracking import Record, Tracker
+from transfer_exp.logged import Record
+from transfer_exp.tracking import Tracker
 from transfer_exp.types import UserError
 
 

@@ -74,7 +74,7 @@ def run_job(config: DictConfig, *, overrides: list[str], parent: str | None = No
                 raise
         tags |= {"signature": combination.signature(), "data_checksum": combination.dataset.checksum}
         # Two sweeps at once: the second waits here for the first, then skips. The lock also says that the run is alive.
-        with store.lock(f"run-{signature(tracking=tracker.uri, study=config.study, run=tags['signature'])}") as lock:
+        with store.lock(f"run-{signature(tracking=masked(tracker.uri), study=config.study, run=tags['signature'])}") as lock:
             if config.resume:
                 finished = tracker.find_finished(tags["signature"])
                 if finished:

@@ -119,13 +119,14 @@ class Sweep(Callback):
         composed = [_composed(config, job) for job in with_new_words(jobs)]
         check_one_study([config, *composed])
         check_before_first(composed)
-        identity = signature(study=config.study, overrides=overrides, parameters={k: str(v) for k, v in parameters.items()})
+        words = [masked(word) for word in overrides]
+        identity = signature(study=config.study, overrides=words, parameters={k: str(v) for k, v in parameters.items()})
         self.folder = Path(config.hydra.sweep.dir).absolute()
         self.folder.mkdir(parents=True, exist_ok=True)
         self._take_folder()
         self.tracker = Tracker(uri=config.tracking.uri, root=config.paths.root, study=config.study)
         earlier = self.tracker.find(kind="study", sweep=identity) if config.resume else None
-        self.lock = FileLock(store.lock_file(f"sweep-{signature(tracking=self.tracker.uri, sweep=identity)}"))
+        self.lock = FileLock(store.lock_file(f"sweep-{signature(tracking=masked(self.tracker.uri), sweep=identity)}"))
         with contextlib.suppress(Timeout):  # the same command elsewhere: it holds the lock for both
             self.lock.acquire(blocking=False)
         self.tracker.close_dead()

@@ -9,41 +9,27 @@ from __future__ import annotations
 
 import contextlib
 import io
-import math
 import signal
-import time
 import traceback
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
-from mlflow.entities import Experiment, Metric, Param, Run, RunTag
+from mlflow.entities import Experiment, Run, RunTag
 from mlflow.tracking import MlflowClient
 
 from transfer_exp import artifacts, connecting
 from transfer_exp.ending import closing
+from transfer_exp.logged import MAX_VALUE, Record, harmless, log_numbers
 from transfer_exp.masking import masked
 from transfer_exp.studies import study_folder
 from transfer_exp.types import UserError
 
-_MAX_METRICS = 900  # MLflow takes at most 1,000 in one batch
-_MAX_VALUE = 500
 _ENDING = {signal.SIGINT, signal.SIGTERM}
 _in_doubt: set[str] = (
     set()
 )  # servers that did not answer this process: MLflow's client takes half a minute to see that again
-
-
-@dataclass(kw_only=True)
-class Record:
-    """What a run is to log: parameters, scalars, curves over the grid, text and binary files."""
-
-    params: dict[str, Any] = field(default_factory=dict)
-    metrics: dict[str, float] = field(default_factory=dict)
-    curves: dict[str, list[float]] = field(default_factory=dict)
-    files: dict[str, bytes] = field(default_factory=dict)
 
 
 class Tracker:
@@ -179,24 +165,13 @@ class Tracker:
     def say_why(self, run_id: str, reason: str) -> None:
         """Log the reason of a bad end as the tag ``error``."""
         with self._reached():
-            self.client.log_batch(run_id, tags=[RunTag("error", masked(reason)[:_MAX_VALUE])])
+            self.client.log_batch(run_id, tags=[RunTag("error", masked(reason)[:MAX_VALUE])])
 
     def log(self, run_id: str, record: Record) -> None:
         """Log everything of a record, the numbers in as few requests as MLflow takes."""
+        files = harmless(record.files)
         with self._reached():
-            self._log(run_id, record)
-
-    def _log(self, run_id: str, record: Record) -> None:
-        now = int(time.time() * 1000)
-        metrics = [Metric(k, float(v), now, 0) for k, v in record.metrics.items() if math.isfinite(v)]
-        for name, values in record.curves.items():
-            metrics += [Metric(f"curve/{name}", v, now, k) for k, v in enumerate(values) if math.isfinite(v)]
-        params = [Param(key, masked(str(value))[:_MAX_VALUE]) for key, value in record.params.items()]
-        files = {name: _harmless(name, content) for name, content in record.files.items()}
-        tags = [RunTag(artifacts.CHECKSUMS, artifacts.checksums(files))] if files else []
-        self.client.log_batch(run_id, metrics[:_MAX_METRICS], params, tags)
-        for i in range(_MAX_METRICS, len(metrics), _MAX_METRICS):
-            self.client.log_batch(run_id, metrics[i : i + _MAX_METRICS])
+            log_numbers(self.client, run_id, record, files)
         if files:
             self.log_files(run_id, files)
 
@@ -240,9 +215,4 @@ class Tracker:
         self.say_why(run_id, f"{type(error).__name__}: {error}")
         text = io.StringIO()
         traceback.print_exception(error, file=text)
-        self.log_files(run_id, {"traceback.txt": masked(text.getvalue()).encode()})
-
-
-def _harmless(name: str, content: bytes) -> bytes:
-    """A file as it may be read by anybody who sees the results: the configuration can hold credentials."""
-    return masked(content.decode()).encode() if name.endswith(".yaml") else content
+        self.log_files(run_id, harmless({"traceback.txt": text.getvalue().encode()}))

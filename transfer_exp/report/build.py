@@ -37,7 +37,7 @@ def build_report(*, tracking_uri: str, study: str, out: Path, log_to_parent: boo
     with replacing(out) as folder:
         _fill(folder, records, tracking_uri)
     if log_to_parent and records.parents:
-        with store.speaking_of(tracking_uri):
+        with store.speaking_of(tracking_uri, f"the report is whole and lies in {out}; expected to be able to log it to"):
             store.log_folder(store.connect(tracking_uri), records.parents[-1], out, _ARTIFACTS)
     return out / "report.html"
 

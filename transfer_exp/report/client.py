@@ -34,17 +34,15 @@ class Client(MlflowClient):
 
 
 @contextmanager
-def speaking_of(tracking_uri: str) -> Iterator[None]:
+def speaking_of(tracking_uri: str, expected: str = "expected a readable tracking store at") -> Iterator[None]:
     """Turn what goes wrong in the tracking store into one line."""
     try:
         yield
     except Exception as failure:
         if not connecting.is_trouble(failure):
             raise
-        raise UserError(
-            f"tracking_uri: expected a readable tracking store at {masked(tracking_uri)}, "
-            f"got: {connecting.reason_of(failure)}"
-        ) from failure
+        where = f"tracking_uri: {expected} {masked(tracking_uri)}"
+        raise UserError(f"{where}, got: {connecting.reason_of(failure)}") from failure
 
 
 def connect(tracking_uri: str) -> Client:
