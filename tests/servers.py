@@ -103,9 +103,10 @@ class Gate:
     def forward(self, asked: BaseHTTPRequestHandler, body: bytes) -> None:
         connection = http.client.HTTPConnection("127.0.0.1", self.upstream, timeout=120)
         headers = {k: v for k, v in asked.headers.items() if k.lower() not in ("host", "content-length", "authorization")}
-        connection.request(asked.command, asked.path, body, {**headers, "Content-Length": str(len(body))})
-        answer = connection.getresponse()
-        content = answer.read()
+        with contextlib.closing(connection):
+            connection.request(asked.command, asked.path, body, {**headers, "Content-Length": str(len(body))})
+            answer = connection.getresponse()
+            content = answer.read()
         asked.send_response(answer.status)
         for name, value in answer.getheaders():
             if name.lower() not in ("content-length", "transfer-encoding", "connection"):

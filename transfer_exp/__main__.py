@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig
 
+from transfer_exp.masking import MaskingStream
 from transfer_exp.naming import CONFIG
 
 
@@ -31,7 +33,8 @@ def main() -> None:
                 "(seed=0,1), range(0,10), choice(1,10) and glob(*); a search is not possible yet"
             )
     try:
-        _task()
+        with contextlib.redirect_stderr(MaskingStream(sys.stderr)):  # Hydra repeats words that it does not understand
+            _task()
     except KeyboardInterrupt:
         sys.exit(130)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+from typing import Any, TextIO
 
 _OF_A_SERVER = re.compile(r"(?<=http://)[^\s'\"]*@|(?<=https://)[^\s'\"]*@")  # greedy: a password may hold / or @
 _OF_A_DATABASE = re.compile(r"(?<=://)[^/\s'\"]+@")
@@ -20,6 +21,20 @@ def masked(text: str) -> str:
         if len(secret) >= _SHORTEST:
             text = text.replace(secret, _MASK)
     return text
+
+
+class MaskingStream:
+    """A text stream that masks what is written to it, and is the one it was made of in everything else."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write the text, masked."""
+        return self._stream.write(masked(text))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 class MaskingFormatter(logging.Formatter):
