@@ -138,10 +138,10 @@ def test_a_study_without_any_whole_file_says_so(uri: str, root: Path) -> None:
         ("seed", "three"),
         ("seed", "-1"),
         ("surrogate_fraction", "2"),
-        ("epsilon_reference", "one"),
-        ("epsilon_shown", "1, 2"),
-        ("epsilon_grid", '{"a": 1}'),
-        ("surrogate", ""),
+        ("epsilon.reference", "one"),
+        ("epsilon.shown", "1, 2"),
+        ("epsilon.grid", '{"a": 1}'),
+        ("dataset", ""),
     ],
 )
 def test_runs_that_others_made_are_left_out(name: str, value: str, root: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, get_type_hints
@@ -22,7 +23,8 @@ from transfer_exp.ending import exit_on_signals
 from transfer_exp.masking import masked
 from transfer_exp.naming import dataset_name
 from transfer_exp.pipeline import Combination, run
-from transfer_exp.records import identity, parameters, record, versions
+from transfer_exp.records import display_name, parameters, record, versions
+from transfer_exp.run_names import run_name
 from transfer_exp.schema import check_node, check_values
 from transfer_exp.signature import signature
 from transfer_exp.store import Store
@@ -52,15 +54,22 @@ class Job:
     reason: str = ""
 
 
-def run_job(config: DictConfig, *, overrides: list[str], parent: str | None = None) -> Job:
-    """Do the combination that the configuration describes; raises UserError on what the user can mend."""
+def run_job(
+    config: DictConfig, *, overrides: list[str], parent: str | None = None, varied: Collection[str] | None = None
+) -> Job:
+    """Do the combination that the configuration describes; raises UserError on what the user can mend.
+
+    varied: the keys that tell the jobs of a sweep apart, for the name of the run; None: all that is overridden.
+    """
     begin = time.monotonic()
     exit_on_signals()
     check_settings(config)
     torch.set_num_threads(config.threads)
     keep_freed_memory()
-    share = "" if config.surrogate_fraction == 1 else f" on {config.surrogate_fraction} of its data"
-    name = f"{config.surrogate.name}{share} > {config.target.name} seed {config.seed}"
+    surrogate, target = (display_name(config, role) or role for role in ("surrogate", "target"))
+    name = run_name(
+        surrogate, target, seed=config.seed, fraction=config.surrogate_fraction, overrides=overrides, varied=varied
+    )
     # The sweep that announced the parent has asked the server how it is.
     tracker = Tracker(uri=config.tracking.uri, root=config.paths.root, study=config.study, is_well=parent is not None)
     if parent is None:
@@ -70,7 +79,7 @@ def run_job(config: DictConfig, *, overrides: list[str], parent: str | None = No
         try:
             store, combination = Store(config.paths.store), build(config)
         except UserError:
-            with tracker.run(name, tags=tags, params=identity(config), parent=parent):
+            with tracker.run(name, tags=tags, params=parameters(config), parent=parent):
                 raise
         tags |= {"signature": combination.signature(), "data_checksum": combination.dataset.checksum}
         # Two sweeps at once: the second waits here for the first, then skips. The lock also says that the run is alive.

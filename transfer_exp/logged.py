@@ -17,6 +17,7 @@ from transfer_exp.masking import masked
 MAX_VALUE = 500
 """Characters of a parameter or a reason, as some servers take."""
 _MAX_METRICS = 900  # MLflow takes at most 1,000 in one batch
+_MAX_PARAMS = 90  # at most 100
 
 
 @dataclass(kw_only=True)
@@ -45,6 +46,8 @@ def log_numbers(client: MlflowClient, run_id: str, record: Record, files: Mappin
         metrics += [Metric(f"curve/{name}", v, now, k) for k, v in enumerate(values) if math.isfinite(v)]
     params = [Param(key, masked(str(value))[:MAX_VALUE]) for key, value in record.params.items()]
     tags = [RunTag(CHECKSUMS, checksums(files))] if files else []
-    client.log_batch(run_id, metrics[:_MAX_METRICS], params, tags)
+    client.log_batch(run_id, metrics[:_MAX_METRICS], params[:_MAX_PARAMS], tags)
+    for i in range(_MAX_PARAMS, len(params), _MAX_PARAMS):
+        client.log_batch(run_id, params=params[i : i + _MAX_PARAMS])
     for i in range(_MAX_METRICS, len(metrics), _MAX_METRICS):
         client.log_batch(run_id, metrics[i : i + _MAX_METRICS])

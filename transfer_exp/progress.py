@@ -6,6 +6,7 @@ import contextlib
 import json
 import logging
 import time
+from collections.abc import Collection
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,11 @@ _PARENT = "parent.json"
 _FIRST = "first-start"
 
 
-def announce(folder: Path, *, run_id: str, study: str, total: int) -> None:
-    """Tell the jobs of a sweep their parent run; what an earlier sweep left in the same folder goes."""
+def announce(folder: Path, *, run_id: str, total: int, varied: Collection[str] | None) -> None:
+    """Tell jobs their parent run, and what tells them apart; what an earlier sweep left in the folder goes."""
     for left in (*folder.glob("job-*.json"), folder / _FIRST):
         left.unlink(missing_ok=True)
-    (folder / _PARENT).write_text(json.dumps({"run_id": run_id, "study": study, "total": total}))
+    (folder / _PARENT).write_text(json.dumps({"run_id": run_id, "total": total, "varied": varied and list(varied)}))
 
 
 def announced(folder: Path) -> dict[str, Any]:

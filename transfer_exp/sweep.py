@@ -38,6 +38,7 @@ from transfer_exp.job import Job, check_settings, in_words, reason_of, run_job
 from transfer_exp.masking import masked
 from transfer_exp.records import versions
 from transfer_exp.report.build import build_report, study_summary
+from transfer_exp.run_names import varied_keys
 from transfer_exp.signature import signature
 from transfer_exp.store import Store
 from transfer_exp.studies import study_folder
@@ -64,15 +65,15 @@ def run_one(config: DictConfig) -> None:
         announced = progress.announced(folder)
     except UserError as error:
         raise SystemExit(f"error: {error}") from error
-    job = _guarded(config, overrides, announced["run_id"])
+    job = _guarded(config, overrides, announced["run_id"], announced["varied"])
     progress.leave_result(folder, hydra.job.num, job, overrides)
     progress.show_progress(job, folder, announced["total"])
 
 
-def _guarded(config: DictConfig, overrides: list[str], parent: str | None) -> Job:
+def _guarded(config: DictConfig, overrides: list[str], parent: str | None, varied: list[str] | None = None) -> Job:
     begin = time.monotonic()
     try:
-        return run_job(config, overrides=overrides, parent=parent)
+        return run_job(config, overrides=overrides, parent=parent, varied=varied)
     except (UserError, OmegaConfBaseException) as error:
         reason = reason_of(error)
     except Exception as error:
@@ -138,7 +139,8 @@ class Sweep(Callback):
         atexit.register(self._close_if_open)
         self.opened.enter_context(closing(lambda _reason: self._close_if_open()))
         self.total = len(jobs)
-        progress.announce(self.folder, run_id=self.run_id, study=config.study, total=self.total)
+        varied = varied_keys(jobs) if len(jobs) > 1 else None
+        progress.announce(self.folder, run_id=self.run_id, total=self.total, varied=varied)
         where = masked(self.tracker.uri)
         _log.info("study %s: %s, recorded in %s", config.study, counted(self.total, "combination"), where)
 

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from transfer_exp.figures.canvas import LOOK
-from transfer_exp.figures.learner_style import label, line_style, ordered
+from transfer_exp.figures.learner_style import label, line_styles
 
 _GREY = "#6e6e6e"
 
@@ -23,9 +23,8 @@ def security_curves(
     control: columns ``epsilon, mean, low, high``, drawn dotted in grey, last, named at its end; none where it is empty.
     """
     lines = []
-    for name in ordered(data["learner"]):
+    for name, style in line_styles(data["learner"]).items():
         rows = data[data["learner"] == name].sort_values("epsilon")
-        style = line_style(name)
         mean, spread = rows["mean"], rows["spread"].fillna(0.0)
         ax.fill_between(rows["epsilon"], mean - spread, mean + spread, color=style["color"], alpha=0.13, linewidth=0)
         lines += ax.plot(rows["epsilon"], mean, label=label(name), **style)

@@ -15,7 +15,10 @@ from itertools import pairwise
 from mlflow.entities import Run
 
 from transfer_exp import artifacts
+from transfer_exp.cells import harmless
 from transfer_exp.report import client as store
+from transfer_exp.report.earlier import renamed
+from transfer_exp.settings import LONGEST, canonical
 
 CURVES = "curves.csv"
 DAMAGED = "DAMAGED"
@@ -23,7 +26,6 @@ DAMAGED = "DAMAGED"
 _TEXT = {"study", "dataset", "attack", "surrogate", "target"}
 _SAME = ("dataset", "attack", "surrogate", "target", "surrogate_fraction", "seed")
 _MOST_LINES = 20
-_MAX_VALUE = 500  # a longer parameter may have been cut
 _TOLERANCE = 1e-9  # relative: a database or a server may round the last digit
 
 
@@ -31,7 +33,7 @@ def readable(found: Sequence[Run]) -> tuple[list[Run], list[Run], list[str]]:
     """Runs that say what they are, those that ended before they could, and notes on what others made: it is left out."""
     good, unnamed, notes = [], [], []
     for run in found:
-        wrong = _wrong_parameter(run.data.params)
+        wrong = _wrong_parameter(renamed(run.data.params))
         if wrong is None:
             good.append(run)
         elif run.info.status != "FINISHED":
@@ -42,15 +44,15 @@ def readable(found: Sequence[Run]) -> tuple[list[Run], list[Run], list[str]]:
 
 
 def _wrong_parameter(params: Mapping[str, str]) -> str | None:
-    for name in ("dataset", "attack", "surrogate", "target"):
+    for name in ("dataset", "attack"):
         if not params.get(name):
             return f"expected a parameter {name}, got none"
     checks: dict[str, tuple[str, Callable[[str], bool]]] = {
         "seed": ("a whole number >= 0", lambda text: int(text) >= 0),
         "surrogate_fraction": ("a share", lambda text: 0 < float(text) <= 1),
-        _named(params, "reference"): ("a number", lambda text: math.isfinite(float(text))),
-        _named(params, "shown"): ("a list of numbers", _is_list),
-        _named(params, "grid"): ("a list of numbers", _is_list),
+        "epsilon.reference": ("a number", lambda text: math.isfinite(float(text))),
+        "epsilon.shown": ("a list of numbers", _is_list),
+        "epsilon.grid": ("a list of numbers", _is_list),
     }
     for name, (expected, is_right) in checks.items():
         value = params.get(name)
@@ -62,13 +64,8 @@ def _wrong_parameter(params: Mapping[str, str]) -> str | None:
     return None
 
 
-def _named(params: Mapping[str, str], name: str) -> str:
-    """The parameter's name, which had an underscore once."""
-    return f"epsilon_{name}" if f"epsilon_{name}" in params else f"epsilon.{name}"
-
-
 def _is_list(text: str) -> bool:
-    values = [0] if len(text) >= _MAX_VALUE else json.loads(text)
+    values = [0] if len(text) >= LONGEST else json.loads(text)
     return isinstance(values, list) and bool(values) and all(math.isfinite(value) for value in values)
 
 
@@ -101,6 +98,13 @@ def wrong_curve(run: Run, content: bytes) -> str | None:
     return next(_disagreements(run, table), None)
 
 
+def files(client: store.Client, runs: Sequence[Run], name: str) -> dict[str, bytes]:
+    """Content of one artifact by run id, of the runs where it is the one that was logged."""
+    found = store.read_artifacts(client, runs, name)
+    by_id = {run.info.run_id: run for run in runs}
+    return {run_id: text for run_id, text in found.items() if wrong_checksum(by_id[run_id], name, text) is None}
+
+
 def wrong_checksum(run: Run, name: str, content: bytes) -> str | None:
     """What is wrong where a file is not the one that was logged; None where it is, or there is no checksum."""
     logged, got = artifacts.logged_checksum(run.data.tags, name), artifacts.checksum(content)
@@ -111,10 +115,12 @@ def wrong_checksum(run: Run, name: str, content: bytes) -> str | None:
 
 def _disagreements(run: Run, table: Mapping[str, Sequence[str]]) -> Iterator[str]:
     """In words, where a table is none of this run's: other settings, words for numbers, other measures."""
-    params, metrics = run.data.params, run.data.metrics
+    params, metrics = renamed(run.data.params), run.data.metrics
     for name in (name for name in _SAME if name in table and name in params):
-        if set(table[name]) != {params[name]}:
-            yield f"expected {name} {params[name]}, got {table[name][0]}"
+        own = canonical(params[name])
+        others = [cell for cell in set(table[name]) if canonical(cell) not in (own, harmless(own))]
+        if others:
+            yield f"expected {name} {params[name]}, got {others[0]}"
     if not {"epsilon", "error", "clean_error"} <= set(table):
         yield "expected columns epsilon, error and clean_error, got others"
         return
@@ -131,8 +137,8 @@ def _disagreements(run: Run, table: Mapping[str, Sequence[str]]) -> Iterator[str
 
 
 def _other_grid(params: Mapping[str, str], epsilons: Sequence[float]) -> Iterator[str]:
-    text = params.get(_named(params, "grid"), "")
-    grid = json.loads(text) if text and len(text) < _MAX_VALUE else epsilons
+    text = params.get("epsilon.grid", "")
+    grid = json.loads(text) if text and len(text) < LONGEST else epsilons
     if grid != epsilons:
         yield f"expected the epsilons of the grid, {len(grid)} from {grid[0]:g} to {grid[-1]:g}, got {len(epsilons)} others"
     if any(not a < b for a, b in pairwise(epsilons)):

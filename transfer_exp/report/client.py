@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
-from collections.abc import Iterator, Sequence
+import sqlite3
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +18,7 @@ from tqdm import tqdm
 
 from transfer_exp import artifacts, connecting
 from transfer_exp.masking import masked
+from transfer_exp.report import database
 from transfer_exp.report.snapshot import readable_copy
 from transfer_exp.types import UserError
 
@@ -81,8 +84,18 @@ def experiment_id(client: Client, study: str) -> str:
     return str(found.experiment_id)
 
 
-def search(client: MlflowClient, experiment: str, kind: str) -> list[Run]:
-    """All runs of a kind (``study`` or ``combination``) of an experiment, oldest first, whatever their status."""
+def search(client: MlflowClient, experiment: str, kind: str, only: Collection[str] | None = None) -> list[Run]:
+    """All runs of a kind (``study`` or ``combination``) of an experiment, oldest first, whatever their status.
+
+    ``only``: those with these ids, at a cost that follows their number.
+    """
+    file = connecting.sqlite_file(str(client.tracking_uri))
+    if file is not None:
+        with contextlib.suppress(sqlite3.Error):  # another state of MLflow's tables: its own search knows them
+            return database.search(file, experiment, kind, only)
+    if only is not None:
+        chosen = [run for run in map(client.get_run, only) if run.data.tags.get("kind") == kind]
+        return sorted(chosen, key=lambda run: run.info.start_time)
     runs: list[Run] = []
     token: str | None = None
     with tqdm(desc=f"runs ({kind})", unit="run", disable=None, leave=False) as bar:
