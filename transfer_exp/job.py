@@ -6,17 +6,18 @@ import json
 import logging
 import time
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, get_type_hints
 
 import torch
 from hydra.errors import InstantiationException
-from hydra.utils import instantiate
+from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from threadpoolctl import threadpool_limits
 
+import transfer_exp
 from transfer_exp import connecting
 from transfer_exp.allocator import keep_freed_memory, settle_once
 from transfer_exp.ending import exit_on_signals
@@ -26,7 +27,7 @@ from transfer_exp.pipeline import Combination, run
 from transfer_exp.records import display_name, parameters, record, versions
 from transfer_exp.run_names import run_name
 from transfer_exp.schema import check_node, check_values
-from transfer_exp.signature import signature
+from transfer_exp.signature import signature, sources
 from transfer_exp.store import Store
 from transfer_exp.studies import check_study
 from transfer_exp.tracking import Tracker
@@ -77,13 +78,21 @@ def run_job(
     with threadpool_limits(config.threads):
         tags = {"kind": "combination", "signature": "", **versions()}
         try:
-            store, combination = Store(config.paths.store), build(config)
+            store, combination = Store(config.paths.store, fallback=tracker.root / "locks"), build(config)
         except UserError:
             with tracker.run(name, tags=tags, params=parameters(config), parent=parent):
                 raise
-        tags |= {"signature": combination.signature(), "data_checksum": combination.dataset.checksum}
+        tags |= {
+            "signature": combination.signature(),
+            "data_checksum": combination.dataset.checksum,
+            **_sources(config, combination),
+        }
         # Two sweeps at once: the second waits here for the first, then skips. The lock also says that the run is alive.
-        with store.lock(f"run-{signature(tracking=masked(tracker.uri), study=config.study, run=tags['signature'])}") as lock:
+        name_of_lock = f"run-{signature(tracking=masked(tracker.uri), study=config.study, run=tags['signature'])}"
+        was_left = store.lock_file(name_of_lock).exists()  # by a process that was killed, or one that is at work
+        with store.lock(name_of_lock) as lock:
+            if was_left:
+                tracker.close_left(lock.lock_file)
             if config.resume:
                 finished = tracker.find_finished(tags["signature"])
                 if finished:
@@ -150,8 +159,18 @@ def _checked(config: DictConfig, part: str) -> dict[str, Any]:
 @lru_cache(maxsize=2)
 def _load(text: str) -> Dataset:
     """Data sets are read once a process, not once a combination."""
-    dataset: Dataset = _make(json.loads(text))
+    node = json.loads(text)
+    dataset: Dataset = _make(node)
+    if not node["_target_"].startswith(f"{transfer_exp.__name__}."):  # a checksum is what keys rely on
+        return replace(dataset, checksum=signature(x=dataset.x, y=dataset.y))
     return dataset
+
+
+def _sources(config: DictConfig, combination: Combination) -> dict[str, str]:
+    """Tags of what comes from outside the package: what the configuration names, and the classes that it gave."""
+    parts = ("dataset", "surrogate", "target", "attack", "epsilon")
+    named = [get_object(config[part]["_target_"]) for part in parts]
+    return sources([*named, *(type(getattr(combination, part)) for part in parts)])
 
 
 def _make(node: dict[str, Any]) -> Any:

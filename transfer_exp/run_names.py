@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
+from itertools import chain
 
 from transfer_exp.settings import NOT_SETTINGS
 
@@ -12,17 +14,17 @@ _LONGEST = 200  # characters; MLflow takes 250
 
 def varied_keys(jobs: Iterable[Sequence[str]]) -> list[str]:
     """The keys of overrides that are not the same in all jobs of a sweep, in their order."""
-    values: dict[str, set[str]] = {}
-    for job in jobs:
-        for word in job:
-            values.setdefault(_key(word), set()).add(word)
-    return [key for key, own in values.items() if len(own) > 1]
+    listed = list(jobs)
+    counts: dict[str, Counter[str]] = {}
+    for word in chain.from_iterable(listed):
+        counts.setdefault(_key(word), Counter())[word] += 1
+    return [key for key, own in counts.items() if max(own.values()) < len(listed)]
 
 
 def run_name(
     surrogate: str, target: str, *, seed: object, fraction: object, overrides: Sequence[str], varied: Collection[str] | None
 ) -> str:
-    """What a run is called: its learners and seed, and the values of the ``varied`` keys (None: of all overridden ones)."""
+    """What a run is called: its learners and seed, the values of the ``varied`` keys (None: of all overridden ones)."""
     shown = {_key(word): word.partition("=")[2] for word in overrides}
     shown = {key: value for key, value in shown.items() if _is_shown(key) and (varied is None or key in varied)}
     names = []

@@ -17,24 +17,23 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra._internal.utils import run_and_report
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import ValueType
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from hydra_plugins.transfer_exp_sweeper import split
 from transfer_exp import progress
 from transfer_exp.allocator import settle
 from transfer_exp.artifacts import files_below
-from transfer_exp.checks import check_before_first, check_one_study, with_new_words
+from transfer_exp.checks import check_before_first, check_listed, check_one_study, with_new_words
 from transfer_exp.ending import closing, exit_on_signals
 from transfer_exp.job import Job, check_settings, in_words, reason_of, run_job
+from transfer_exp.locks import FileLock, Timeout, acquire, release
 from transfer_exp.masking import masked
 from transfer_exp.records import versions
 from transfer_exp.report.build import build_report, study_summary
@@ -93,7 +92,7 @@ class Sweep(Callback):
         self.run_id = ""
         self.total = 0
         self.folder = Path()
-        self.lock = FileLock("")
+        self.lock: FileLock | None = None
         self.opened = contextlib.ExitStack()
 
     def __reduce__(self) -> tuple[type[Sweep], tuple[()]]:
@@ -114,25 +113,24 @@ class Sweep(Callback):
     def _open(self, config: DictConfig) -> None:
         check_settings(config)
         overrides = list(config.hydra.overrides.task)
-        parameters = dict(config.hydra.sweeper.params or {})
-        store = Store(config.paths.store)
-        jobs = _jobs(overrides, parameters)
+        axes = {name: OmegaConf.to_container(config.hydra.sweeper[name]) for name in ("params", "blocks")}
+        store = Store(config.paths.store, fallback=Path(config.paths.root) / "locks")
+        jobs = _jobs(overrides, axes)
         composed = [_composed(config, job) for job in with_new_words(jobs)]
         check_one_study([config, *composed])
         check_before_first(composed)
-        words = [masked(word) for word in overrides]
-        identity = signature(study=config.study, overrides=words, parameters={k: str(v) for k, v in parameters.items()})
+        identity = signature(study=config.study, overrides=[masked(word) for word in overrides], axes=axes)
         self.folder = Path(config.hydra.sweep.dir).absolute()
         self.folder.mkdir(parents=True, exist_ok=True)
         self._take_folder()
         self.tracker = Tracker(uri=config.tracking.uri, root=config.paths.root, study=config.study)
         earlier = self.tracker.find(kind="study", sweep=identity) if config.resume else None
-        self.lock = FileLock(store.lock_file(f"sweep-{signature(tracking=masked(self.tracker.uri), sweep=identity)}"))
-        with contextlib.suppress(Timeout):  # the same command elsewhere: it holds the lock for both
-            self.lock.acquire(blocking=False)
+        lock_file = store.lock_file(f"sweep-{signature(tracking=masked(self.tracker.uri), sweep=identity)}")
         self.tracker.close_dead()
+        with contextlib.suppress(Timeout):  # the same command elsewhere: it holds the lock for both
+            self.lock = acquire(lock_file, blocking=False)
         command = shlex.join(["python", "-m", "transfer_exp", *sys.argv[1:]])
-        tags = {"kind": "study", "sweep": identity, "command": command, "lock": str(self.lock.lock_file), **versions()}
+        tags = {"kind": "study", "sweep": identity, "command": command, "lock": str(lock_file), **versions()}
         self.run_id = earlier or self.tracker.start(f"study {config.study}", tags=tags)
         if earlier:
             self.tracker.reopen(earlier)
@@ -146,15 +144,14 @@ class Sweep(Callback):
 
     def _take_folder(self) -> None:
         """Hold the sweep's folder as long as the sweep lasts: two sweeps in one would count each other's jobs."""
-        lock = FileLock(self.folder / ".sweep.lock")
         try:
-            lock.acquire(blocking=False)
+            lock = acquire(self.folder / ".sweep.lock", blocking=False)
         except Timeout:
             raise UserError(
                 f"hydra.sweep.dir: expected a folder for this sweep alone, got {self.folder}, where another is at work; "
                 "choose another, or wait"
             ) from None
-        self.opened.callback(lock.release)
+        self.opened.callback(release, lock)
 
     def on_multirun_end(self, config: DictConfig, **_kwargs: Any) -> None:
         """Close the parent; what failed, and a non-zero exit, when anything did."""
@@ -194,7 +191,8 @@ class Sweep(Callback):
         except UserError as error:
             return str(error)
         finally:
-            self.lock.release()
+            if self.lock is not None:
+                release(self.lock)
         return ""
 
     def _summarise(self, runs: list[str], study: str | None) -> str:
@@ -227,17 +225,12 @@ class Sweep(Callback):
             print("The sweep ended early. What is finished is kept; type the same command to go on.", file=sys.stderr)
 
 
-def _jobs(overrides: list[str], parameters: dict[str, Any]) -> list[list[str]]:
-    """The words of each combination that Hydra's own sweeper will make of these. Raises UserError where it cannot."""
+def _jobs(overrides: list[str], axes: dict[str, Any]) -> list[list[str]]:
+    """The words of each combination that the sweeper will make of these. Raises UserError where it cannot."""
     parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
-    words = parser.parse_overrides([*(f"{key}={value}" for key, value in parameters.items()), *overrides])
-    for word in words:
-        if word.value_type == ValueType.INTERVAL_SWEEP:
-            raise UserError(
-                f"{word.key_or_group}: expected values that can be listed, such as {word.key_or_group}=0,1,2, range(0,3), "
-                f"choice(1,10) or glob(*), got {word.get_value_string()}; a search within an interval is not possible yet"
-            )
-    return [job for batch in BasicSweeper.split_arguments(words, max_batch_size=None) for job in batch]
+    own = [f"{key}={value}" for block in (axes["params"], *axes["blocks"]) for key, value in block.items()]
+    check_listed(parser.parse_overrides([*own, *overrides]))
+    return split(parser, axes["params"], axes["blocks"], overrides)
 
 
 def _composed(config: DictConfig, job: Sequence[str]) -> DictConfig:

@@ -9,27 +9,24 @@ from __future__ import annotations
 
 import contextlib
 import io
-import signal
 import traceback
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
 from mlflow.entities import Experiment, Run, RunTag
 from mlflow.tracking import MlflowClient
 
 from transfer_exp import artifacts, connecting
-from transfer_exp.ending import closing
+from transfer_exp.ending import closing, hold_signals
+from transfer_exp.locks import FileLock, acquire, release
 from transfer_exp.logged import MAX_VALUE, Record, harmless, log_numbers
 from transfer_exp.masking import masked
 from transfer_exp.studies import study_folder
 from transfer_exp.types import UserError
 
-_ENDING = {signal.SIGINT, signal.SIGTERM}
-_in_doubt: set[str] = (
-    set()
-)  # servers that did not answer this process: MLflow's client takes half a minute to see that again
+# Servers that did not answer this process: MLflow's client takes half a minute to see that again.
+_in_doubt: set[str] = set()
 
 
 class Tracker:
@@ -146,17 +143,30 @@ class Tracker:
             return [run.info.run_id for run in runs if self._close_if_dead(run)]
 
     def _close_if_dead(self, run: Run) -> bool:
-        lock = Path(run.data.tags.get("lock", ""))
+        file = Path(run.data.tags.get("lock", ""))
         try:
-            if not lock.is_file():
+            if not file.is_file():
                 return False
-            with FileLock(lock, blocking=False):
-                if self.client.get_run(run.info.run_id).info.status != "RUNNING":  # it ended meanwhile
-                    return False
-                self._kill(run.info.run_id, "killed: its process ended without a word")
-                return True
+            lock = acquire(file, blocking=False)
         except OSError:  # the lock is held: it lives; or it lies where nothing can be written: it is somebody else's
             return False
+        try:
+            return self._close_if_running(run)
+        finally:
+            release(lock)
+
+    def close_left(self, lock: str | Path) -> None:
+        """End as KILLED the runs that name a lock, which this process has taken after one that left its file behind."""
+        with self._reached():
+            for run in self.client.search_runs([self.experiment_id], "attributes.status = 'RUNNING'"):
+                if run.data.tags.get("lock") == str(lock):
+                    self._close_if_running(run)
+
+    def _close_if_running(self, run: Run) -> bool:
+        if self.client.get_run(run.info.run_id).info.status != "RUNNING":  # it ended meanwhile
+            return False
+        self._kill(run.info.run_id, "killed: its process ended without a word")
+        return True
 
     def _kill(self, run_id: str, reason: str) -> None:
         self.say_why(run_id, reason)
@@ -190,15 +200,15 @@ class Tracker:
         Tags and ``params`` are logged when it starts, so that one that is cut short says what it was.
         """
         # A signal that ended the program between the birth of the run and the ``try`` would leave it open.
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+        release_signals = hold_signals()
         try:
             run_id = self.start(name, tags=tags, parent=parent)
         except BaseException:
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            release_signals()
             raise
         try:
             with closing(lambda reason: self._kill(run_id, reason)):
-                signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+                release_signals()
                 if params:
                     self.log(run_id, Record(params=dict(params)))
                 yield run_id

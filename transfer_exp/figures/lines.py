@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import matplotlib as mpl
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from transfer_exp.figures.canvas import LOOK
@@ -46,3 +49,9 @@ def legend_below(ax: Axes) -> None:
     if handles and figure is not None:
         columns = (len(handles) + 1) // 2
         figure.legend(handles, labels, loc="outside lower center", ncols=columns, handlelength=2.6, columnspacing=1.2)
+
+
+@mpl.rc_context(LOOK)
+def legend_of(figure: Figure, lines: Sequence[Line2D]) -> None:
+    """One legend under all axes of a figure, in one row."""
+    figure.legend(handles=list(lines), loc="outside lower center", ncols=len(lines))

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from itertools import product
+from itertools import chain, product
 from pathlib import Path
 
 import pandas as pd
@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from transfer_exp.cells import harmless
 from transfer_exp.report import client as store
-from transfer_exp.report import control, drawing, page, tables, verdicts, words
+from transfer_exp.report import control, drawing, page, path_drawing, paths, tables, verdicts, words
 from transfer_exp.report.claims import Claim, Numbers
 from transfer_exp.report.curves import CURVE_COLUMNS
 from transfer_exp.report.drawing import Picture
@@ -57,9 +57,10 @@ def _fill(folder: Path, study: Study, tracking_uri: str) -> None:
     examples, lost = load_examples(tracking_uri=tracking_uri, study=study)
     study = replace(study, gaps=(*study.gaps, *lost))
     named = named_tables(study, numbers)
-    written = [*named, *_matrices(study)]
+    along = paths.curves(study)
+    written = [*named, *_matrices(study), ("", "paths", "", along)]
     _all_differ([stem for _, stem, _, _ in written])
-    drawn = _draw(folder / "figures", study, numbers, examples)
+    drawn = _draw(folder / "figures", study, numbers, along, examples)
     write_csv(study.curves[CURVE_COLUMNS], folder / "curves.csv")
     write_csv(study.runs.assign(study=study.name), folder / "runs.csv")
     (folder / "tables").mkdir()
@@ -77,10 +78,13 @@ def _all_differ(stems: list[str]) -> None:
         raise UserError(f"epsilon.grid: expected values that differ in six digits, got several for {twice[0]}; round them")
 
 
-def _draw(folder: Path, study: Study, numbers: Numbers, examples: list[Example]) -> list[tuple[Picture, Path]]:
+def _draw(
+    folder: Path, study: Study, numbers: Numbers, along: pd.DataFrame, examples: list[Example]
+) -> list[tuple[Picture, Path]]:
     folder.mkdir()
     drawn = []
-    for picture in tqdm(drawing.pictures(study, numbers.correlations, examples), desc="figures", disable=None, leave=False):
+    pictures = chain(drawing.pictures(study, numbers.correlations, examples), path_drawing.pictures(study, along))
+    for picture in tqdm(pictures, desc="figures", disable=None, leave=False):
         drawing.write(picture, folder)
         drawn.append((picture, folder / f"{picture.stem}.svg"))
     return drawn
@@ -100,6 +104,7 @@ def named_tables(study: Study, numbers: Numbers) -> list[NamedTable]:
         ("pairs", "correlations", "Correlations of the measures", numbers.correlations),
         *_sign_tests(study, numbers.sign_tests, at),
         ("sizes", "perturbation_sizes", f"Perturbation sizes of each surrogate at {at}", tables.sizes(study)),
+        ("paths", "trends", "Trend and turn along each swept number, over the seeds", paths.trends(study)),
     ]
 
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from mlflow.entities import Run
 
+from transfer_exp.archives import read_npz
 from transfer_exp.artifacts import logged_checksum
 from transfer_exp.figures.learner_style import family, level
-from transfer_exp.npz import read_npz
 from transfer_exp.report import client as store
 from transfer_exp.report.checked import wrong_checksum
 from transfer_exp.report.records import Study
@@ -67,6 +67,8 @@ def unpack(run: Run, content: bytes) -> dict[str, Floats]:
     if wrong := wrong_checksum(run, _FILE, content):
         raise ValueError(wrong)
     found = read_npz(io.BytesIO(content), _ARRAYS)
+    if set(found) != set(_ARRAYS):
+        raise ValueError(f"expected the arrays {', '.join(_ARRAYS)}, got {', '.join(found) or 'none of them'}")
     n, height_width = len(np.atleast_1d(found["label"])), found["clean"].shape[1:]
     expected = {"label": (n,), "epsilon": found["epsilon"].shape[:1], "clean": (n, *height_width)}
     expected["adversarial"] = (*expected["epsilon"], n, *height_width)
