@@ -85,7 +85,7 @@ reproduce: $(filter-out $(LEFT_OUT),$(STUDIES))  ## all studies, one after anoth
 	$(if $(LEFT_OUT),@echo 'left out: $(LEFT_OUT): its data are not in $(DATA) (see conf/dataset/drebin.yaml)')
 
 ui: $(READY)  ## MLflow's web page on the results, on this machine only: http://127.0.0.1:5000
-	$(BIN)/mlflow ui --backend-store-uri $${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db} --host 127.0.0.1 --port 5000
+	$(BIN)/python -m transfer_exp.ui $(ARGS)
 
 clean:  ## remove caches and the environment; results stay
 	rm -rf $(VENV) $(VENV)-bench $(VENV)-mutants .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info

@@ -48,15 +48,17 @@ def header(shape: str, dtype: str = "<f8") -> bytes:
     return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text.encode()
 
 
-def archive(file: Path, content: bytes, compression: int = zipfile.ZIP_STORED, claimed: int = 0) -> Path:
-    """One member ``x``; ``claimed``: the size that both of its headers give instead of its own."""
+def archive(
+    file: Path, content: bytes, compression: int = zipfile.ZIP_STORED, claimed: int = 0, packed: bool = False
+) -> Path:
+    """One member ``x``; ``claimed``: the size that both of its headers give instead of its own, ``packed``: compressed, too."""
     with zipfile.ZipFile(file, "w", compression) as made:
         made.writestr("x.npy", content)
     if claimed:
         raw, true = file.read_bytes(), struct.pack("<L", len(content))
         local, central = raw.index(b"PK\x03\x04") + 22, raw.index(b"PK\x01\x02") + 24
         assert raw[local : local + 4] == raw[central : central + 4] == true
-        for place in (local, central):
+        for place in (local, central, *((local - 4, central - 4) if packed else ())):
             raw = raw[:place] + struct.pack("<L", claimed) + raw[place + 4 :]
         file.write_bytes(raw)
     return file
@@ -67,6 +69,11 @@ CLAIMS: dict[str, tuple[bytes, dict[str, Any], str]] = {
     "a negative shape": (header("(-2, -5)") + bytes(80), {}, "claims an array of shape"),
     "bytes beyond the shape": (header("(3,)") + bytes(80), {}, "claims an array of shape"),
     "a size beyond what is stored": (header("(500000000,)"), {"claimed": 4_000_000_128}, "claims 4000000128 bytes"),
+    "a size beyond the file": (
+        header("(500000000,)"),
+        {"claimed": 4_000_000_128, "packed": True},
+        "claims 4000000128 bytes, more than there are in the file",
+    ),
     "a size beyond what deflate can pack": (
         header("(500000000,)"),
         {"claimed": 4_000_000_128, "compression": zipfile.ZIP_DEFLATED},

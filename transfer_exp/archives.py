@@ -1,7 +1,7 @@
 """Reading ``.npz`` files that anybody may have written: without pickle, and with no more memory than their contents need.
 
 What a member claims (shape and type in its own header, size in the archive's directory) is compared before it is read: with
-each other, and with the bytes that are there, which deflate can blow up 1032-fold at most.
+each other, and with the bytes that are there before the archive's directory, which deflate can blow up 1032-fold at most.
 """
 
 from __future__ import annotations
@@ -45,6 +45,8 @@ def _name(member: zipfile.ZipInfo) -> str:
 def _read(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray[Any, Any]:
     if member.compress_type not in _LARGEST_RATIO:
         raise ValueError(f"{member.filename}: expected a member that is stored or deflated")
+    if member.header_offset + member.compress_size > archive.start_dir:
+        raise ValueError(f"{member.filename} claims {member.compress_size} bytes, more than there are in the file")
     if member.file_size > max(member.compress_size, 1) * _LARGEST_RATIO[member.compress_type]:
         raise ValueError(f"{member.filename} claims {member.file_size} bytes and has {member.compress_size}, compressed")
     with archive.open(member) as handle:

@@ -18,8 +18,10 @@ from omegaconf.errors import OmegaConfBaseException
 from threadpoolctl import threadpool_limits
 
 import transfer_exp
+from transfer_exp import connecting
 from transfer_exp.allocator import keep_freed_memory, settle_once
 from transfer_exp.ending import exit_on_signals
+from transfer_exp.masking import masked
 from transfer_exp.naming import dataset_name
 from transfer_exp.pipeline import Combination, run
 from transfer_exp.records import display_name, parameters, record, versions
@@ -27,6 +29,7 @@ from transfer_exp.run_names import run_name
 from transfer_exp.schema import check_node, check_values
 from transfer_exp.signature import signature, sources
 from transfer_exp.store import Store
+from transfer_exp.studies import check_study
 from transfer_exp.tracking import Tracker
 from transfer_exp.types import Dataset, UserError
 
@@ -68,7 +71,8 @@ def run_job(
     name = run_name(
         surrogate, target, seed=config.seed, fraction=config.surrogate_fraction, overrides=overrides, varied=varied
     )
-    tracker = Tracker(uri=config.tracking.uri, root=config.paths.root, study=config.study)
+    # The sweep that announced the parent has asked the server how it is.
+    tracker = Tracker(uri=config.tracking.uri, root=config.paths.root, study=config.study, is_well=parent is not None)
     if parent is None:
         tracker.close_dead()
     with threadpool_limits(config.threads):
@@ -84,13 +88,13 @@ def run_job(
             **_sources(config, combination),
         }
         # Two sweeps at once: the second waits here for the first, then skips. The lock also says that the run is alive.
-        name_of_lock = f"run-{signature(tracking=tracker.uri, study=config.study, run=tags['signature'])}"
+        name_of_lock = f"run-{signature(tracking=masked(tracker.uri), study=config.study, run=tags['signature'])}"
         was_left = store.lock_file(name_of_lock).exists()  # by a process that was killed, or one that is at work
         with store.lock(name_of_lock) as lock:
             if was_left:
                 tracker.close_left(lock.lock_file)
             if config.resume:
-                finished = tracker.find(status="FINISHED", signature=tags["signature"])
+                finished = tracker.find_finished(tags["signature"])
                 if finished:
                     return Job(name=name, status="skipped", seconds=time.monotonic() - begin, run_id=finished)
             tags["lock"] = str(lock.lock_file)
@@ -105,14 +109,28 @@ def run_job(
 def reason_of(error: UserError | OmegaConfBaseException) -> str:
     """What is wrong, in one line."""
     if isinstance(error, UserError):
-        return str(error)
+        return masked(str(error))
     # A part of the configuration was taken away, or does not resolve.
-    return f"configuration: {str(error).splitlines()[0]}"
+    return masked(f"configuration: {str(error).splitlines()[0]}")
+
+
+def in_words(error: Exception, expected: str) -> str:
+    """Any error in one line; ``expected``: what is said before one of the system or the tracking store.
+
+    A defect of ours leaves its traceback in the log, too.
+    """
+    if isinstance(error, UserError | OmegaConfBaseException):
+        return reason_of(error)
+    if connecting.is_trouble(error):
+        return f"{expected}, got: {connecting.reason_of(error)}"
+    _log.exception("unexpected error")
+    return masked(f"{type(error).__name__}: {error}")
 
 
 def check_settings(config: DictConfig) -> None:
     """Raise UserError unless the settings that no object of the combination checks are usable."""
     check_values({name: OmegaConf.select(config, name) for name in _SETTINGS}, _SETTINGS)
+    check_study(config.study)
     if config.threads < 1:
         raise UserError(f"threads: expected a whole number >= 1, got {config.threads}")
 

@@ -20,11 +20,11 @@ from omegaconf.errors import OmegaConfBaseException
 import transfer_exp
 from transfer_exp.cells import harmless
 from transfer_exp.figures.examples import examples_png
+from transfer_exp.logged import Record
 from transfer_exp.naming import dataset_name
 from transfer_exp.pipeline import CURVES, Combination, Outcome
 from transfer_exp.settings import NOT_SETTINGS, as_text, leaves, shortened
 from transfer_exp.store import Store
-from transfer_exp.tracking import Record
 from transfer_exp.types import Examples
 
 

@@ -8,6 +8,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from transfer_exp.masking import masked
+from transfer_exp.studies import study_folder
 from transfer_exp.types import UserError
 
 HELP = """\
@@ -53,7 +55,9 @@ def settings(text: str) -> dict[str, str]:
 
 def default_uri(root: Path) -> str:
     """The store of the environment, else the one in the root folder."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root.resolve() / 'mlflow.db'}"
+    from transfer_exp.connecting import sqlite_uri
+
+    return os.environ.get("MLFLOW_TRACKING_URI") or sqlite_uri(root)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -70,11 +74,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         root = Path(given.get("root") or os.environ.get("TRANSFER_EXP_ROOT") or ".")
         uri = given.get("tracking_uri") or default_uri(root)
         where = settings(given["where"]) if "where" in given else None
-        folder = f"{given['study']}-{file_name(where)}" if where else given["study"]
+        folder = study_folder(given["study"]) + (f"-{file_name(where)}" if where else "")
         out = Path(given.get("out") or root / "reports" / folder)
         html = build_report(tracking_uri=uri, study=given["study"], out=out, where=where)
     except UserError as mistake:
-        print(f"error: {mistake}", file=sys.stderr)
+        print(f"error: {masked(str(mistake))}", file=sys.stderr)
         return 2
     print(f"report of {given['study']}: {html}")
     return 0

@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import chain, product
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from transfer_exp.report import control, drawing, page, path_drawing, paths, tab
 from transfer_exp.report.claims import Claim, Numbers
 from transfer_exp.report.curves import CURVE_COLUMNS
 from transfer_exp.report.drawing import Picture
-from transfer_exp.report.examples import load_examples
+from transfer_exp.report.examples import Example, load_examples
 from transfer_exp.report.records import Study, load
 from transfer_exp.types import UserError, counted
 
@@ -45,19 +46,21 @@ def build_report(
         _fill(folder, records, tracking_uri)
     artifacts = f"{_ARTIFACTS}-{drawing.file_name(where)}" if where else _ARTIFACTS
     if log_to_parent and records.parents:
-        with store.speaking_of(tracking_uri):
-            store.connect(tracking_uri).log_artifacts(records.parents[-1].info.run_id, str(out), artifacts)
+        with store.speaking_of(tracking_uri, f"the report is whole and lies in {out}; expected to be able to log it to"):
+            store.log_folder(store.connect(tracking_uri), records.parents[-1], out, artifacts)
     return out / "report.html"
 
 
 def _fill(folder: Path, study: Study, tracking_uri: str) -> None:
     numbers = Numbers.of(study)
     claims = verdicts.evaluate(study, numbers)
+    examples, lost = load_examples(tracking_uri=tracking_uri, study=study)
+    study = replace(study, gaps=(*study.gaps, *lost))
     named = named_tables(study, numbers)
     along = paths.curves(study)
     written = [*named, *_matrices(study), ("", "paths", "", along)]
     _all_differ([stem for _, stem, _, _ in written])
-    drawn = _draw(folder / "figures", study, numbers, along, tracking_uri)
+    drawn = _draw(folder / "figures", study, numbers, along, examples)
     write_csv(study.curves[CURVE_COLUMNS], folder / "curves.csv")
     write_csv(study.runs.assign(study=study.name), folder / "runs.csv")
     (folder / "tables").mkdir()
@@ -76,10 +79,9 @@ def _all_differ(stems: list[str]) -> None:
 
 
 def _draw(
-    folder: Path, study: Study, numbers: Numbers, along: pd.DataFrame, tracking_uri: str
+    folder: Path, study: Study, numbers: Numbers, along: pd.DataFrame, examples: list[Example]
 ) -> list[tuple[Picture, Path]]:
     folder.mkdir()
-    examples = load_examples(tracking_uri=tracking_uri, study=study)
     drawn = []
     pictures = chain(drawing.pictures(study, numbers.correlations, examples), path_drawing.pictures(study, along))
     for picture in tqdm(pictures, desc="figures", disable=None, leave=False):
@@ -152,12 +154,14 @@ def _as_json(study: Study, claims: list[Claim]) -> str:
     return json.dumps({**about, "claims": [claim.plain() for claim in claims]}, indent=1, allow_nan=False) + "\n"
 
 
-def study_summary(*, tracking_uri: str, study: str, out: Path, only: Collection[str] | None = None) -> str:
+def study_summary(
+    *, tracking_uri: str, study: str, out: Path, only: Collection[str] | None = None
+) -> tuple[str, tuple[str, ...]]:
     """What every sweep ends with: the error matrix of every epsilon (csv, heat map) and the white-box curves in ``out``.
 
     ``only``: ids of the sweep's own runs; white boxes then are the largest of these runs, not of the study. Returns the
-    matrices of the study's chosen epsilons as text, one for each value of a factor that is no learner. Raises UserError as
-    ``build_report``.
+    matrices of the study's chosen epsilons as text, one for each value of a factor that is no learner, and what was left
+    out. Raises UserError as ``build_report``.
     """
     records = load(tracking_uri=tracking_uri, study=study, only=only)
     parts = (records, *records.others)
@@ -171,7 +175,8 @@ def study_summary(*, tracking_uri: str, study: str, out: Path, only: Collection[
                 drawing.write(picture, out, ["png"])
     for picture in drawing.white_box(records):
         drawing.write(picture, out, ["png"])
-    return "\n\n".join(_as_text(part, epsilon) for part in parts for epsilon in part.epsilon_shown)
+    text = "\n\n".join(_as_text(part, epsilon) for part in parts for epsilon in part.epsilon_shown)
+    return text, records.left_out
 
 
 def _as_text(study: Study, epsilon: float) -> str:

@@ -37,6 +37,11 @@ def settings_of(runs: Sequence[Run], read: Callable[[Sequence[Run]], Mapping[str
     return {run.info.run_id: _whole(run.data.params, texts.get(run.info.run_id)) for run in lacking}
 
 
+def renamed(params: Mapping[str, str]) -> dict[str, str]:
+    """Parameters under today's names."""
+    return {_NEW_NAMES.get(name, name): value for name, value in params.items()}
+
+
 def _is_earlier(params: Mapping[str, str]) -> bool:
     return any(name in params for name in _NEW_NAMES)
 

@@ -10,11 +10,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from mlflow import MlflowClient
 from mlflow.entities import Run
 
+from transfer_exp.report import checked, earlier, factors, gaps, repair
 from transfer_exp.report import client as store
-from transfer_exp.report import earlier, factors, gaps, repair
 from transfer_exp.report.curves import CURVE_COLUMNS, DIGITS, curves_frame, with_white_box_of, worst_white_box
 from transfer_exp.report.factors import KEY, Slice, newest
 from transfer_exp.types import UserError, counted
@@ -40,9 +39,10 @@ class Study:
 
     runs: one row a combination (identity, parameters as text, scalar measures, tags). curves: one row a combination and
     epsilon, columns ``run_id`` and ``CURVE_COLUMNS``. fraction: the largest share of the surrogate data, at which learners
-    are compared. gaps: what is missing, failed or mixed. warnings: health above its limit. parents: the sweeps' parent runs,
-    oldest first. settings: the factors' values here, where the study has several. others: the study with other values, each
-    not ``is_first``. where: what was asked for.
+    are compared. gaps: what is missing, failed or mixed. left_out: those of the gaps that are runs and files which are not
+    what was logged. warnings: health above its limit. parents: the sweeps' parent runs, oldest first. settings: the factors'
+    values here, where the study has several. others: the study with other values, each not ``is_first``. where: what was
+    asked for.
     """
 
     name: str
@@ -54,6 +54,7 @@ class Study:
     runs: pd.DataFrame
     curves: pd.DataFrame
     gaps: tuple[str, ...]
+    left_out: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     parents: tuple[Run, ...] = ()
     settings: Mapping[str, str] = field(default_factory=dict)
@@ -79,24 +80,23 @@ def load(
         experiment = store.experiment_id(client, study)
         found = store.search(client, experiment, "combination", only)
         parents = store.search(client, experiment, "study")
-        if not any(run.info.status == "FINISHED" for run in found):
-            raise UserError(f"study: expected finished runs of {study}, got none of {len(found)}; run it (again) first")
-        by_id = {run.info.run_id: run for run in found}
-        # A run logs what it is at its start: of one that ended before, only the reason is known.
-        named = [run for run in found if "seed" in run.data.params]
-        unnamed = [run for run in found if "seed" not in run.data.params]
-        settings = earlier.settings_of(named, lambda runs: store.read_artifacts(client, runs, "config.yaml"))
-        slices, strays = factors.slices(factors.chosen(runs_frame(named, settings), where or {}))
-        counting = [by_id[run_id] for each in slices for run_id in newest(each.runs)["run_id"]]
-        curves, without = _curves(client, counting)
-        lines = [*_unfinished(unnamed), *strays, *without]
+        good, unnamed, strange = checked.readable(found)
+        if not any(run.info.status == "FINISHED" for run in good):
+            why = f" ({strange[0]})" if strange else ""
+            raise UserError(f"study: expected finished runs of {study}, got none of {len(found)}{why}; run it (again) first")
+        by_id = {run.info.run_id: run for run in good}
+        settings = earlier.settings_of(good, lambda runs: checked.files(client, runs, "config.yaml"))
+        every = factors.chosen(runs_frame(good, settings), where or {})
+        slices, strays, curves, damage = _slices(client, every, by_id)
 
         def command(run_id: str, seeds: Sequence[int]) -> str:
-            typed = store.read_artifacts(client, [by_id[run_id]], "overrides.yaml").get(run_id)
+            typed = checked.files(client, [by_id[run_id]], "overrides.yaml").get(run_id)
             return repair.command(by_id[run_id], parents, typed, seeds)
 
+        left_out = [*strange, *damage]
+        lines = [*left_out, *_unfinished(unnamed), *strays]
         made = of_slices(name=study, slices=slices, curves=curves, notes=lines, parents=parents, command=command)
-        return replace(made, where=where or {})
+        return replace(made, where=where or {}, left_out=tuple(left_out))
 
 
 def assemble(*, name: str, every: pd.DataFrame, curves: pd.DataFrame) -> Study:
@@ -206,11 +206,24 @@ def _unfinished(runs: Sequence[Run]) -> list[str]:
     return [f"{counted(count, 'run')} did not finish: {end}" for end, count in sorted(ends.items())]
 
 
-def _curves(client: MlflowClient, runs: Sequence[Run]) -> tuple[pd.DataFrame, list[str]]:
-    parts, lost = [curves_frame({})], 0
-    for i in range(0, len(runs), _AT_ONCE):
-        texts = store.read_artifacts(client, runs[i : i + _AT_ONCE], "curves.csv")
-        lost += len(runs[i : i + _AT_ONCE]) - len(texts)
-        parts.append(curves_frame(texts))
-    notes = [f"curves.csv is missing from {counted(lost, 'finished run')}: not in any curve or error matrix"] if lost else []
-    return pd.concat(parts, ignore_index=True), notes
+def _slices(
+    client: store.Client, every: pd.DataFrame, by_id: Mapping[str, Run]
+) -> tuple[list[Slice], list[str], pd.DataFrame, list[str]]:
+    """Slices, lines on runs of none, curves, lines on damage. For a run without its curves an older one counts, or none."""
+    parts, read, damage = [curves_frame({})], set[str](), dict[str, str]()
+    while True:
+        slices, strays = factors.slices(every)
+        counting = [run_id for each in slices for run_id in newest(each.runs)["run_id"]]
+        unread = [by_id[run_id] for run_id in counting if run_id not in read]
+        damaged: dict[str, str] = {}
+        for i in range(0, len(unread), _AT_ONCE):
+            texts, bad = checked.curves(client, unread[i : i + _AT_ONCE])
+            parts.append(curves_frame(texts))
+            read, damaged = read | texts.keys(), damaged | bad
+        damage |= damaged
+        if not damaged:
+            return slices, strays, pd.concat(parts, ignore_index=True), checked.shortened(list(damage.values()))
+        every = every.assign(status=every["status"].where(~every["run_id"].isin(damaged), checked.DAMAGED))
+        if not (every["status"] == "FINISHED").any():
+            line = next(iter(damage.values()))
+            raise UserError(f"study: expected finished runs with whole files, got none of {len(damage)}: {line}")
