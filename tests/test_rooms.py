@@ -16,7 +16,10 @@ FLOORS = {
     1: ("optim", "learners", "data", "measures"),
     2: ("attacks", "store"),
     3: ("figures",),
-    4: ("pipeline", "report", "tracking", "records", "naming", "job", "checks", "sweep"),
+    4: (
+        *("pipeline", "report", "tracking", "records", "naming", "notes", "described", "system_metrics"),
+        *("job", "checks", "sweep"),
+    ),
     5: ("__main__",),
 }
 FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms}

@@ -10,13 +10,16 @@ from functools import lru_cache
 from typing import Any, get_type_hints
 
 import torch
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from threadpoolctl import threadpool_limits
 
+from transfer_exp import notes
 from transfer_exp.allocator import keep_freed_memory, settle_once
+from transfer_exp.described import origin, sentence
 from transfer_exp.ending import exit_on_signals
 from transfer_exp.naming import dataset_name
 from transfer_exp.pipeline import Combination, run
@@ -24,6 +27,7 @@ from transfer_exp.records import identity, parameters, record, versions
 from transfer_exp.schema import check_node, check_values
 from transfer_exp.signature import signature
 from transfer_exp.store import Store
+from transfer_exp.system_metrics import require_psutil, system_metrics
 from transfer_exp.tracking import Tracker
 from transfer_exp.types import Dataset, UserError
 
@@ -35,6 +39,7 @@ _SETTINGS = {
     "paths.root": str,
     "paths.store": str,
     "tracking.uri": str | None,
+    "tracking.system_metrics": bool | None,
 }
 
 
@@ -62,7 +67,10 @@ def run_job(config: DictConfig, *, overrides: list[str], parent: str | None = No
     if parent is None:
         tracker.close_dead()
     with threadpool_limits(config.threads):
-        tags = {"kind": "combination", "signature": "", **versions()}
+        sweep = notes.address(tracker.experiment_id, parent) if parent else None
+        words = [*_flags(), *overrides]
+        note = notes.of_combination(name, sentence(identity(config)), words, study=config.study, parent=sweep)
+        tags = {"kind": "combination", "signature": "", notes.NOTE: note, **versions(), **origin(versions())}
         try:
             store, combination = Store(config.paths.store), build(config)
         except UserError:
@@ -76,12 +84,26 @@ def run_job(config: DictConfig, *, overrides: list[str], parent: str | None = No
                 if finished:
                     return Job(name=name, status="skipped", seconds=time.monotonic() - begin, run_id=finished)
             tags["lock"] = str(lock.lock_file)
-            with tracker.run(name, tags=tags, params=parameters(config, combination), parent=parent) as run_id:
+            watched = bool(config.tracking.get("system_metrics"))
+            with (
+                tracker.run(name, tags=tags, params=parameters(config, combination), parent=parent) as run_id,
+                system_metrics(run_id, uri=tracker.uri, wanted=watched),
+            ):
                 made = record(config, combination, run(combination, store), store, overrides)
                 made.metrics["seconds"] = time.monotonic() - begin
                 tracker.log(run_id, made)
     settle_once()  # the first job has imported all that others need
     return Job(name=name, status="finished", seconds=time.monotonic() - begin, run_id=run_id)
+
+
+def _flags() -> list[str]:
+    """The words of the command that are no overrides: a configuration of one's own."""
+    if not HydraConfig.initialized():
+        return []
+    hydra = HydraConfig.get()
+    own = [source.path for source in hydra.runtime.config_sources if source.provider == "command-line"]
+    named = [f"--config-name={hydra.job.config_name}"] if hydra.job.config_name != "config" else []
+    return [*(f"--config-dir={path}" for path in own), *named]
 
 
 def reason_of(error: UserError | OmegaConfBaseException) -> str:
@@ -97,6 +119,8 @@ def check_settings(config: DictConfig) -> None:
     check_values({name: OmegaConf.select(config, name) for name in _SETTINGS}, _SETTINGS)
     if config.threads < 1:
         raise UserError(f"threads: expected a whole number >= 1, got {config.threads}")
+    if config.tracking.get("system_metrics"):
+        require_psutil()
 
 
 def build(config: DictConfig) -> Combination:

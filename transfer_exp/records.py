@@ -19,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 import transfer_exp
+from transfer_exp.described import data_parts
 from transfer_exp.figures.examples import examples_png
 from transfer_exp.naming import dataset_name
 from transfer_exp.pipeline import CURVES, Combination, Outcome
@@ -107,6 +108,7 @@ def record(config: DictConfig, combination: Combination, outcome: Outcome, store
         metrics={**outcome.metrics, **counts},
         curves={**outcome.curves, "epsilon": list(grid.grid)},
         files=files,
+        data=data_parts(combination),
     )
 
 

@@ -10,12 +10,12 @@ import atexit
 import contextlib
 import json
 import logging
-import shlex
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,15 +30,18 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from transfer_exp import notes
 from transfer_exp.allocator import settle
 from transfer_exp.checks import check_before_first, with_new_words
+from transfer_exp.described import origin
 from transfer_exp.ending import closing, exit_on_signals
 from transfer_exp.job import Job, check_settings, reason_of, run_job
 from transfer_exp.records import versions
 from transfer_exp.report.build import build_report, study_summary
+from transfer_exp.report.cells import Summary
 from transfer_exp.signature import signature
 from transfer_exp.store import Store
-from transfer_exp.tracking import Tracker
+from transfer_exp.tracking import Record, Tracker
 from transfer_exp.types import UserError, counted
 
 _log = logging.getLogger(__name__)
@@ -127,6 +130,7 @@ class Sweep(Callback):
         self.folder = Path()
         self.lock = FileLock("")
         self.opened = contextlib.ExitStack()
+        self.note: Callable[..., str] = notes.of_sweep
 
     def __reduce__(self) -> tuple[type[Sweep], tuple[()]]:
         # Workers get a blank one: the sweep is opened and closed in one process.
@@ -159,8 +163,10 @@ class Sweep(Callback):
         with contextlib.suppress(Timeout):  # the same command elsewhere: it holds the lock for both
             self.lock.acquire(blocking=False)
         self.tracker.close_dead()
-        command = shlex.join(["python", "-m", "transfer_exp", *sys.argv[1:]])
-        tags = {"kind": "study", "sweep": identity, "command": command, "lock": str(self.lock.lock_file), **versions()}
+        command = notes.command_line(sys.argv[1:])
+        self.note = partial(notes.of_sweep, config.study, counted(len(jobs), "combination"), command)
+        about = {"kind": "study", "sweep": identity, "command": command, "lock": str(self.lock.lock_file)}
+        tags = {**about, **versions(), **origin(versions()), notes.NOTE: notes.with_note("", self.note())}
         self.run_id = earlier or self.tracker.start(f"study {config.study}", tags=tags)
         self.tracker.client.update_run(self.run_id, status="RUNNING")
         atexit.register(self._close_if_open)
@@ -207,15 +213,27 @@ class Sweep(Callback):
         uri, study, root = self.tracker.uri, self.tracker.study, self.tracker.root
         try:
             with tempfile.TemporaryDirectory() as folder:
-                text = study_summary(tracking_uri=uri, study=study, out=Path(folder), only=set(runs))
+                summary = study_summary(tracking_uri=uri, study=study, out=Path(folder), only=set(runs))
                 self.tracker.client.log_artifacts(self.run_id, folder, "summary")
-            print(f"\n{text}\n")
+            print(f"\n{summary.text}\n")
             if is_study:
                 page = build_report(tracking_uri=uri, study=study, out=root / "reports" / study)
                 print(f"Report: {page}")
+            self._describe(summary, is_study=is_study)
         except UserError as error:
             _log.warning("no summary: %s", error)
         print("Compare the runs in MLflow's page: make ui")
+
+    def _describe(self, summary: Summary, *, is_study: bool) -> None:
+        """Means and matrix on the parent, and on the experiment where no report has put those of the whole study."""
+        assert self.tracker is not None
+        self.tracker.log(self.run_id, Record(metrics=summary.metrics))
+        experiment = self.tracker.experiment_id
+        report = notes.address(experiment, self.run_id, "report/report.html") if is_study else ""
+        text = self.note(matrices=summary.markdown, report=report)
+        notes.describe_run(self.tracker.client, self.run_id, text)
+        if not is_study:
+            notes.describe_experiment(self.tracker.client, experiment, text)
 
     def _close_if_open(self) -> None:
         """A sweep that was interrupted or could not be composed: Hydra does not call ``on_multirun_end`` then."""

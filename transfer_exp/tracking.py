@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import math
 import os
 import signal
@@ -25,7 +26,7 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "4")  # half a minute i
 
 import requests
 from filelock import FileLock, Timeout
-from mlflow.entities import Metric, Param, Run, RunTag
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
@@ -36,16 +37,38 @@ _PATIENCE_SECONDS = 5.0
 _MAX_METRICS = 900  # MLflow takes at most 1,000 in one batch
 _MAX_VALUE = 500
 _ENDING = {signal.SIGINT, signal.SIGTERM}
+_KIND, _TRAINING = "mlflow.experimentKind", "custom_model_development"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataPart:
+    """Data that a run used, for MLflow's column Dataset, which tells them apart by name and digest (36 characters at most).
+
+    ``context``: what for. ``about``: where they come from. ``counts``: of rows and features.
+    """
+
+    name: str
+    digest: str
+    context: str
+    about: dict[str, str]
+    counts: dict[str, int]
+
+    def as_input(self) -> DatasetInput:
+        """The same as MLflow has it."""
+        source, profile = json.dumps({"tags": self.about}), json.dumps(self.counts)
+        entity = Dataset(self.name[:500] or "unnamed", self.digest, "code", source, profile=profile)
+        return DatasetInput(entity, [InputTag("mlflow.data.context", self.context)])
 
 
 @dataclass(kw_only=True)
 class Record:
-    """What a run is to log: parameters, scalars, curves over the grid, text and binary files."""
+    """What a run is to log: parameters, scalars, curves over the grid, text and binary files, data sets."""
 
     params: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
     curves: dict[str, list[float]] = field(default_factory=dict)
     files: dict[str, bytes] = field(default_factory=dict)
+    data: list[DataPart] = field(default_factory=list)
 
 
 class Tracker:
@@ -83,13 +106,15 @@ class Tracker:
             if experiment is None:
                 # Without an absolute location artifacts would go to the working directory; a server knows its own.
                 location = None if remote else (self.root / "mlartifacts" / self.study).as_uri()
-                self.experiment_id = self.client.create_experiment(self.study, artifact_location=location)
+                self.experiment_id = self.client.create_experiment(self.study, location, {_KIND: _TRAINING})
             elif experiment.lifecycle_stage != "active":
                 raise UserError(
                     f"study: expected an active MLflow experiment, got {self.study}, which is deleted; restore it"
                 )
             else:
                 self.experiment_id = experiment.experiment_id
+                if _is_a_guess(experiment.tags.get(_KIND, "")):
+                    self.client.set_experiment_tag(self.experiment_id, _KIND, _TRAINING)
 
     def find(self, *, status: str | None = None, **tags: str) -> str | None:
         """Id of the newest run with these tags (and status), or None."""
@@ -162,8 +187,16 @@ class Tracker:
         self.client.log_batch(run_id, metrics[:_MAX_METRICS], params)
         for i in range(_MAX_METRICS, len(metrics), _MAX_METRICS):
             self.client.log_batch(run_id, metrics[i : i + _MAX_METRICS])
+        if record.data:
+            self._log_inputs(run_id, [part.as_input() for part in record.data])
         if record.files:
             self.log_files(run_id, record.files)
+
+    def _log_inputs(self, run_id: str, inputs: list[DatasetInput]) -> None:
+        try:
+            self.client.log_inputs(run_id, inputs)
+        except MlflowException:  # another worker added the same data set between MLflow's look and its insertion
+            self.client.log_inputs(run_id, inputs)
 
     def log_files(self, run_id: str, files: Mapping[str, bytes]) -> None:
         """Log files by name, ``/`` for folders."""
@@ -212,6 +245,11 @@ class Tracker:
         text = io.StringIO()
         traceback.print_exception(error, file=text)
         self.log_files(run_id, {"traceback.txt": text.getvalue().encode()})
+
+
+def _is_a_guess(kind: str) -> bool:
+    """Whether no person has chosen what an experiment opens as; MLflow's page may have noted its own guess."""
+    return not kind or kind.endswith(("_inferred", "no_inferred_type"))
 
 
 def _prepare_sqlite(file: Path) -> None:

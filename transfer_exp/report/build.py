@@ -11,10 +11,13 @@ from itertools import product
 from pathlib import Path
 
 import pandas as pd
+from mlflow.entities import Run
 from tqdm import tqdm
 
+from transfer_exp import notes
 from transfer_exp.report import client as store
 from transfer_exp.report import control, drawing, page, tables, verdicts, words
+from transfer_exp.report.cells import Summary, cell_metrics, markdown_matrix
 from transfer_exp.report.claims import Claim, Numbers
 from transfer_exp.report.drawing import Picture
 from transfer_exp.report.examples import load_examples
@@ -23,6 +26,7 @@ from transfer_exp.types import UserError, counted
 
 NamedTable = tuple[str, str, str, pd.DataFrame]  # section of the page, file name without ending, caption, content
 _ARTIFACTS = "report"
+_LONGEST_MATRIX = notes.LONGEST - 1_000  # the rest of a description takes less
 
 
 def build_report(*, tracking_uri: str, study: str, out: Path, log_to_parent: bool = True) -> Path:
@@ -37,8 +41,21 @@ def build_report(*, tracking_uri: str, study: str, out: Path, log_to_parent: boo
         _fill(folder, records, tracking_uri)
     if log_to_parent and records.parents:
         with store.speaking_of(tracking_uri):
-            store.connect(tracking_uri).log_artifacts(records.parents[-1].info.run_id, str(out), _ARTIFACTS)
+            client, parent = store.connect(tracking_uri), records.parents[-1]
+            client.log_artifacts(parent.info.run_id, str(out), _ARTIFACTS)
+            notes.describe_experiment(client, parent.info.experiment_id, _note(records, parent))
     return out / "report.html"
+
+
+def _note(study: Study, parent: Run) -> str:
+    """The study's description on MLflow's page."""
+    return notes.of_study(
+        study.name,
+        counted(len(study.runs), "finished combination"),
+        parent.data.tags.get("command", ""),
+        matrices=markdown_matrix(study, longest=_LONGEST_MATRIX),
+        report=notes.address(parent.info.experiment_id, parent.info.run_id, f"{_ARTIFACTS}/report.html"),
+    )
 
 
 def _fill(folder: Path, study: Study, tracking_uri: str) -> None:
@@ -120,11 +137,11 @@ def _as_json(study: Study, claims: list[Claim]) -> str:
     return json.dumps({**about, "claims": [claim.plain() for claim in claims]}, indent=1, allow_nan=False) + "\n"
 
 
-def study_summary(*, tracking_uri: str, study: str, out: Path, only: Collection[str] | None = None) -> str:
+def study_summary(*, tracking_uri: str, study: str, out: Path, only: Collection[str] | None = None) -> Summary:
     """What every sweep ends with: the error matrix of every epsilon (csv, heat map) and the white-box curves in ``out``.
 
-    ``only``: ids of the sweep's own runs; white boxes then are the largest of these runs, not of the study. Returns the
-    matrices of the study's chosen epsilons as text. Raises UserError as ``build_report``.
+    ``only``: ids of the sweep's own runs; white boxes then are the largest of these runs, not of the study. Text: the
+    matrices of the chosen epsilons; markdown: that of the reference epsilon. Raises UserError as ``build_report``.
     """
     records = load(tracking_uri=tracking_uri, study=study, only=only)
     cells = list(product(sorted(records.curves["epsilon"].unique()), records.fractions))
@@ -138,13 +155,15 @@ def study_summary(*, tracking_uri: str, study: str, out: Path, only: Collection[
     for picture in drawing.white_box(records):
         drawing.write(picture, out, ["png"])
     over = f"mean over {counted(records.runs['seed'].nunique(), 'seed')}"
-    return "\n\n".join(
+    text = "\n\n".join(
         tables.format_matrix(
             control.error_table(records, epsilon),
             title=f"{words.error_name(records)} at {words.strength(records, epsilon)}, {over}",
         )
         for epsilon in records.epsilon_shown
     )
+    markdown = markdown_matrix(records, longest=_LONGEST_MATRIX)
+    return Summary(text=text, markdown=markdown, metrics=cell_metrics(records))
 
 
 @contextmanager

@@ -1,0 +1,88 @@
+"""Descriptions on MLflow's page, in markdown: what a run is, the command that makes it again, where its report is.
+
+MLflow keeps a description as the tag ``mlflow.note.content``. A person may write there, too: only the text between two
+marks, which the page does not show, is replaced.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+NOTE = "mlflow.note.content"
+LONGEST = 5_000  # characters; MLflow takes 8,000 on a run, and versions before 3 took 5,000 on an experiment
+_BEGIN, _END = "<!-- transfer_exp -->", "<!-- /transfer_exp -->"
+_LONGEST_COMMAND = 2_000  # characters
+_CREDENTIALS = re.compile(r"(?<=://)[^/\s]*@")
+
+
+def command_line(words: Sequence[str]) -> str:
+    """The words as a command for a shell; credentials in addresses are left out, the environment can give them."""
+    return shlex.join(["python", "-m", "transfer_exp", *(_CREDENTIALS.sub("", word) for word in words)])
+
+
+def of_combination(name: str, about: str, overrides: Sequence[str], *, study: str, parent: str | None) -> str:
+    """Description of one combination; ``about``: a sentence on it, ``parent``: address of its sweep on the page."""
+    words = [*overrides, "resume=false"]
+    if any(word.startswith("experiment=") for word in overrides):
+        words.append("hydra.mode=RUN")  # its file asks for a sweep
+    where = f"[Its sweep]({parent}) has the matrix, and says where the report is." if parent else _report_command(study)
+    return f"**{name}**: {about}\n\nThe same again:\n\n{_code(command_line(words))}\n\n{where}"
+
+
+def of_sweep(study: str, size: str, command: str, *, matrices: str = "", report: str = "") -> str:
+    """Description of a study's parent; ``report``: address of the report on the page."""
+    return _joined(f"A sweep of the study **{study}**: {size}.", _code(command), matrices, _where(study, report))
+
+
+def of_study(study: str, size: str, command: str, *, matrices: str, report: str = "") -> str:
+    """Description of a study's experiment: as of its newest sweep."""
+    return _joined(f"{size}. The newest sweep:", _code(command), matrices, _where(study, report))
+
+
+def address(experiment: str, run_id: str, artifact: str = "") -> str:
+    """Where MLflow's page shows a run, or an artifact of it; holds on any host."""
+    return f"#/experiments/{experiment}/runs/{run_id}" + (f"/artifacts/{artifact}" if artifact else "")
+
+
+def with_note(earlier: str, text: str) -> str:
+    """The description that takes the place of an earlier one: what stands outside the marks stays."""
+    own = f"{_BEGIN}\n{text}\n{_END}"
+    before, begin, rest = earlier.partition(_BEGIN)
+    if begin:
+        return before + own + rest.partition(_END)[2]
+    return f"{earlier}\n\n{own}" if earlier.strip() else own
+
+
+def describe_run(client: MlflowClient, run_id: str, text: str) -> None:
+    """Set the description of a run."""
+    earlier = client.get_run(run_id).data.tags.get(NOTE, "")
+    client.set_tag(run_id, NOTE, with_note(earlier, text))
+
+
+def describe_experiment(client: MlflowClient, experiment: str, text: str) -> None:
+    """Set the description of an experiment."""
+    earlier = client.get_experiment(experiment).tags.get(NOTE, "")
+    client.set_experiment_tag(experiment, NOTE, with_note(earlier, text))
+
+
+def _where(study: str, report: str) -> str:
+    return f"[Report]({report}), also `reports/{study}/report.html` among the results." if report else _report_command(study)
+
+
+def _report_command(study: str) -> str:
+    return f"A report on all of the study: `{shlex.join(['python', '-m', 'transfer_exp.report', f'study={study}'])}`"
+
+
+def _code(command: str) -> str:
+    shown = command if len(command) <= _LONGEST_COMMAND else f"{command[:_LONGEST_COMMAND]} ..."
+    return f"```\n{shown}\n```"
+
+
+def _joined(*parts: str) -> str:
+    return "\n\n".join(part for part in parts if part)
