@@ -1,7 +1,7 @@
 """Descriptions on MLflow's page, in markdown: what a run is, the command that makes it again, where its report is.
 
-MLflow keeps a description as the tag ``mlflow.note.content``. A person may write there, too: only the text between two
-marks, which the page does not show, is replaced.
+MLflow keeps a description as the tag ``mlflow.note.content``. A person may write there, too: only the text above a mark,
+which the page does not show, is replaced.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 NOTE = "mlflow.note.content"
 LONGEST = 5_000  # characters; MLflow takes 8,000 on a run, and versions before 3 took 5,000 on an experiment
-_BEGIN, _END = "<!-- transfer_exp -->", "<!-- /transfer_exp -->"
+_MARK = "<!-- What stands above is written anew by every sweep: write below. -->"
 _LONGEST_COMMAND = 2_000  # characters
 _CREDENTIALS = re.compile(r"(?<=://)[^/\s]*@")
 
@@ -50,13 +50,21 @@ def address(experiment: str, run_id: str, artifact: str = "") -> str:
     return f"#/experiments/{experiment}/runs/{run_id}" + (f"/artifacts/{artifact}" if artifact else "")
 
 
+def page(tracking_uri: str, experiment: str) -> str:
+    """Address of an experiment's table of runs, on the server or, for a local store, on the one that ``make ui`` starts.
+
+    MLflow 3.17 opens every experiment as one of generative AI unless the address, or an earlier choice in the same
+    browser, says otherwise.
+    """
+    server = _CREDENTIALS.sub("", tracking_uri).rstrip("/") if tracking_uri.startswith("http") else "http://127.0.0.1:5000"
+    return f"{server}/#/experiments/{experiment}/runs?workflowType=machine_learning"
+
+
 def with_note(earlier: str, text: str) -> str:
-    """The description that takes the place of an earlier one: what stands outside the marks stays."""
-    own = f"{_BEGIN}\n{text}\n{_END}"
-    before, begin, rest = earlier.partition(_BEGIN)
-    if begin:
-        return before + own + rest.partition(_END)[2]
-    return f"{earlier}\n\n{own}" if earlier.strip() else own
+    """The description that takes the place of an earlier one: what a person wrote, below the mark or without one, stays."""
+    _, mark, below = earlier.partition(_MARK)
+    own = below if mark else earlier
+    return f"{text}\n\n{_MARK}" + (f"\n\n{own.strip()}" if own.strip() else "")
 
 
 def describe_run(client: MlflowClient, run_id: str, text: str) -> None:

@@ -222,7 +222,8 @@ class Sweep(Callback):
             self._describe(summary, is_study=is_study)
         except UserError as error:
             _log.warning("no summary: %s", error)
-        print("Compare the runs in MLflow's page: make ui")
+        start = "" if self.tracker.uri.startswith("http") else "make ui, then "
+        print(f"Compare the runs in MLflow's page: {start}{notes.page(self.tracker.uri, self.tracker.experiment_id)}")
 
     def _describe(self, summary: Summary, *, is_study: bool) -> None:
         """Means and matrix on the parent, and on the experiment where no report has put those of the whole study."""

@@ -193,10 +193,12 @@ class Tracker:
             self.log_files(run_id, record.files)
 
     def _log_inputs(self, run_id: str, inputs: list[DatasetInput]) -> None:
-        try:
-            self.client.log_inputs(run_id, inputs)
-        except MlflowException:  # another worker added the same data set between MLflow's look and its insertion
-            self.client.log_inputs(run_id, inputs)
+        """Log data sets. MLflow looks first whether it has them: another worker may add one before it is inserted here."""
+        for _ in inputs:  # each may be added meanwhile, once
+            with contextlib.suppress(MlflowException):
+                self.client.log_inputs(run_id, inputs)
+                return
+        self.client.log_inputs(run_id, inputs)
 
     def log_files(self, run_id: str, files: Mapping[str, bytes]) -> None:
         """Log files by name, ``/`` for folders."""
