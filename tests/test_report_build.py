@@ -51,6 +51,20 @@ def test_report_has_the_files_of_the_interface(report):
     assert "tables/error_matrix_eps0.5_fraction1.csv" in names
 
 
+def test_the_experiment_is_described_by_all_runs_of_the_study_and_its_report(report, folder):
+    client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
+    experiment = client.get_experiment_by_name("first")
+    (parent,) = client.search_runs([experiment.experiment_id], "tags.kind = 'study'")
+    note = experiment.tags["mlflow.note.content"]
+    assert note.startswith(
+        "14 finished combinations. The newest sweep:\n\n```\npython -m transfer_exp experiment=first\n```\n"
+    )
+    table = pd.read_csv(report / "tables" / "error_matrix_eps1_fraction1.csv", index_col="surrogate")
+    assert f"| SVM L | {100 * table.loc['svm_low', 'svm_high']:.0f}% |" in note
+    assert f"| noise | {100 * table.loc['noise', 'svm_high']:.0f}% |" in note
+    assert f"(#/experiments/{experiment.experiment_id}/runs/{parent.info.run_id}/artifacts/report/report.html)" in note
+
+
 def test_curves_and_runs_are_tidy(report):
     curves, runs = pd.read_csv(report / "curves.csv"), pd.read_csv(report / "runs.csv")
     key = ["surrogate", "target", "surrogate_fraction", "seed"]
@@ -154,7 +168,7 @@ def test_report_again_replaces_the_earlier_one(folder, tmp_path):
 
 
 def test_summary_has_a_matrix_for_every_epsilon_and_the_curves(folder, tmp_path):
-    text = study_summary(tracking_uri=f"sqlite:///{folder}/mlflow.db", study="<second> & last", out=tmp_path)
+    text = study_summary(tracking_uri=f"sqlite:///{folder}/mlflow.db", study="<second> & last", out=tmp_path).text
     files = list(tmp_path.iterdir())
     assert "ridge L" in text
     assert text.splitlines()[-1].startswith("noise")
