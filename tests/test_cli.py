@@ -181,7 +181,7 @@ def test_a_study_carries_its_own_sweep(cli: Cli, root: Path) -> None:
     assert "study digits89_evasion: 2 combinations" in ended.stderr
     (parent,), children = runs(root, "digits89_evasion", kind="study"), runs(root, "digits89_evasion", kind="combination")
     assert len(children) == 2
-    report = f"(#/experiments/{parent.info.experiment_id}/runs/{parent.info.run_id}/artifacts/report/report.html)"
+    report = f"(#/experiments/{parent.info.experiment_id}/runs/{parent.info.run_id}/artifacts/report/report.html?"
     assert (files(parent) / "report" / "report.html").is_file()
     study = MlflowClient(f"sqlite:///{root / 'mlflow.db'}").get_experiment_by_name("digits89_evasion")
     for description in (parent.data.tags["mlflow.note.content"], study.tags["mlflow.note.content"]):

@@ -56,13 +56,12 @@ def test_the_experiment_is_described_by_all_runs_of_the_study_and_its_report(rep
     experiment = client.get_experiment_by_name("first")
     (parent,) = client.search_runs([experiment.experiment_id], "tags.kind = 'study'")
     note = experiment.tags["mlflow.note.content"]
-    assert note.startswith(
-        "14 finished combinations. The newest sweep:\n\n```\npython -m transfer_exp experiment=first\n```\n"
-    )
+    assert note.startswith("14 finished combinations.\n\n**error at epsilon 1, mean over 2 seeds**\n\n| surrogate |")
+    assert "\n```\npython -m transfer_exp experiment=first\n```\n" in note
     table = pd.read_csv(report / "tables" / "error_matrix_eps1_fraction1.csv", index_col="surrogate")
     assert f"| SVM L | {100 * table.loc['svm_low', 'svm_high']:.0f}% |" in note
     assert f"| noise | {100 * table.loc['noise', 'svm_high']:.0f}% |" in note
-    assert f"(#/experiments/{experiment.experiment_id}/runs/{parent.info.run_id}/artifacts/report/report.html)" in note
+    assert f"(#/experiments/{experiment.experiment_id}/runs/{parent.info.run_id}/artifacts/report/report.html?" in note
 
 
 def test_curves_and_runs_are_tidy(report):

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 NOTE = "mlflow.note.content"
 LONGEST = 5_000  # characters; MLflow takes 8,000 on a run, and versions before 3 took 5,000 on an experiment
 _MARK = "<!-- What stands above is written anew by every sweep: write below. -->"
+_LAYOUT = "?workflowType=machine_learning"
+_WIDTH = 88  # characters of a line of code, which a page does not break
 _LONGEST_COMMAND = 2_000  # characters
 _CREDENTIALS = re.compile(r"(?<=://)[^/\s]*@")
 
@@ -32,22 +34,22 @@ def of_combination(name: str, about: str, overrides: Sequence[str], *, study: st
     if any(word.startswith("experiment=") for word in overrides):
         words.append("hydra.mode=RUN")  # its file asks for a sweep
     where = f"[Its sweep]({parent}) has the matrix, and says where the report is." if parent else _report_command(study)
-    return f"**{name}**: {about}\n\nThe same again:\n\n{_code(command_line(words))}\n\n{where}"
+    return _joined(f"{name}: {about}", "The same again:", _code(command_line(words)), where)
 
 
 def of_sweep(study: str, size: str, command: str, *, matrices: str = "", report: str = "") -> str:
     """Description of a study's parent; ``report``: address of the report on the page."""
-    return _joined(f"A sweep of the study **{study}**: {size}.", _code(command), matrices, _where(study, report))
+    return _joined(f"A sweep of the study {study}: {size}.", matrices, _code(command), _where(study, report))
 
 
 def of_study(study: str, size: str, command: str, *, matrices: str, report: str = "") -> str:
     """Description of a study's experiment: as of its newest sweep."""
-    return _joined(f"{size}. The newest sweep:", _code(command), matrices, _where(study, report))
+    return _joined(f"{size}.", matrices, "The newest sweep:", _code(command), _where(study, report))
 
 
 def address(experiment: str, run_id: str, artifact: str = "") -> str:
     """Where MLflow's page shows a run, or an artifact of it; holds on any host."""
-    return f"#/experiments/{experiment}/runs/{run_id}" + (f"/artifacts/{artifact}" if artifact else "")
+    return f"#/experiments/{experiment}/runs/{run_id}{'/artifacts/' if artifact else ''}{artifact}{_LAYOUT}"
 
 
 def page(tracking_uri: str, experiment: str) -> str:
@@ -57,7 +59,7 @@ def page(tracking_uri: str, experiment: str) -> str:
     browser, says otherwise.
     """
     server = _CREDENTIALS.sub("", tracking_uri).rstrip("/") if tracking_uri.startswith("http") else "http://127.0.0.1:5000"
-    return f"{server}/#/experiments/{experiment}/runs?workflowType=machine_learning"
+    return f"{server}/#/experiments/{experiment}/runs{_LAYOUT}"
 
 
 def with_note(earlier: str, text: str) -> str:
@@ -88,8 +90,15 @@ def _report_command(study: str) -> str:
 
 
 def _code(command: str) -> str:
-    shown = command if len(command) <= _LONGEST_COMMAND else f"{command[:_LONGEST_COMMAND]} ..."
-    return f"```\n{shown}\n```"
+    """A command as lines that a shell takes as one."""
+    lines = [""]
+    for word in map(shlex.quote, shlex.split(command)):
+        if lines[-1] and len(lines[-1]) + len(word) > _WIDTH:
+            lines[-1] += " \\"
+            lines.append("   ")
+        lines[-1] += f"{' ' if lines[-1] else ''}{word}"
+    text = "\n".join(lines)
+    return f"```\n{text if len(text) <= _LONGEST_COMMAND else f'{text[:_LONGEST_COMMAND]} ...'}\n```"
 
 
 def _joined(*parts: str) -> str:
