@@ -38,7 +38,7 @@ from transfer_exp.ending import closing, exit_on_signals
 from transfer_exp.job import Job, check_settings, reason_of, run_job
 from transfer_exp.records import versions
 from transfer_exp.report.build import build_report, study_summary
-from transfer_exp.report.cells import Summary
+from transfer_exp.report.summary import Summary
 from transfer_exp.signature import signature
 from transfer_exp.store import Store
 from transfer_exp.tracking import Record, Tracker

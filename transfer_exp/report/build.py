@@ -17,7 +17,7 @@ from tqdm import tqdm
 from transfer_exp import notes
 from transfer_exp.report import client as store
 from transfer_exp.report import control, drawing, page, tables, verdicts, words
-from transfer_exp.report.cells import Summary, cell_metrics, markdown_matrix
+from transfer_exp.report.summary import Summary, cell_metrics, markdown_matrix
 from transfer_exp.report.claims import Claim, Numbers
 from transfer_exp.report.drawing import Picture
 from transfer_exp.report.examples import load_examples

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from synthetic_study import combination, frames
 
-from transfer_exp.report.cells import cell_metrics, legal_names, markdown_matrix
+from transfer_exp.report.summary import cell_metrics, legal_names, markdown_matrix
 from transfer_exp.report.records import Study
 from transfer_exp.tracking import Record, Tracker
 
