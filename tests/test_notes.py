@@ -43,7 +43,7 @@ def test_an_address_without_credentials_and_other_words_stay_as_they_are() -> No
 
 
 def test_one_combination_of_an_experiment_is_made_again_alone() -> None:
-    text = notes.of_combination("a > b", "sentence", ["experiment=x", "seed=1"], study="x", parent="#/there")
+    text = notes.of_combination("a > b", "sentence", ["resume=False", "experiment=x", "seed=1"], study="x", parent="#/there")
     assert "\npython -m transfer_exp experiment=x seed=1 resume=false hydra.mode=RUN\n" in text
     assert "(#/there)" in text
 
@@ -56,7 +56,7 @@ def test_a_command_of_any_length_fits() -> None:
 def test_a_long_command_is_broken_into_lines_that_a_shell_takes_as_one() -> None:
     words = ["dataset.split={target: 500, surrogate: 500}", *(f"word{k}={'x' * k}" for k in range(25))]
     text = notes.of_sweep("x", "5 combinations", notes.command_line(words)).split("```")[1].strip()
-    assert max(map(len, text.splitlines())) <= 90
+    assert max(map(len, text.splitlines())) <= 76
     said = subprocess.run(
         ["sh", "-c", text.replace("python -m", "printf '%s\n'")], capture_output=True, text=True, check=True
     )

@@ -18,7 +18,7 @@ NOTE = "mlflow.note.content"
 LONGEST = 5_000  # characters; MLflow takes 8,000 on a run, and versions before 3 took 5,000 on an experiment
 _MARK = "<!-- What stands above is written anew by every sweep: write below. -->"
 _LAYOUT = "?workflowType=machine_learning"
-_WIDTH = 88  # characters of a line of code, which a page does not break
+_WIDTH = 74  # characters of a line of code, which a page does not break
 _LONGEST_COMMAND = 2_000  # characters
 _CREDENTIALS = re.compile(r"(?<=://)[^/\s]*@")
 
@@ -30,7 +30,7 @@ def command_line(words: Sequence[str]) -> str:
 
 def of_combination(name: str, about: str, overrides: Sequence[str], *, study: str, parent: str | None) -> str:
     """Description of one combination; ``about``: a sentence on it, ``parent``: address of its sweep on the page."""
-    words = [*overrides, "resume=false"]
+    words = [*(word for word in overrides if not word.startswith("resume=")), "resume=false"]
     if any(word.startswith("experiment=") for word in overrides):
         words.append("hydra.mode=RUN")  # its file asks for a sweep
     where = f"[Its sweep]({parent}) has the matrix, and says where the report is." if parent else _report_command(study)
