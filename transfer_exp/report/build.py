@@ -17,11 +17,11 @@ from tqdm import tqdm
 from transfer_exp import notes
 from transfer_exp.report import client as store
 from transfer_exp.report import control, drawing, page, tables, verdicts, words
-from transfer_exp.report.summary import Summary, cell_metrics, markdown_matrix
 from transfer_exp.report.claims import Claim, Numbers
 from transfer_exp.report.drawing import Picture
 from transfer_exp.report.examples import load_examples
 from transfer_exp.report.records import Study, load
+from transfer_exp.report.summary import Summary, cell_metrics, markdown_matrix
 from transfer_exp.types import UserError, counted
 
 NamedTable = tuple[str, str, str, pd.DataFrame]  # section of the page, file name without ending, caption, content
