@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from synthetic_study import combination, frames
 
 from transfer_exp.report.records import Study
-from transfer_exp.report.summary import cell_metrics, legal_names, markdown_matrix
+from transfer_exp.report.summary import cell_metrics, legal_names, markdown_matrices
 from transfer_exp.tracking import Record, Tracker
 
 T_1 = 12.706204736432095  # Student's t with one degree of freedom, 97.5%: tan(0.475 pi)
@@ -64,7 +64,7 @@ def test_two_seeds_have_a_mean_and_no_interval_and_a_share_of_the_data_is_named(
 
 
 def test_the_matrix_in_markdown(study: Study) -> None:
-    assert markdown_matrix(study, longest=1000) == (
+    assert markdown_matrices([study], longest=1000) == (
         "**error at epsilon 1, mean over 3 seeds**\n"
         "\n"
         "| surrogate | SVM H | ridge L | mean |\n"
@@ -77,11 +77,11 @@ def test_the_matrix_in_markdown(study: Study) -> None:
 
 
 def test_a_matrix_too_long_for_a_description_leaves_its_means_or_says_where_it_is(study: Study) -> None:
-    whole = markdown_matrix(study, longest=1000)
-    means = markdown_matrix(study, longest=len(whole) - 1)
+    whole = markdown_matrices([study], longest=1000)
+    means = markdown_matrices([study], longest=len(whole) - 1)
     assert "| surrogate | mean |\n" in means
     assert "| SVM L | 30% |\n" in means
-    assert markdown_matrix(study, longest=len(means) - 1).endswith("4 rows, too many for this place; see the artifacts")
+    assert markdown_matrices([study], longest=len(means) - 1).endswith("4 rows, too many for this place; see the artifacts")
 
 
 def test_names_that_mlflow_takes(root: Path) -> None:

@@ -19,8 +19,9 @@ from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
 from transfer_exp import tracking
+from transfer_exp.data_parts import DataPart
 from transfer_exp.ending import exit_on_signals
-from transfer_exp.tracking import DataPart, Record, Tracker
+from transfer_exp.tracking import Record, Tracker
 from transfer_exp.types import UserError
 
 

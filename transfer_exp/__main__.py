@@ -11,6 +11,8 @@ from omegaconf import DictConfig
 
 from transfer_exp.naming import CONFIG
 
+_OLDEST, _NEWEST = (3, 11), (3, 13)
+
 
 @hydra.main(version_base="1.3", config_path=str(CONFIG), config_name="config")
 def _task(config: DictConfig) -> None:
@@ -21,6 +23,11 @@ def _task(config: DictConfig) -> None:
 
 def main() -> None:
     """Run the command line."""
+    if not _OLDEST <= sys.version_info[:2] <= _NEWEST:
+        version = ".".join(map(str, sys.version_info[:3]))
+        sys.exit(
+            f"error: python: expected 3.11 to 3.13 (hydra-core 1.3 runs on no newer one), got {version}; run: make setup"
+        )
     # Workers may start in another folder; results belong where the command was typed.
     os.environ.setdefault("TRANSFER_EXP_ROOT", str(Path.cwd()))
     try:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import getpass
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from transfer_exp import notes
 from transfer_exp.data.splits import make_split
+from transfer_exp.data_parts import DataPart
 from transfer_exp.pipeline import Combination
 from transfer_exp.signature import checksum, signature
-from transfer_exp.tracking import DataPart
+from transfer_exp.tracking import Record, Tracker
+
+if TYPE_CHECKING:
+    from transfer_exp.report.summary import Summary
 
 _SOURCE = {"mlflow.source.name": "transfer_exp", "mlflow.source.type": "LOCAL"}
 _DIGEST = 12  # characters: enough to tell parts apart, few enough for a column; MLflow takes 36
@@ -60,3 +65,17 @@ def data_parts(combination: Combination) -> list[DataPart]:
         for part, rows in parts.items()
         if len(rows)
     ]
+
+
+def show_summary(tracker: Tracker, run_id: str, summary: Summary, note: Callable[..., str], *, is_study: bool) -> None:
+    """Log a sweep's cells as metrics of its run, and describe it.
+
+    Its experiment, too, where no report has described that by all of the study. ``note``: ``notes.of_sweep``, but for the
+    matrices and the report.
+    """
+    tracker.log(run_id, Record(metrics=summary.metrics))
+    report = notes.address(tracker.experiment_id, run_id, "report/report.html") if is_study else ""
+    text = note(matrices=summary.markdown, report=report)
+    notes.describe_run(tracker.client, run_id, text)
+    if not is_study:
+        notes.describe_experiment(tracker.client, tracker.experiment_id, text)

@@ -5,27 +5,30 @@ from __future__ import annotations
 import json
 import logging
 import time
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, get_type_hints
 
 import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
-from hydra.utils import instantiate
+from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from threadpoolctl import threadpool_limits
 
+import transfer_exp
 from transfer_exp import notes
 from transfer_exp.allocator import keep_freed_memory, settle_once
-from transfer_exp.described import origin, sentence
+from transfer_exp.described import data_parts, origin, sentence
 from transfer_exp.ending import exit_on_signals
 from transfer_exp.naming import dataset_name
 from transfer_exp.pipeline import Combination, run
-from transfer_exp.records import identity, parameters, record, versions
+from transfer_exp.records import display_name, identity, parameters, record, versions
+from transfer_exp.run_names import run_name
 from transfer_exp.schema import check_node, check_values
-from transfer_exp.signature import signature
+from transfer_exp.signature import signature, sources
 from transfer_exp.store import Store
 from transfer_exp.system_metrics import require_psutil, system_metrics
 from transfer_exp.tracking import Tracker
@@ -54,15 +57,22 @@ class Job:
     reason: str = ""
 
 
-def run_job(config: DictConfig, *, overrides: list[str], parent: str | None = None) -> Job:
-    """Do the combination that the configuration describes; raises UserError on what the user can mend."""
+def run_job(
+    config: DictConfig, *, overrides: list[str], parent: str | None = None, varied: Collection[str] | None = None
+) -> Job:
+    """Do the combination that the configuration describes; raises UserError on what the user can mend.
+
+    varied: the keys that tell the jobs of a sweep apart, for the name of the run; None: all that is overridden.
+    """
     begin = time.monotonic()
     exit_on_signals()
     check_settings(config)
     torch.set_num_threads(config.threads)
     keep_freed_memory()
-    share = "" if config.surrogate_fraction == 1 else f" on {config.surrogate_fraction} of its data"
-    name = f"{config.surrogate.name}{share} > {config.target.name} seed {config.seed}"
+    surrogate, target = (display_name(config, role) or role for role in ("surrogate", "target"))
+    name = run_name(
+        surrogate, target, seed=config.seed, fraction=config.surrogate_fraction, overrides=overrides, varied=varied
+    )
     tracker = Tracker(uri=config.tracking.uri, root=config.paths.root, study=config.study)
     if parent is None:
         tracker.close_dead()
@@ -72,13 +82,21 @@ def run_job(config: DictConfig, *, overrides: list[str], parent: str | None = No
         note = notes.of_combination(name, sentence(identity(config)), words, study=config.study, parent=sweep)
         tags = {"kind": "combination", "signature": "", notes.NOTE: note, **versions(), **origin(versions())}
         try:
-            store, combination = Store(config.paths.store), build(config)
+            store, combination = Store(config.paths.store, fallback=tracker.root / "locks"), build(config)
         except UserError:
-            with tracker.run(name, tags=tags, params=identity(config), parent=parent):
+            with tracker.run(name, tags=tags, params=parameters(config), parent=parent):
                 raise
-        tags |= {"signature": combination.signature(), "data_checksum": combination.dataset.checksum}
+        tags |= {
+            "signature": combination.signature(),
+            "data_checksum": combination.dataset.checksum,
+            **_sources(config, combination),
+        }
         # Two sweeps at once: the second waits here for the first, then skips. The lock also says that the run is alive.
-        with store.lock(f"run-{signature(tracking=tracker.uri, study=config.study, run=tags['signature'])}") as lock:
+        name_of_lock = f"run-{signature(tracking=tracker.uri, study=config.study, run=tags['signature'])}"
+        was_left = store.lock_file(name_of_lock).exists()  # by a process that was killed, or one that is at work
+        with store.lock(name_of_lock) as lock:
+            if was_left:
+                tracker.close_left(lock.lock_file)
             if config.resume:
                 finished = tracker.find(status="FINISHED", signature=tags["signature"])
                 if finished:
@@ -90,6 +108,7 @@ def run_job(config: DictConfig, *, overrides: list[str], parent: str | None = No
                 system_metrics(run_id, uri=tracker.uri, wanted=watched),
             ):
                 made = record(config, combination, run(combination, store), store, overrides)
+                made.data = data_parts(combination)
                 made.metrics["seconds"] = time.monotonic() - begin
                 tracker.log(run_id, made)
     settle_once()  # the first job has imported all that others need
@@ -147,8 +166,18 @@ def _checked(config: DictConfig, part: str) -> dict[str, Any]:
 @lru_cache(maxsize=2)
 def _load(text: str) -> Dataset:
     """Data sets are read once a process, not once a combination."""
-    dataset: Dataset = _make(json.loads(text))
+    node = json.loads(text)
+    dataset: Dataset = _make(node)
+    if not node["_target_"].startswith(f"{transfer_exp.__name__}."):  # a checksum is what keys rely on
+        return replace(dataset, checksum=signature(x=dataset.x, y=dataset.y))
     return dataset
+
+
+def _sources(config: DictConfig, combination: Combination) -> dict[str, str]:
+    """Tags of what comes from outside the package: what the configuration names, and the classes that it gave."""
+    parts = ("dataset", "surrogate", "target", "attack", "epsilon")
+    named = [get_object(config[part]["_target_"]) for part in parts]
+    return sources([*named, *(type(getattr(combination, part)) for part in parts)])
 
 
 def _make(node: dict[str, Any]) -> Any:

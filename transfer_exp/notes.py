@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Experiment
 
 NOTE = "mlflow.note.content"
+TRAINING = {"mlflow.experimentKind": "custom_model_development"}
 LONGEST = 5_000  # characters; MLflow takes 8,000 on a run, and versions before 3 took 5,000 on an experiment
 _MARK = "<!-- What stands above is written anew by every sweep: write below. -->"
 _LAYOUT = "?workflowType=machine_learning"
@@ -79,6 +81,14 @@ def describe_experiment(client: MlflowClient, experiment: str, text: str) -> Non
     """Set the description of an experiment."""
     earlier = client.get_experiment(experiment).tags.get(NOTE, "")
     client.set_experiment_tag(experiment, NOTE, with_note(earlier, text))
+
+
+def open_as_training(client: MlflowClient, experiment: Experiment) -> None:
+    """Let an experiment that was there before open as model training, unless a person has chosen otherwise."""
+    ((key, value),) = TRAINING.items()
+    kind = experiment.tags.get(key, "")
+    if not kind or kind.endswith(("_inferred", "no_inferred_type")):  # guesses of MLflow's page
+        client.set_experiment_tag(experiment.experiment_id, key, value)
 
 
 def _where(study: str, report: str) -> str:

@@ -19,29 +19,29 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra._internal.utils import run_and_report
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from hydra_plugins.transfer_exp_sweeper import split
 from transfer_exp import notes
 from transfer_exp.allocator import settle
 from transfer_exp.checks import check_before_first, with_new_words
-from transfer_exp.described import origin
+from transfer_exp.described import origin, show_summary
 from transfer_exp.ending import closing, exit_on_signals
 from transfer_exp.job import Job, check_settings, reason_of, run_job
+from transfer_exp.locks import FileLock, Timeout, acquire, release
 from transfer_exp.records import versions
 from transfer_exp.report.build import build_report, study_summary
-from transfer_exp.report.summary import Summary
+from transfer_exp.run_names import varied_keys
 from transfer_exp.signature import signature
 from transfer_exp.store import Store
-from transfer_exp.tracking import Record, Tracker
+from transfer_exp.tracking import Tracker
 from transfer_exp.types import UserError, counted
 
 _log = logging.getLogger(__name__)
@@ -62,15 +62,15 @@ def run_one(config: DictConfig) -> None:
     logging.getLogger("transfer_exp.pipeline").setLevel(logging.WARNING)
     announced = json.loads((folder / "parent.json").read_text())
     parent = announced["run_id"] if announced["study"] == config.study else None
-    job = _guarded(config, overrides, parent)
+    job = _guarded(config, overrides, parent, announced["varied"])
     (folder / f"job-{hydra.job.num}.json").write_text(json.dumps({**asdict(job), "overrides": overrides}))
     _show_progress(job, folder, announced)
 
 
-def _guarded(config: DictConfig, overrides: list[str], parent: str | None) -> Job:
+def _guarded(config: DictConfig, overrides: list[str], parent: str | None, varied: list[str] | None = None) -> Job:
     begin = time.monotonic()
     try:
-        return run_job(config, overrides=overrides, parent=parent)
+        return run_job(config, overrides=overrides, parent=parent, varied=varied)
     except (UserError, OmegaConfBaseException) as error:
         reason = reason_of(error)
     except Exception as error:
@@ -128,7 +128,7 @@ class Sweep(Callback):
         self.tracker: Tracker | None = None
         self.run_id = ""
         self.folder = Path()
-        self.lock = FileLock("")
+        self.lock: FileLock | None = None
         self.opened = contextlib.ExitStack()
         self.note: Callable[..., str] = notes.of_sweep
 
@@ -150,28 +150,29 @@ class Sweep(Callback):
     def _open(self, config: DictConfig) -> None:
         check_settings(config)
         overrides = list(config.hydra.overrides.task)
-        parameters = dict(config.hydra.sweeper.params or {})
-        store = Store(config.paths.store)
-        jobs = _jobs(overrides, parameters)
+        axes = {name: OmegaConf.to_container(config.hydra.sweeper[name]) for name in ("params", "blocks")}
+        store = Store(config.paths.store, fallback=Path(config.paths.root) / "locks")
+        jobs = _jobs(overrides, axes)
         check_before_first(_composed(config, job) for job in with_new_words(jobs))
-        identity = signature(study=config.study, overrides=overrides, parameters={k: str(v) for k, v in parameters.items()})
+        identity = signature(study=config.study, overrides=overrides, axes=axes)
         self.folder = Path(config.hydra.sweep.dir).absolute()
         self.folder.mkdir(parents=True, exist_ok=True)
         self.tracker = Tracker(uri=config.tracking.uri, root=config.paths.root, study=config.study)
         earlier = self.tracker.find(kind="study", sweep=identity) if config.resume else None
-        self.lock = FileLock(store.lock_file(f"sweep-{signature(tracking=self.tracker.uri, sweep=identity)}"))
-        with contextlib.suppress(Timeout):  # the same command elsewhere: it holds the lock for both
-            self.lock.acquire(blocking=False)
+        lock_file = store.lock_file(f"sweep-{signature(tracking=self.tracker.uri, sweep=identity)}")
         self.tracker.close_dead()
+        with contextlib.suppress(Timeout):  # the same command elsewhere: it holds the lock for both
+            self.lock = acquire(lock_file, blocking=False)
         command = notes.command_line(sys.argv[1:])
         self.note = partial(notes.of_sweep, config.study, counted(len(jobs), "combination"), command)
-        about = {"kind": "study", "sweep": identity, "command": command, "lock": str(self.lock.lock_file)}
+        about = {"kind": "study", "sweep": identity, "command": command, "lock": str(lock_file)}
         tags = {**about, **versions(), **origin(versions()), notes.NOTE: notes.with_note("", self.note())}
         self.run_id = earlier or self.tracker.start(f"study {config.study}", tags=tags)
         self.tracker.client.update_run(self.run_id, status="RUNNING")
         atexit.register(self._close_if_open)
         self.opened.enter_context(closing(lambda _reason: self._close_if_open()))
-        announced = {"run_id": self.run_id, "study": config.study, "total": len(jobs)}
+        varied = varied_keys(jobs) if len(jobs) > 1 else None
+        announced = {"run_id": self.run_id, "study": config.study, "total": len(jobs), "varied": varied}
         (self.folder / "parent.json").write_text(json.dumps(announced))
         _log.info("study %s: %s, recorded in %s", config.study, counted(len(jobs), "combination"), self.tracker.uri)
 
@@ -203,7 +204,8 @@ class Sweep(Callback):
         except UserError as error:
             return str(error)
         finally:
-            self.lock.release()
+            if self.lock is not None:
+                release(self.lock)
         return ""
 
     def _summarise(self, runs: list[str], *, is_study: bool) -> None:
@@ -219,22 +221,11 @@ class Sweep(Callback):
             if is_study:
                 page = build_report(tracking_uri=uri, study=study, out=root / "reports" / study)
                 print(f"Report: {page}")
-            self._describe(summary, is_study=is_study)
+            show_summary(self.tracker, self.run_id, summary, self.note, is_study=is_study)
         except UserError as error:
             _log.warning("no summary: %s", error)
         start = "" if self.tracker.uri.startswith("http") else "make ui, then "
         print(f"Compare the runs in MLflow's page: {start}{notes.page(self.tracker.uri, self.tracker.experiment_id)}")
-
-    def _describe(self, summary: Summary, *, is_study: bool) -> None:
-        """Means and matrix on the parent, and on the experiment where no report has put those of the whole study."""
-        assert self.tracker is not None
-        self.tracker.log(self.run_id, Record(metrics=summary.metrics))
-        experiment = self.tracker.experiment_id
-        report = notes.address(experiment, self.run_id, "report/report.html") if is_study else ""
-        text = self.note(matrices=summary.markdown, report=report)
-        notes.describe_run(self.tracker.client, self.run_id, text)
-        if not is_study:
-            notes.describe_experiment(self.tracker.client, experiment, text)
 
     def _close_if_open(self) -> None:
         """A sweep that was interrupted or could not be composed: Hydra does not call ``on_multirun_end`` then."""
@@ -245,12 +236,10 @@ class Sweep(Callback):
             print("The sweep ended early. What is finished is kept; type the same command to go on.", file=sys.stderr)
 
 
-def _jobs(overrides: list[str], parameters: dict[str, Any]) -> list[list[str]]:
-    """The words of each combination that Hydra's own sweeper will make of these."""
+def _jobs(overrides: list[str], axes: dict[str, Any]) -> list[list[str]]:
+    """The words of each combination that the sweeper will make of these."""
     parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
-    words = [*(f"{key}={value}" for key, value in parameters.items()), *overrides]
-    batches = BasicSweeper.split_arguments(parser.parse_overrides(words), max_batch_size=None)
-    return [job for batch in batches for job in batch]
+    return split(parser, axes["params"], axes["blocks"], overrides)
 
 
 def _composed(config: DictConfig, job: Sequence[str]) -> DictConfig:

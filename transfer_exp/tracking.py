@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import math
 import os
-import signal
 import sqlite3
 import time
 import traceback
@@ -25,39 +23,20 @@ os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "4")  # half a minute in all; MLflow's own 7 are four
 
 import requests
-from filelock import FileLock, Timeout
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
+from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-from transfer_exp.ending import closing
+from transfer_exp import notes
+from transfer_exp.data_parts import DataPart, log_inputs
+from transfer_exp.ending import closing, hold_signals
+from transfer_exp.locks import FileLock, Timeout, acquire, release
 from transfer_exp.types import UserError
 
 _PATIENCE_SECONDS = 5.0
 _MAX_METRICS = 900  # MLflow takes at most 1,000 in one batch
+_MAX_PARAMS = 90  # at most 100
 _MAX_VALUE = 500
-_ENDING = {signal.SIGINT, signal.SIGTERM}
-_KIND, _TRAINING = "mlflow.experimentKind", "custom_model_development"
-
-
-@dataclass(frozen=True, kw_only=True)
-class DataPart:
-    """Data that a run used, for MLflow's column Dataset, which tells them apart by name and digest (36 characters at most).
-
-    ``context``: what for. ``about``: where they come from. ``counts``: of rows and features.
-    """
-
-    name: str
-    digest: str
-    context: str
-    about: dict[str, str]
-    counts: dict[str, int]
-
-    def as_input(self) -> DatasetInput:
-        """The same as MLflow has it."""
-        source, profile = json.dumps({"tags": self.about}), json.dumps(self.counts)
-        entity = Dataset(self.name[:500] or "unnamed", self.digest, "code", source, profile=profile)
-        return DatasetInput(entity, [InputTag("mlflow.data.context", self.context)])
 
 
 @dataclass(kw_only=True)
@@ -106,15 +85,14 @@ class Tracker:
             if experiment is None:
                 # Without an absolute location artifacts would go to the working directory; a server knows its own.
                 location = None if remote else (self.root / "mlartifacts" / self.study).as_uri()
-                self.experiment_id = self.client.create_experiment(self.study, location, {_KIND: _TRAINING})
+                self.experiment_id = self.client.create_experiment(self.study, location, notes.TRAINING)
             elif experiment.lifecycle_stage != "active":
                 raise UserError(
                     f"study: expected an active MLflow experiment, got {self.study}, which is deleted; restore it"
                 )
             else:
                 self.experiment_id = experiment.experiment_id
-                if _is_a_guess(experiment.tags.get(_KIND, "")):
-                    self.client.set_experiment_tag(self.experiment_id, _KIND, _TRAINING)
+                notes.open_as_training(self.client, experiment)
 
     def find(self, *, status: str | None = None, **tags: str) -> str | None:
         """Id of the newest run with these tags (and status), or None."""
@@ -157,17 +135,29 @@ class Tracker:
         return [run.info.run_id for run in runs if self._close_if_dead(run)]
 
     def _close_if_dead(self, run: Run) -> bool:
-        lock = Path(run.data.tags.get("lock", ""))
-        if not lock.is_file():
+        file = Path(run.data.tags.get("lock", ""))
+        if not file.is_file():
             return False
         try:
-            with FileLock(lock, blocking=False):
-                if self.client.get_run(run.info.run_id).info.status != "RUNNING":  # it ended meanwhile
-                    return False
-                self._kill(run.info.run_id, "killed: its process ended without a word")
-                return True
+            lock = acquire(file, blocking=False)
         except Timeout:
             return False
+        try:
+            return self._close_if_running(run)
+        finally:
+            release(lock)
+
+    def close_left(self, lock: str | Path) -> None:
+        """End as KILLED the runs that name a lock, which this process has taken after one that left its file behind."""
+        for run in self.client.search_runs([self.experiment_id], "attributes.status = 'RUNNING'"):
+            if run.data.tags.get("lock") == str(lock):
+                self._close_if_running(run)
+
+    def _close_if_running(self, run: Run) -> bool:
+        if self.client.get_run(run.info.run_id).info.status != "RUNNING":  # it ended meanwhile
+            return False
+        self._kill(run.info.run_id, "killed: its process ended without a word")
+        return True
 
     def _kill(self, run_id: str, reason: str) -> None:
         self.client.log_batch(run_id, tags=[RunTag("error", reason)])
@@ -184,21 +174,15 @@ class Tracker:
         for name, values in record.curves.items():
             metrics += [Metric(f"curve/{name}", v, now, k) for k, v in enumerate(values) if math.isfinite(v)]
         params = [Param(key, str(value)[:_MAX_VALUE]) for key, value in record.params.items()]
-        self.client.log_batch(run_id, metrics[:_MAX_METRICS], params)
+        self.client.log_batch(run_id, metrics[:_MAX_METRICS], params[:_MAX_PARAMS])
+        for i in range(_MAX_PARAMS, len(params), _MAX_PARAMS):
+            self.client.log_batch(run_id, params=params[i : i + _MAX_PARAMS])
         for i in range(_MAX_METRICS, len(metrics), _MAX_METRICS):
             self.client.log_batch(run_id, metrics[i : i + _MAX_METRICS])
         if record.data:
-            self._log_inputs(run_id, [part.as_input() for part in record.data])
+            log_inputs(self.client, run_id, record.data)
         if record.files:
             self.log_files(run_id, record.files)
-
-    def _log_inputs(self, run_id: str, inputs: list[DatasetInput]) -> None:
-        """Log data sets. MLflow looks first whether it has them: another worker may add one before it is inserted here."""
-        for _ in inputs:  # each may be added meanwhile, once
-            with contextlib.suppress(MlflowException):
-                self.client.log_inputs(run_id, inputs)
-                return
-        self.client.log_inputs(run_id, inputs)
 
     def log_files(self, run_id: str, files: Mapping[str, bytes]) -> None:
         """Log files by name, ``/`` for folders."""
@@ -220,15 +204,15 @@ class Tracker:
         Tags and ``params`` are logged when it starts, so that one that is cut short says what it was.
         """
         # A signal that ended the program between the birth of the run and the ``try`` would leave it open.
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+        release_signals = hold_signals()
         try:
             run_id = self.start(name, tags=tags, parent=parent)
         except BaseException:
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            release_signals()
             raise
         try:
             with closing(lambda reason: self._kill(run_id, reason)):
-                signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+                release_signals()
                 if params:
                     self.log(run_id, Record(params=dict(params)))
                 yield run_id
@@ -247,11 +231,6 @@ class Tracker:
         text = io.StringIO()
         traceback.print_exception(error, file=text)
         self.log_files(run_id, {"traceback.txt": text.getvalue().encode()})
-
-
-def _is_a_guess(kind: str) -> bool:
-    """Whether no person has chosen what an experiment opens as; MLflow's page may have noted its own guess."""
-    return not kind or kind.endswith(("_inferred", "no_inferred_type"))
 
 
 def _prepare_sqlite(file: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,19 +11,23 @@ from pathlib import Path
 from transfer_exp.types import UserError
 
 HELP = """\
-usage: python -m transfer_exp.report study=NAME [root=FOLDER] [tracking_uri=URI] [out=FOLDER]
+usage: python -m transfer_exp.report study=NAME [where="SETTING=VALUE ..."] [root=FOLDER] [tracking_uri=URI] [out=FOLDER]
 
 Tables, figures, tests and a verdict on each claim of a study, from its runs in the tracking store alone.
 
   study         name of the study, as in experiment=NAME
+  where         only runs with these settings, for instance where="attack.norm=l2 dataset.digits=[4,9]" (default: of
+                several values of a setting that is no learner's the one with most runs; the page names the others)
   root          folder of the results (default: the variable TRANSFER_EXP_ROOT, else .)
   tracking_uri  the store (default: the variable MLFLOW_TRACKING_URI, else sqlite:///<root>/mlflow.db)
-  out           where to write; an earlier report there is replaced (default: <root>/reports/<study>)
+  out           where to write; an earlier report there is replaced (default: <root>/reports/<study>, or
+                <root>/reports/<study>-<settings> with where)
 
 Writes report.html, claims.json, curves.csv, runs.csv, figures/ (png, svg), tables/ (csv), and logs all of it
 to the study's parent run.
 """
-_KEYS = ("study", "root", "tracking_uri", "out")
+_KEYS = ("study", "where", "root", "tracking_uri", "out")
+_SETTING = re.compile(r"(?:^|\s)([A-Za-z_][\w./-]*)=")
 
 
 def options(arguments: Sequence[str]) -> dict[str, str]:
@@ -36,6 +41,14 @@ def options(arguments: Sequence[str]) -> dict[str, str]:
     if "study" not in found:
         raise UserError("study: expected study=<name>, got none; see --help")
     return found
+
+
+def settings(text: str) -> dict[str, str]:
+    """``attack.norm=l2 dataset.digits=[4, 9]`` as a dict. Raises UserError for anything else."""
+    first, *parts = _SETTING.split(text)
+    if first.strip() or not parts:
+        raise UserError(f'where: expected SETTING=VALUE, several with spaces between them, got "{text}"')
+    return {name: value.strip() for name, value in zip(parts[::2], parts[1::2], strict=True)}
 
 
 def default_uri(root: Path) -> str:
@@ -52,11 +65,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         given = options(arguments)
         from transfer_exp.report.build import build_report  # seconds of imports, not needed for --help
+        from transfer_exp.report.drawing import file_name
 
         root = Path(given.get("root") or os.environ.get("TRANSFER_EXP_ROOT") or ".")
         uri = given.get("tracking_uri") or default_uri(root)
-        out = Path(given.get("out") or root / "reports" / given["study"])
-        html = build_report(tracking_uri=uri, study=given["study"], out=out)
+        where = settings(given["where"]) if "where" in given else None
+        folder = f"{given['study']}-{file_name(where)}" if where else given["study"]
+        out = Path(given.get("out") or root / "reports" / folder)
+        html = build_report(tracking_uri=uri, study=given["study"], out=out, where=where)
     except UserError as mistake:
         print(f"error: {mistake}", file=sys.stderr)
         return 2

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
-from collections.abc import Iterator, Sequence
+import sqlite3
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +19,7 @@ from mlflow.utils.file_utils import local_file_uri_to_path
 from sqlalchemy.exc import SQLAlchemyError
 from tqdm import tqdm
 
+from transfer_exp.report import database
 from transfer_exp.types import UserError
 
 _PAGE = 1000
@@ -70,8 +73,18 @@ def experiment_id(client: MlflowClient, study: str) -> str:
     return str(found.experiment_id)
 
 
-def search(client: MlflowClient, experiment: str, kind: str) -> list[Run]:
-    """All runs of a kind (``study`` or ``combination``) of an experiment, oldest first, whatever their status."""
+def search(client: MlflowClient, experiment: str, kind: str, only: Collection[str] | None = None) -> list[Run]:
+    """All runs of a kind (``study`` or ``combination``) of an experiment, oldest first, whatever their status.
+
+    ``only``: those with these ids, at a cost that follows their number.
+    """
+    uri = str(client.tracking_uri)
+    if uri.startswith("sqlite:///"):
+        with contextlib.suppress(sqlite3.Error):  # another state of MLflow's tables: its own search knows them
+            return database.search(Path(uri.removeprefix("sqlite:///")), experiment, kind, only)
+    if only is not None:
+        chosen = [run for run in map(client.get_run, only) if run.data.tags.get("kind") == kind]
+        return sorted(chosen, key=lambda run: run.info.start_time)
     runs: list[Run] = []
     token: str | None = None
     with tqdm(desc=f"runs ({kind})", unit="run", disable=None, leave=False) as bar:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -28,18 +28,24 @@ class Summary:
     metrics: dict[str, float]
 
 
-def cell_metrics(study: Study) -> dict[str, float]:
+def cell_metrics(*studies: Study) -> dict[str, float]:
     """Metrics that compare studies: ``mean_error/SURROGATE/TARGET`` of each cell and ``mean_transfer/SURROGATE``.
 
     Means over the seeds, at the reference epsilon; a transfer is the mean over the targets. With their 95% intervals, from
     three seeds on, as ``mean_error_low95/...`` and ``mean_error_high95/...``. Names of runs on a share of the surrogate
-    data say so: ``mean_error/share 0.2/...``.
+    data, and of a study with other settings beside it, say so: ``mean_error/attack.norm l2/share 0.2/...``.
     """
-    found = {"reference_epsilon": study.epsilon_reference, "seeds": float(study.runs["seed"].nunique())}
+    return {name: value for study in studies for name, value in _cells(study).items()}
+
+
+def _cells(study: Study) -> dict[str, float]:
+    where = "".join(f"{name}/" for name in legal_names(f"{key} {value}" for key, value in study.settings.items()).values())
+    found = {f"reference_epsilon/{where}".rstrip("/"): study.epsilon_reference}
+    found[f"seeds/{where}".rstrip("/")] = float(study.runs["seed"].nunique())
     named = legal_names([*study.runs["surrogate"], *study.runs["target"]])
     for fraction in study.fractions:
         rows = tables.at(study, study.epsilon_reference, fraction).dropna(subset=["error"])
-        on = "" if fraction == 1 else f"share {fraction:g}/"
+        on = where if fraction == 1 else f"{where}share {fraction:g}/"
         for (surrogate, target), own in rows.groupby(["surrogate", "target"]):
             found |= _mean("mean_error", f"{on}{named[str(surrogate)]}/{named[str(target)]}", own["error"])
         transfer = rows.groupby(["surrogate", "seed"])["error"].mean()
@@ -66,11 +72,19 @@ def legal_names(names: Iterable[str]) -> Mapping[str, str]:
     return found
 
 
-def markdown_matrix(study: Study, *, longest: int) -> str:
-    """The error matrix at the reference epsilon, with its means, as markdown; the means alone where it is too long."""
+def markdown_matrices(studies: Sequence[Study], *, longest: int) -> str:
+    """The error matrix of each study at its reference epsilon, with its means, as markdown.
+
+    longest: characters in all; the means alone where a matrix takes more than its part of them.
+    """
+    return "\n\n".join(_matrix(study, longest // len(studies)) for study in studies)
+
+
+def _matrix(study: Study, longest: int) -> str:
     wide = control.error_table(study, study.epsilon_reference)
     over = counted(study.runs["seed"].nunique(), "seed")
-    title = f"{words.error_name(study)} at {words.strength(study, study.epsilon_reference)}, mean over {over}"
+    at = words.strength(study, study.epsilon_reference)
+    title = f"{words.error_name(study)} at {at}{words.of_settings(study)}, mean over {over}"
     for part in (wide, wide[[tables.MEAN]]):
         text = f"**{title}**\n\n{_table(part)}"
         if len(text) <= longest:
