@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -116,3 +117,15 @@ def test_no_two_names_become_one(names: list[str]) -> None:
     named = legal_names(names)
     assert set(named) == set(names)
     assert len(set(named.values())) == len(named)
+
+
+def test_slices_of_a_study_are_named(study: Study) -> None:
+    parts = [replace(study, settings={"attack.norm": norm}) for norm in ("l2", "linf")]
+    found = cell_metrics(*parts)
+    assert found["mean_error/attack.norm l2/svm_low/svm_high"] == pytest.approx(0.3)
+    assert found["mean_error/attack.norm linf/share 0.2/svm_low/svm_high"] == pytest.approx(0.75)
+    assert found["reference_epsilon/attack.norm linf"] == 1
+    assert len(found) == 2 * len(cell_metrics(study))
+    text = markdown_matrices(parts, longest=2000)
+    assert "**error at epsilon 1, attack.norm l2, mean over 3 seeds**" in text
+    assert text.count("| SVM L | 30% | 30% | 30% |") == 2
