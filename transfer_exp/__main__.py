@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -21,12 +22,15 @@ def _task(config: DictConfig) -> None:
 
 def main() -> None:
     """Run the command line."""
+    gc.disable()  # until all is imported: see ``allocator``
     # Workers may start in another folder; results belong where the command was typed.
     os.environ.setdefault("TRANSFER_EXP_ROOT", str(Path.cwd()))
     try:
         _task()
     except KeyboardInterrupt:
         sys.exit(130)
+    finally:
+        gc.enable()
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from threadpoolctl import threadpool_limits
 
-from transfer_exp.allocator import keep_freed_memory, settle_once
+from transfer_exp.allocator import keep_freed_memory, settle_before_second_job, start_collecting
 from transfer_exp.ending import exit_on_signals
 from transfer_exp.naming import dataset_name
 from transfer_exp.pipeline import Combination, run
@@ -52,6 +52,7 @@ class Job:
 def run_job(config: DictConfig, *, overrides: list[str], parent: str | None = None) -> Job:
     """Do the combination that the configuration describes; raises UserError on what the user can mend."""
     begin = time.monotonic()
+    settle_before_second_job()
     exit_on_signals()
     check_settings(config)
     torch.set_num_threads(config.threads)
@@ -59,6 +60,7 @@ def run_job(config: DictConfig, *, overrides: list[str], parent: str | None = No
     share = "" if config.surrogate_fraction == 1 else f" on {config.surrogate_fraction} of its data"
     name = f"{config.surrogate.name}{share} > {config.target.name} seed {config.seed}"
     tracker = Tracker(uri=config.tracking.uri, root=config.paths.root, study=config.study)
+    start_collecting()
     if parent is None:
         tracker.close_dead()
     with threadpool_limits(config.threads):
@@ -80,7 +82,6 @@ def run_job(config: DictConfig, *, overrides: list[str], parent: str | None = No
                 made = record(config, combination, run(combination, store), store, overrides)
                 made.metrics["seconds"] = time.monotonic() - begin
                 tracker.log(run_id, made)
-    settle_once()  # the first job has imported all that others need
     return Job(name=name, status="finished", seconds=time.monotonic() - begin, run_id=run_id)
 
 

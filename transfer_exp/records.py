@@ -19,9 +19,9 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 import transfer_exp
-from transfer_exp.figures.examples import examples_png
 from transfer_exp.naming import dataset_name
 from transfer_exp.pipeline import CURVES, Combination, Outcome
+from transfer_exp.signature import code_version, signature
 from transfer_exp.store import Store
 from transfer_exp.tracking import Record
 from transfer_exp.types import Examples
@@ -100,7 +100,7 @@ def record(config: DictConfig, combination: Combination, outcome: Outcome, store
     }
     if outcome.examples is not None:
         files["examples.npz"] = _npz(vars(outcome.examples))
-        files["examples.png"] = _picture(files["examples.npz"])
+        files["examples.png"] = _picture(outcome.examples, store)
     counts: dict[str, float] = {"store/hits": store.hits.total(), "store/misses": store.misses.total()}
     return Record(
         params=outcome.sizes,
@@ -128,11 +128,16 @@ def _curves_csv(columns: Mapping[str, Any], grid: Sequence[float], outcome: Outc
     return text.getvalue().encode()
 
 
-@lru_cache(maxsize=64)
-def _picture(archive: bytes) -> bytes:
-    """PNG of archived examples; drawn once a process for the targets that are shown the same ones."""
-    with np.load(io.BytesIO(archive), allow_pickle=False) as arrays:
-        return examples_png(Examples(**arrays))
+def _picture(examples: Examples, store: Store) -> bytes:
+    """PNG of examples; drawn once for all targets that are shown the same ones."""
+
+    def draw() -> dict[str, Any]:
+        from transfer_exp.figures.examples import examples_png  # here: importing matplotlib takes longer than all else
+
+        return {"png": np.frombuffer(examples_png(examples), dtype=np.uint8)}
+
+    code = code_version("figures/examples.py"), version("matplotlib")
+    return store.get("picture", signature(examples=examples, code=code), draw)["png"].tobytes()
 
 
 def _npz(arrays: Mapping[str, Any]) -> bytes:

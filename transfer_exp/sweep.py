@@ -30,12 +30,11 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from transfer_exp.allocator import settle
+from transfer_exp.allocator import settle, start_collecting
 from transfer_exp.checks import check_before_first, with_new_words
 from transfer_exp.ending import closing, exit_on_signals
 from transfer_exp.job import Job, check_settings, reason_of, run_job
 from transfer_exp.records import versions
-from transfer_exp.report.build import build_report, study_summary
 from transfer_exp.signature import signature
 from transfer_exp.store import Store
 from transfer_exp.tracking import Tracker
@@ -154,6 +153,7 @@ class Sweep(Callback):
         self.folder = Path(config.hydra.sweep.dir).absolute()
         self.folder.mkdir(parents=True, exist_ok=True)
         self.tracker = Tracker(uri=config.tracking.uri, root=config.paths.root, study=config.study)
+        start_collecting()
         earlier = self.tracker.find(kind="study", sweep=identity) if config.resume else None
         self.lock = FileLock(store.lock_file(f"sweep-{signature(tracking=self.tracker.uri, sweep=identity)}"))
         with contextlib.suppress(Timeout):  # the same command elsewhere: it holds the lock for both
@@ -204,6 +204,8 @@ class Sweep(Callback):
         """Matrices and curves of the sweep's runs on its parent and on the screen; a study gets its whole report."""
         if self.tracker is None or not runs:
             return
+        from transfer_exp.report.build import build_report, study_summary  # here: pandas and matplotlib, for no job
+
         uri, study, root = self.tracker.uri, self.tracker.study, self.tracker.root
         try:
             with tempfile.TemporaryDirectory() as folder:

@@ -29,6 +29,7 @@ from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
+from transfer_exp.database import tend_sqlite
 from transfer_exp.ending import closing
 from transfer_exp.types import UserError
 
@@ -77,6 +78,7 @@ class Tracker:
         self.root.mkdir(parents=True, exist_ok=True)
         with FileLock(self.root / ".tracking.lock"):
             if self.uri.startswith("sqlite:///"):
+                tend_sqlite()
                 _prepare_sqlite(Path(self.uri.removeprefix("sqlite:///")))
             self.client = MlflowClient(self.uri)
             experiment = self.client.get_experiment_by_name(self.study)
