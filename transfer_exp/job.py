@@ -11,7 +11,7 @@ from typing import Any, get_type_hints
 
 import torch
 from hydra.errors import InstantiationException
-from hydra.utils import instantiate
+from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from threadpoolctl import threadpool_limits
@@ -106,7 +106,7 @@ def build(config: DictConfig) -> Combination:
     check_values(options, get_type_hints(Combination))
     nodes = {part: _checked(config, part) for part in ("dataset", "surrogate", "target", "attack", "epsilon")}
     dataset = _load(json.dumps(nodes.pop("dataset"), sort_keys=True))
-    return Combination(dataset=dataset, **{part: _make(node) for part, node in nodes.items()}, **options)
+    return Combination(dataset=dataset, **{part: _made(node) for part, node in nodes.items()}, **options)
 
 
 def _checked(config: DictConfig, part: str) -> dict[str, Any]:
@@ -126,6 +126,23 @@ def _load(text: str) -> Dataset:
     """Data sets are read once a process, not once a combination."""
     dataset: Dataset = _make(json.loads(text))
     return dataset
+
+
+_frozen: dict[tuple[Any, str], Any] = {}
+
+
+def _made(node: dict[str, Any]) -> Any:
+    """What a node describes, made once a process where it cannot be changed: Hydra takes milliseconds for each."""
+    place = get_object(node["_target_"]), json.dumps(node, sort_keys=True)
+    if place in _frozen:
+        return _frozen[place]
+    made = _make(node)
+    options = getattr(made, "__dataclass_params__", None)
+    if options is not None and options.frozen:
+        if len(_frozen) >= 1000:
+            _frozen.clear()
+        _frozen[place] = made
+    return made
 
 
 def _make(node: dict[str, Any]) -> Any:

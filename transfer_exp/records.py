@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import pickle
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -94,7 +95,7 @@ def record(config: DictConfig, combination: Combination, outcome: Outcome, store
     """All that is logged of one combination when it ends."""
     grid = combination.epsilon
     files = {
-        "config.yaml": OmegaConf.to_yaml(config, resolve=True).encode(),
+        "config.yaml": _yaml(config),
         "overrides.yaml": OmegaConf.to_yaml(OmegaConf.create(list(overrides))).encode(),
         "curves.csv": _curves_csv(identity(config), grid.grid, outcome),
     }
@@ -108,6 +109,18 @@ def record(config: DictConfig, combination: Combination, outcome: Outcome, store
         curves={**outcome.curves, "epsilon": list(grid.grid)},
         files=files,
     )
+
+
+def _yaml(config: DictConfig) -> bytes:
+    """The resolved configuration as YAML, written part by part: most parts are those of another combination, too."""
+    plain = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(plain, dict)
+    return "".join(_part(pickle.dumps({key: value})) for key, value in plain.items()).encode()
+
+
+@lru_cache(maxsize=1000)
+def _part(pickled: bytes) -> str:
+    return OmegaConf.to_yaml(pickle.loads(pickled))  # noqa: S301  (pickled by this process)
 
 
 def _hyperparameters(role: str, node: DictConfig) -> dict[str, Any]:
