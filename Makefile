@@ -1,30 +1,31 @@
 # transfer_exp: `make help` lists what can be done.
-PYTHON ?= python3.11
+PYTHON ?=
 VENV ?= .venv
 JOBS ?= $(if $(filter demo,$(MAKECMDGOALS)),2,1)
 ARGS ?=
+
+# Makes an environment whose file .ready is the target; again where it is of a Python that does not fit (see the script).
+ENVIRONMENT := sh tools/environment.sh
+OUTDATED = $(if $(wildcard $(1)/.ready),$(shell $(ENVIRONMENT) check '$(1)' $(PYTHON) || echo again))
 
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 RUN := $(BIN)/python -m transfer_exp
 WORKERS := $(if $(filter-out 1,$(JOBS)),hydra/launcher=joblib hydra.launcher.n_jobs=$(JOBS))
-STUDIES := mnist89-evasion drebin215-evasion drebin-evasion mnist89-poisoning lfw-poisoning
+STUDIES := mnist89-evasion mnist89-paths drebin215-evasion drebin-evasion mnist89-poisoning lfw-poisoning
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-kernels bench mutants lint types format ui reproduce clean $(STUDIES)
+.PHONY: again help setup demo test test-slow test-kernels bench mutants lint types format ui reproduce clean $(STUDIES)
 
 help:  ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
 	@echo
-	@echo '  JOBS=2 runs two workers, as the demo does; ARGS="seed=0,1" adds overrides; VENV and PYTHON choose the environment.'
+	@echo '  JOBS=2 runs two workers, as the demo does; ARGS="seed=0,1" adds overrides; VENV=folder, PYTHON=python3.12: another environment.'
 
 setup: $(READY)  ## make the virtual environment
 
-$(READY): pyproject.toml constraints.txt
-	@command -v $(PYTHON) >/dev/null || { echo "error: expected $(PYTHON) (3.11 or newer), found none; install it, or: make PYTHON=python3.12"; exit 1; }
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
-	@touch $@
+$(READY): pyproject.toml constraints.txt $(call OUTDATED,$(VENV))
+	@$(ENVIRONMENT) make '$(VENV)' dev $(PYTHON)
 
 demo: $(READY)  ## a small real study: prints a transfer matrix, writes a report (about a minute on 2 cores, no download)
 	$(RUN) experiment=digits89_evasion $(WORKERS) $(ARGS)
@@ -41,18 +42,14 @@ test-kernels: $(READY)  ## the numerical tests on the arithmetic of six kinds of
 bench: $(VENV)-bench/.ready  ## speed, as ratios in one table (real MNIST; ARGS=--quick: small sizes; ARGS="-k peers": a part)
 	OMP_NUM_THREADS=1 $(VENV)-bench/bin/python -m pytest -c benchmarks/pytest.ini benchmarks $(ARGS)
 
-$(VENV)-bench/.ready: pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV)-bench
-	$(VENV)-bench/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
-	@touch $@
+$(VENV)-bench/.ready: pyproject.toml constraints.txt $(call OUTDATED,$(VENV)-bench)
+	@$(ENVIRONMENT) make '$(VENV)-bench' bench $(PYTHON)
 
 mutants: $(VENV)-mutants/.ready  ## do the tests see one-line faults? (220 of them in under an hour; ARGS="--seed=1 --n=40": others, fewer)
 	$(VENV)-mutants/bin/python tests/mutants.py $(ARGS)
 
-$(VENV)-mutants/.ready: pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV)-mutants
-	$(VENV)-mutants/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[mutants]'
-	@touch $@
+$(VENV)-mutants/.ready: pyproject.toml constraints.txt $(call OUTDATED,$(VENV)-mutants)
+	@$(ENVIRONMENT) make '$(VENV)-mutants' mutants $(PYTHON)
 
 lint: $(READY)  ## style
 	$(BIN)/ruff check .
@@ -66,6 +63,8 @@ format: $(READY)  ## format and mend what can be mended
 	$(BIN)/ruff format .
 
 mnist89-evasion: $(READY)  ## study: evasion on MNIST 8 against 9 (2,400 combinations)
+
+mnist89-paths: $(READY)  ## study: transfer along C, alpha, gamma, weight decay, width (3,198 combinations)
 
 drebin215-evasion: $(READY)  ## study: added features on Drebin-215 (2,400 combinations)
 
@@ -86,7 +85,7 @@ reproduce: $(filter-out $(LEFT_OUT),$(STUDIES))  ## all studies, one after anoth
 	$(if $(LEFT_OUT),@echo 'left out: $(LEFT_OUT): its data are not in $(DATA) (see conf/dataset/drebin.yaml)')
 
 ui: $(READY)  ## MLflow's web page on the results, on this machine only: http://127.0.0.1:5000
-	$(BIN)/mlflow ui --backend-store-uri $${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db} --host 127.0.0.1 --port 5000
+	$(BIN)/python -m transfer_exp.ui $(ARGS)
 
 clean:  ## remove caches and the environment; results stay
 	rm -rf $(VENV) $(VENV)-bench $(VENV)-mutants .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info

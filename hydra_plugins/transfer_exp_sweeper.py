@@ -5,22 +5,36 @@ Every Hydra program scans it for plugins, so nothing heavy is imported here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-_AXES = ("surrogate=", "target=")
+_ROLES = (("surrogate=", "surrogate."), ("target=", "target."))
 
 
 class WordSweeper(BasicSweeper):
-    """Hydra's own sweeper, less its composing of every combination before the first job and as a whole: a tenth of a second.
+    """Hydra's own sweeper, which can also sweep several blocks, and composes jobs quickly and none in advance.
 
-    The callback ``transfer_exp.sweep.Sweep`` has composed each word of the sweep by then. Combinations come in an order
-    in which workers seldom wait for each other.
+    params: values that all combinations have, ``key: value,value``. blocks: more of them; the combinations are those of
+    each block in turn, so that two axes need not meet (each block: params x block x command line, the last of a key
+    counts). Composing takes a tenth of a second a combination; the callback ``transfer_exp.sweep.Sweep`` has composed
+    each word of the sweep before. Combinations come in an order in which workers seldom wait for each other.
     """
+
+    def __init__(
+        self,
+        max_batch_size: int | None = None,
+        params: dict[str, str] | None = None,
+        blocks: Sequence[Mapping[str, str]] = (),
+    ) -> None:
+        super().__init__(max_batch_size, params)
+        self.blocks = blocks
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Give the launcher a loader that composes the jobs of a sweep quickly."""
@@ -30,14 +44,40 @@ class WordSweeper(BasicSweeper):
         context = HydraContext(config_loader=loader, callbacks=hydra_context.callbacks)
         super().setup(hydra_context=context, task_function=task_function, config=config)
 
-    @staticmethod
-    def split_arguments(overrides: list[Override], max_batch_size: int | None) -> list[list[list[str]]]:
-        """The words of each combination, in batches."""
-        (jobs,) = BasicSweeper.split_arguments(overrides, None)
+    def _parse_config(self) -> list[str]:
+        """Nothing: ``split`` knows the values of the configuration."""
+        return []
+
+    def split_arguments(self, overrides: list[Override], max_batch_size: int | None) -> list[list[list[str]]]:  # type: ignore[override]
+        """The words of each combination, in batches; ``overrides``: those of the command line."""
+        assert self.hydra_context is not None
+        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
+        jobs = split(parser, self.params, self.blocks, [str(one.input_line) for one in overrides])
         return list(BasicSweeper.split_overrides_to_chunks(by_diagonals(jobs), max_batch_size))
 
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
         """Nothing is left to do."""
+
+
+_SCHEMA: dict[str, Any] = {
+    "_target_": "hydra_plugins.transfer_exp_sweeper.WordSweeper",
+    "max_batch_size": None,
+    "params": {},
+    "blocks": [],
+}
+ConfigStore.instance().store(group="hydra/sweeper", name="words", node=_SCHEMA, provider="transfer_exp")
+
+
+def split(
+    parser: OverridesParser, params: Mapping[str, Any], blocks: Sequence[Mapping[str, Any]], overrides: Sequence[str]
+) -> list[list[str]]:
+    """The words of each combination of a sweep, each combination once."""
+    jobs: dict[tuple[str, ...], None] = {}
+    for block in blocks or [{}]:
+        words = [*(f"{key}={value}" for key, value in {**params, **block}.items()), *overrides]
+        (own,) = BasicSweeper.split_arguments(parser.parse_overrides(words), None)
+        jobs |= dict.fromkeys(map(tuple, own))
+    return [list(job) for job in jobs]
 
 
 def by_diagonals(jobs: Sequence[Sequence[str]]) -> list[list[str]]:
@@ -47,13 +87,17 @@ def by_diagonals(jobs: Sequence[Sequence[str]]) -> list[list[str]]:
     """
     matrices: dict[tuple[str, ...], list[Sequence[str]]] = {}
     for job in jobs:
-        matrices.setdefault(tuple(word for word in job if not word.startswith(_AXES)), []).append(job)
+        others = tuple(word for word in job if not any(word.startswith(role) for role in _ROLES))
+        matrices.setdefault(others, []).append(job)
     return [list(job) for matrix in matrices.values() for job in _diagonals(matrix)]
 
 
 def _diagonals(matrix: Sequence[Sequence[str]]) -> list[Sequence[str]]:
-    """Combinations in order of (column - row), then row; an axis that is not swept has length 1."""
-    cells = [tuple(next((word for word in job if word.startswith(axis)), "") for axis in _AXES) for job in matrix]
+    """Combinations in order of (column - row), then row; an axis that is not swept has length 1.
+
+    A surrogate, or a target, is its choice together with its swept values.
+    """
+    cells = [tuple(tuple(word for word in job if word.startswith(role)) for role in _ROLES) for job in matrix]
     rows, columns = (list(dict.fromkeys(cell[k] for cell in cells)) for k in (0, 1))
     places = [((columns.index(c) - rows.index(r)) % len(columns), rows.index(r)) for r, c in cells]
     return [matrix[k] for k in sorted(range(len(matrix)), key=places.__getitem__)]

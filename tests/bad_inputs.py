@@ -265,7 +265,7 @@ ROWS: dict[str, Row] = {
     ),
     "report: closed server": Row(
         lambda t: ["study=single", closed_server(t)[0].replace("tracking.uri", "tracking_uri")],
-        "expected a server that answers at http://127.0.0.1:",
+        "expected a tracking store at http://127.0.0.1:",
         rc=2,
         command="report",
     ),

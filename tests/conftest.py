@@ -19,6 +19,7 @@ from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
 import transfer_exp
+from transfer_exp.connecting import sqlite_uri
 from transfer_exp.tracking import Tracker
 
 # The same examples on every machine and every day; others by: pytest --hypothesis-profile=explore
@@ -126,7 +127,7 @@ def subprocess_cli(*words: str, cwd: Path, **environment: str) -> Ended:
 
 def runs(root: Path, study: str = "single", **tags: Any) -> list[Run]:
     """All runs of a study with these tags, oldest first."""
-    client = MlflowClient(f"sqlite:///{root / 'mlflow.db'}")
+    client = MlflowClient(sqlite_uri(root))
     experiment = client.get_experiment_by_name(study)
     if experiment is None:
         return []

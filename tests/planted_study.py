@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from itertools import product
 
@@ -11,6 +10,7 @@ import pandas as pd
 
 from transfer_exp.figures.learner_style import family, level
 from transfer_exp.report.records import CURVE_COLUMNS, MEASURES, Study, assemble
+from transfer_exp.settings import as_text
 
 TWINS = ["svm_low", "logistic_low", "ridge_low", "svm_high", "logistic_high", "ridge_high"]
 SURROGATES = ["svm_low", "logistic_low", "ridge_low", "rbf_low", "svm_high", "logistic_high", "ridge_high"]  # one twinless
@@ -60,14 +60,15 @@ def _nothing(rows: pd.DataFrame) -> None:
 def _assembled(rows: pd.DataFrame, attack: str) -> Study:
     rows = rows.assign(dataset="mnist89", attack=attack, study="planted")
     about = {
-        "status": "FINISHED", "start_time": 0, "end_time": 1, "norm": "l2", "epsilon_reference": REFERENCE,
-        "epsilon_shown": json.dumps([1, 2]), "epsilon_grid": json.dumps(EPSILONS),
+        "status": "FINISHED", "start_time": 0, "end_time": 1, "attack.norm": "l2",
+        "epsilon.reference": as_text(REFERENCE), "epsilon.shown": as_text([1, 2]), "epsilon.grid": as_text(EPSILONS),
     }  # fmt: skip
     runs = rows[rows["epsilon"] == REFERENCE].reset_index(drop=True)
     runs = runs.assign(run_id=[f"r{i}" for i in runs.index], **about)
     key = ["run_id", "surrogate", "target", "surrogate_fraction", "seed", "dataset", "attack"]
     every = runs.reindex(columns=[*key, *about, *MEASURES])
-    return assemble(name="planted", every=every, curves=rows.reindex(columns=CURVE_COLUMNS))
+    curves = rows.merge(every[["run_id", *key[1:]]], on=key[1:])
+    return assemble(name="planted", every=every, curves=curves.reindex(columns=["run_id", *CURVE_COLUMNS[7:]]))
 
 
 def nothing(rows: pd.DataFrame) -> None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import requests
 
@@ -60,6 +64,69 @@ class Server:
                 os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
             self.process = None
+
+
+class Gate:
+    """A server of HTTP before another, or alone: lets in who has the right ``Authorization``, and may answer otherwise.
+
+    ``answers``: from the path of a request to a status that it gets instead; ``paths``: all that were asked for.
+    """
+
+    def __init__(self, *, upstream: int | None = None, authorization: str | None = None) -> None:
+        self.upstream, self.authorization = upstream, authorization
+        self.answers: Callable[[str], int | None] = lambda _: None
+        self.paths: list[str] = []
+        gate = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def log_message(self, *_: Any) -> None:
+                pass
+
+            def handle_one(self) -> None:
+                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                gate.paths.append(self.path)
+                refused = gate.authorization is not None and self.headers.get("Authorization") != gate.authorization
+                status = 401 if refused else gate.answers(self.path)
+                if status is None and gate.upstream is not None:
+                    gate.forward(self, body)
+                    return
+                self.send_response(status or 200)
+                self.send_header("Content-Length", "2")
+                self.end_headers()
+                self.wfile.write(b"{}")
+
+            do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = handle_one  # noqa: N815  (names that http.server looks for)
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.port = self.server.server_port
+
+    def forward(self, asked: BaseHTTPRequestHandler, body: bytes) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", self.upstream, timeout=120)
+        headers = {k: v for k, v in asked.headers.items() if k.lower() not in ("host", "content-length", "authorization")}
+        with contextlib.closing(connection):
+            connection.request(asked.command, asked.path, body, {**headers, "Content-Length": str(len(body))})
+            answer = connection.getresponse()
+            content = answer.read()
+        asked.send_response(answer.status)
+        for name, value in answer.getheaders():
+            if name.lower() not in ("content-length", "transfer-encoding", "connection"):
+                asked.send_header(name, value)
+        asked.send_header("Content-Length", str(len(content)))
+        asked.end_headers()
+        asked.wfile.write(content)
+
+
+@contextlib.contextmanager
+def gate(**options: Any) -> Iterator[Gate]:
+    made = Gate(**options)
+    thread = threading.Thread(target=made.server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield made
+    finally:
+        made.server.shutdown()
+        made.server.server_close()
+        thread.join()
 
 
 @contextlib.contextmanager

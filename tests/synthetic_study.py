@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import io
-import json
 import time
 import zlib
 from collections.abc import Iterable
@@ -13,10 +12,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, RunTag
+from mlflow.entities import Metric, Param, Run, RunData, RunInfo, RunTag
 from mlflow.utils.file_utils import local_file_uri_to_path
 
-from transfer_exp.report.records import CURVE_COLUMNS, MEASURES, Study, assemble, curves_frame, newest
+from transfer_exp.report.records import CURVE_COLUMNS, Study, assemble, curves_frame, runs_frame
+from transfer_exp.settings import as_text
 
 EPSILONS = [0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5.0]
 FAMILIES = ["svm", "rbf", "logistic", "ridge", "mlp"]
@@ -74,8 +74,8 @@ def _combination(surrogate: str, target: str, fraction: float, seed: int, attack
         metrics |= {"perturbation_correlation": float(np.clip(align * 0.9 + 0.02 * rng.normal(), -1, 1))}
     params = {
         "dataset": "mnist89", "attack": attack, "surrogate": surrogate, "target": target, "surrogate_fraction": fraction,
-        "seed": seed, "norm": "l2", "epsilon_grid": json.dumps(EPSILONS),
-        "epsilon_reference": 1, "epsilon_shown": "[1, 2, 5]",
+        "seed": seed, "attack.norm": "l2", "attack.n_iter": 30, "n_variability": 10, "dataset.digits": "[8, 9]",
+        "epsilon.grid": as_text(EPSILONS), "epsilon.reference": 1, "epsilon.shown": "[1, 2, 5]",
         "n_target": 5900, "n_surrogate": int(5900 * fraction), "n_validation": 0, "n_test": 1000, "n_features": 784,
         "surrogate.C": s_size, "target.depth": "None" if forest else t_size,
     }  # fmt: skip
@@ -91,16 +91,16 @@ def grid(
 
 def frames(items: list, *, name: str = "made_up", status: dict | None = None) -> Study:
     """The study of the combinations, without a store. status: by index, for those that are not FINISHED."""
-    rows = [
-        {"run_id": f"r{i}", "start_time": i, "end_time": i + 1, "status": (status or {}).get(i, "FINISHED")}
-        | x["params"]
-        | x["metrics"]
-        for i, x in enumerate(items)
-    ]
-    every = pd.DataFrame(rows)
-    every = every.reindex(columns=[*every.columns, *(m for m in MEASURES if m not in every)])
-    counted = [text(items[int(run_id[1:])]["curve"]) for run_id in newest(every)["run_id"]]
+    every = runs_frame([_run(i, x, (status or {}).get(i, "FINISHED")) for i, x in enumerate(items)])
+    counted = {f"r{i}": text(x["curve"]) for i, x in enumerate(items)}
     return assemble(name=name, every=every, curves=curves_frame(counted))
+
+
+def _run(place: int, item: dict, status: str) -> Run:
+    about = RunInfo(f"r{place}", "0", "u", status, place, place + 1, "active")
+    metrics = [Metric(name, value, 0, 0) for name, value in item["metrics"].items()]
+    tags = [RunTag(name, str(value)) for name, value in item.get("tags", {}).items()]
+    return Run(about, RunData(metrics, [Param(name, as_text(value)) for name, value in item["params"].items()], tags))
 
 
 def text(curve: pd.DataFrame) -> bytes:
@@ -141,7 +141,7 @@ def _log(client: MlflowClient, experiment: str, parent: str, study: str, item: d
             "version/transfer_exp": "0.1.0", "version/python": "3.11.9", "version/torch": "2.13.0"}  # fmt: skip
     run = client.create_run(experiment, tags=tags)
     run_id, now = run.info.run_id, int(time.time() * 1000)
-    params = [Param(k, str(v)) for k, v in {"study": study, **item["params"]}.items()]
+    params = [Param(k, as_text(v)) for k, v in {"study": study, **item["params"]}.items()]
     metrics = [Metric(k, float(v), now, 0) for k, v in item["metrics"].items()]
     metrics += [Metric("curve/error", e, now, i) for i, e in enumerate(item["curve"]["error"])]
     client.log_batch(run_id, metrics=metrics, params=params, tags=[RunTag("signature", f"{hash(str(params)):x}")])

@@ -88,9 +88,9 @@ def test_a_disk_that_fills_up_under_the_tracking_store(cli: Cli, root: Path, tmp
         assert cli(*words).rc == 0
         filling = disk / "filling"
         fill(filling)
-        ended = cli(*words, "seed=1")  # MLflow logs its own account of it before ours
-        assert ended.rc == 1
-        assert f"error: tracking: expected sqlite:///{disk}/mlflow.db to answer and to take what is logged" in ended.stderr
+        ended = cli(*words, "seed=1")
+        said(ended, f"error: tracking: expected sqlite:///{disk}/mlflow.db to answer and to take what is logged")
+        assert ended.stderr.count("\n") == 1  # once a job
         filling.unlink()
         again("size=64m")
         assert cli(*words, "seed=1").rc == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from conftest import SMALL, SOURCE, Cli, runs, subprocess_cli
 from mlflow.entities import Run
 from omegaconf import OmegaConf
 
+from transfer_exp.report.records import load
 from transfer_exp.tracking import Tracker
 
 # What may differ between two runs of one command: the time they take and what the store already had.
@@ -39,13 +41,16 @@ def curves(run: Run, root: Path) -> dict[str, list[tuple[int, float]]]:
 def test_one_run_records_all_that_the_design_asks(cli: Cli, root: Path) -> None:
     ended = cli(*SMALL, "seed=3")
     assert ended.rc == 0, ended.stderr
-    assert "ridge_high > ridge_low seed 3: finished" in ended.stderr
+    assert "ridge_high > ridge_low seed 3 epsilon.grid [0,0.5] " in ended.stderr
     (run,) = runs(root)
     assert run.info.status == "FINISHED"
 
     params = run.data.params
-    assert 18 <= len(params) <= 30
-    expected = {"dataset": "digits89", "surrogate": "ridge_high", "target": "ridge_low", "seed": "3", "norm": "l2"}
+    assert 30 <= len(params) <= 50
+    expected = {"dataset": "digits89", "surrogate": "ridge_high", "target": "ridge_low", "seed": "3", "attack.norm": "l2"}
+    expected |= {"attack.n_iter": "5", "n_variability": "2", "dataset.split.test": "20", "dataset.digits": "[8, 9]"}
+    expected |= {"scale": "none", "epsilon.grid": "[0, 0.5]", "surrogate_fraction": "1"}
+    expected |= {"surrogate._target_": "transfer_exp.learners.linear.Ridge"}
     expected |= {"surrogate.alpha": "1", "target.alpha": "10", "n_test": "20", "n_target": "167", "n_features": "64"}
     assert params.items() >= expected.items()
 
@@ -190,6 +195,26 @@ def test_two_data_sets_of_one_kind_are_told_apart(cli: Cli, root: Path) -> None:
         assert dict(zip(header.split(","), row.split(","), strict=True))["dataset"] == run.data.params["dataset"]
 
 
+def test_settings_of_a_sweep_are_told_apart_in_names_and_matrices(cli: Cli, root: Path) -> None:
+    sweep = ("-m", *SMALL, "study=tiny", "surrogate.alpha=0.5,2", "attack.norm=l2,linf", "seed=0,1")
+    ended = cli(*sweep)
+    assert ended.rc == 0, ended.stderr
+    assert "ridge_high (alpha 0.5) > ridge_low seed 1 attack.norm linf" in ended.stderr
+    names = {run.info.run_name for run in runs(root, "tiny", kind="combination")}
+    assert len(names) == 8
+    for norm in ("l2", "linf"):
+        _, _, matrix = ended.stdout.partition(f"error at epsilon 0.5, attack.norm {norm}, mean over 2 seeds\n")
+        assert [line.split("  ")[0] for line in matrix.splitlines()[2:4]] == ["ridge, alpha 0.5", "ridge, alpha 2"]
+    # A seed by itself, with another setting: apart, and with the command that completes it.
+    assert cli("-m", *SMALL, "study=tiny", "surrogate.alpha=2", "n_variability=3", "seed=1").rc == 0
+    (gap,) = [gap for gap in load(tracking_uri=f"sqlite:///{root}/mlflow.db", study="tiny").gaps if "n_variability" in gap]
+    assert gap.startswith("n_variability 3")
+    typed = shlex.split(gap.partition("to complete it: ")[2])
+    assert typed[:4] == ["python", "-m", "transfer_exp", "-m"]
+    assert cli(*typed[3:]).stderr.count("skipped") == 1
+    assert not [gap for gap in load(tracking_uri=f"sqlite:///{root}/mlflow.db", study="tiny").gaps if "alone" in gap]
+
+
 def test_a_sweep_that_cannot_be_composed_records_nothing(root: Path, tmp_path: Path) -> None:
     words = ("-m", *SMALL, "study=tiny", "surrogate=ridge_high,nothing")
     ended = subprocess_cli(*words, cwd=tmp_path, TRANSFER_EXP_ROOT=str(root))
@@ -215,7 +240,10 @@ def test_a_sweep_that_is_told_to_stop_closes_its_runs_and_can_go_on(root: Path, 
     assert "type the same command to go on" in stderr
     *_, killed = runs(root, "tiny")
     assert [run.info.status for run in runs(root, "tiny")] == ["KILLED", "FINISHED", "KILLED"]
-    assert killed.data.params.items() >= {"surrogate": "mlp_high", "surrogate.hidden": "[2000, 2000]", "norm": "l2"}.items()
+    assert (
+        killed.data.params.items()
+        >= {"surrogate": "mlp_high", "surrogate.hidden": "[2000, 2000]", "attack.norm": "l2"}.items()
+    )
     assert not list(root.rglob("*.tmp"))
 
 

@@ -160,9 +160,10 @@ def test_every_grid_is_made(name: str) -> None:
 def test_every_experiment_is_made_of_shipped_choices(name: str) -> None:
     config = composed(f"experiment={name}", hydra=True)
     assert config.study == name
-    swept = {key: str(values).split(",") for key, values in config.hydra.sweeper.params.items()}
-    for role in ("surrogate", "target"):
-        assert set(swept[role]) <= set(choices(role))
+    for block in config.hydra.sweeper.blocks or [{}]:
+        swept = {key: str(values).split(",") for key, values in {**config.hydra.sweeper.params, **block}.items()}
+        for role in ("surrogate", "target"):
+            assert set(swept[role]) <= set(choices(role))
     text = (CONF / "experiment" / f"{name}.yaml").read_text()
     assert [word for word in ("# What:", "# Command:", "# Expect:") if word not in text] == []
     assert built(f"experiment={name}", "dataset=digits89").attack.name == config.attack.name
@@ -178,6 +179,30 @@ def test_the_study_of_the_paper_is_the_papers() -> None:
     assert list(config.epsilon.grid) == [k / 2 for k in range(11)]
     assert list(config.epsilon.shown) == [1, 2, 5]
     assert (config.dataset.split.test, config.attack.norm, list(config.dataset.digits)) == (1000, "l2", [8, 9])
+
+
+@pytest.mark.parametrize("role", ["surrogate", "target"])
+def test_the_paths_are_swept_in_both_roles_against_fixed_panels(role: str) -> None:
+    sweeper = composed("experiment=mnist89_paths", hydra=True).hydra.sweeper
+    other = "target" if role == "surrogate" else "surrogate"
+    own = [block for block in sweeper.blocks if any(key.startswith(f"{role}.") for key in block)]
+    assert len({block[other] for block in own}) == 1
+    assert sweeper.params.seed == "range(0,6)"
+    swept = {
+        (block[role], key.removeprefix(f"{role}."), *(str(values).split(",")[k] for k in (0, -1)))
+        for block in own
+        for key, values in block.items()
+        if key.startswith(f"{role}.")
+    }
+    assert {one for one in swept if one[1] != "hidden"} == {
+        ("svm_low", "C", "1e-4", "100"),
+        ("logistic_low", "C", "1e-4", "100"),
+        ("ridge_low", "alpha", "0.1", "10000"),
+        ("rbf_low", "C", "0.1", "100"),
+        ("rbf_low", "gamma", "0.001", "0.1"),
+        ("mlp_high", "weight_decay", "1e-5", "0.1"),
+    }
+    assert {one[:2] for one in swept} >= {("mlp_high", "hidden")}
 
 
 @pytest.mark.parametrize("name", ["drebin_evasion", "drebin215_evasion"])

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from transfer_exp import figures
-from transfer_exp.figures.learner_style import family, label, level, line_style, ordered
+from transfer_exp.figures.learner_style import family, label, level, line_style, line_styles, ordered
 
 NAMES = [f"{name}_{lvl}" for name in ("svm", "rbf", "logistic", "ridge", "mlp", "forest") for lvl in ("high", "low")]
 
@@ -136,3 +136,13 @@ def test_names_are_drawn_as_they_are_written(tmp_path):
     assert "$\\frac$" in text
     assert "&lt;script&gt;" in text
     assert "<script" not in text
+
+
+def test_variants_of_one_family_have_shades_of_its_colour_and_others_keep_theirs() -> None:
+    names = ["svm_low[C=100]", "svm_low[C=1]", "svm_low[C=10]", "svm_high", "rbf_low[C=1]"]
+    found = line_styles(names)
+    own, other = line_style("svm_high")["color"], line_style("rbf_low")["color"]
+    brightness = [sum(bytes.fromhex(found[f"svm_low[C={c}]"]["color"][1:])) for c in (1, 10, 100)]
+    assert brightness == sorted(brightness, reverse=True)
+    assert len(set(brightness)) == 3
+    assert [found[name]["color"] for name in ("svm_low[C=10]", "svm_high", "rbf_low[C=1]")] == [own, own, other]

@@ -12,7 +12,7 @@ CONFIG = tomllib.loads((TESTS / "mutants.toml").read_text())
 
 NUMBERS = ("pipeline/", "report/", "measures.py", "stats.py", "correlation.py", "records.py")
 SHOWN = {f"report/{name}.py" for name in ("__init__", "__main__", "build", "client", "drawing", "examples", "gaps", "page")}
-SHOWN |= {"report/provenance.py", "report/words.py"}
+SHOWN |= {f"report/{name}.py" for name in ("database", "path_drawing", "provenance", "repair", "snapshot", "words")}
 
 
 def test_all_rooms_whose_numbers_reach_a_table_are_mutated_and_their_tests_are_there() -> None:

@@ -200,5 +200,5 @@ def test_one_command_does_it(cli: Cli, root: Path) -> None:
     assert ended.rc == 0, ended.stderr
     assert "chose 60 of 300 features on 600 training points of seed 0" in ended.stderr
     (found,) = runs(root)
-    assert (found.data.params["norm"], found.data.params["n_attacked"]) == ("l1", "90")
+    assert (found.data.params["attack.norm"], found.data.params["n_attacked"]) == ("l1", "90")
     assert {"error_at_10", "false_alarm_rate", "data/dropped_features"} <= set(found.data.metrics)

@@ -81,17 +81,33 @@ def record(combination: Combination, outcome: Outcome, tmp_path: Path) -> record
 
 
 def test_parameters_tell_all_that_was_chosen(combination: Combination) -> None:
-    assert records.parameters(config(), combination) == {
-        **IDENTITY,
-        "norm": "linf",
-        "epsilon_grid": "[0.0, 0.5, 1.0]",
-        "epsilon_reference": 0.5,
-        "epsilon_shown": "[0.5, 1.0]",
-        "device": "cpu",
-        "surrogate.alpha": 2.5,
-        "target.hidden": [5, 4],
-        "target.n_epochs": 2,
+    found = {
+        "dataset._target_": "load",
+        "surrogate._target_": "Ridge",
+        "surrogate.alpha": "2.5",
+        "target._target_": "MLP",
+        "target.hidden": "[5, 4]",
+        "target.n_epochs": "2",
+        "strength": "2.5",
+        **{name: str(value) for name, value in IDENTITY.items()},
     }
+    assert records.parameters(config()) == found
+    assert records.parameters(config(), combination) == {**found, "attack.norm": "linf"}  # no option of this attack
+
+
+@pytest.mark.parametrize("broken", ["${nowhere}", "${oc.env:NOT_SET_ANYWHERE}"])
+def test_parameters_that_resolve_are_recorded_though_others_do_not(broken: str) -> None:
+    node = config()
+    OmegaConf.set_struct(node, value=False)
+    node.surrogate.alpha, node.seed = broken, broken
+    lacking = {"surrogate.alpha", "seed"}
+    assert records.parameters(node) == {k: v for k, v in records.parameters(config()).items() if k not in lacking}
+
+
+def test_a_learner_without_a_name_goes_by_its_class() -> None:
+    for name in ("", None):
+        node = config(surrogate={"_target_": "transfer_exp.learners.linear.Ridge", "name": name})
+        assert records.identity(node)["surrogate"] == "Ridge"
 
 
 @pytest.mark.parametrize("missing", IDENTITY)

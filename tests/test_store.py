@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import multiprocessing
+import tempfile
 import time
 from collections.abc import Callable
 from multiprocessing.synchronize import Barrier
@@ -77,6 +78,46 @@ def test_a_damaged_entry_is_made_again(tmp_path: Path, damage: Callable[[Path], 
     store = Store(tmp_path)
     np.testing.assert_array_equal(store.get("learner", "a", make)["weight"], WEIGHT)
     assert store.misses["learner"] == 1
+    np.testing.assert_array_equal(Store(tmp_path).get("learner", "a", never)["weight"], WEIGHT)
+
+
+def other_key(file: Path) -> None:
+    Store(file.parents[1]).get("learner", "b", lambda: {"weight": 2 * WEIGHT, "n": np.int64(3)})
+    (file.parent / "b.npz").replace(file)
+
+
+def other_kind(file: Path) -> None:
+    Store(file.parents[1]).get("crafted", "a", lambda: {"weight": 2 * WEIGHT, "n": np.int64(3)})
+    (file.parents[1] / "crafted" / "a.npz").replace(file)
+
+
+def by_hand(file: Path) -> None:
+    np.savez(file, weight=2 * WEIGHT, n=np.int64(3))
+
+
+def other_arrays(file: Path) -> None:
+    with np.load(file) as whole:
+        np.savez(file, **{**whole, "weight": whole["weight"][:2]})
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (other_key, "holds another piece (learner b)"),
+        (other_kind, "holds another piece (crafted a)"),
+        (by_hand, "is no entry of a store"),
+        (other_arrays, "holds other arrays than it says"),
+    ],
+)
+def test_a_whole_archive_of_something_else_is_named_and_made_again(
+    tmp_path: Path, change: Callable[[Path], None], words: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    Store(tmp_path).get("learner", "a", make)
+    change(entry(tmp_path))
+    store = Store(tmp_path)
+    np.testing.assert_array_equal(store.get("learner", "a", make)["weight"], WEIGHT)
+    assert store.misses["learner"] == 1
+    assert f"store: {tmp_path / 'learner' / 'a.npz'} {words} and is made again" in caplog.text
     np.testing.assert_array_equal(Store(tmp_path).get("learner", "a", never)["weight"], WEIGHT)
 
 
@@ -156,6 +197,37 @@ def test_a_store_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match=r"store: expected to be able to write below .*file/store, got .*paths\.store"):
         Store(tmp_path / "file" / "store")
+
+
+def refuse(*_: Any, **__: Any) -> None:
+    raise OSError(30, "Read-only file system")
+
+
+def test_a_store_that_cannot_be_written_is_read_and_says_so_before_it_makes_what_it_lacks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Store(tmp_path / "store").get("learner", "a", make)
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
+    store = Store(tmp_path / "store", fallback=tmp_path / "root" / "locks")
+    assert store.get("learner", "a", never)["n"] == 3
+    assert store.hits["learner"] == 1
+    with pytest.raises(UserError, match=r"expected to be able to write below .*Read-only file system; set paths\.store"):
+        store.get("learner", "b", never)
+    with store.lock("run-1") as lock:
+        assert Path(lock.lock_file) == tmp_path / "root" / "locks" / "run-1.lock"
+    assert not list((tmp_path / "root" / "locks").iterdir())
+
+
+def test_locks_of_finished_pieces_go_away_and_one_that_a_killed_process_left_with_them(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.lock_file("learner-b").touch()
+    for key in "ab":
+        store.get("learner", key, make)
+    with pytest.raises(AssertionError, match="made again"):
+        store.get("learner", "c", never)
+    with store.lock("run-1"):
+        assert store.lock_file("run-1").is_file()
+    assert not list((tmp_path / "locks").iterdir())
 
 
 def test_a_full_disk_leaves_no_partial_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 from conftest import SMALL, Cli, runs
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_search_path_impl import ConfigSearchPathImpl
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from hydra_plugins.transfer_exp_sweeper import by_diagonals
+from hydra_plugins.transfer_exp_sweeper import by_diagonals, split
 from transfer_exp import job
 from transfer_exp.checks import with_new_words
 
@@ -87,7 +89,7 @@ def test_one_value_that_does_not_fit_fails_alone(cli: Cli, root: Path) -> None:
     assert ended.rc == 1
     assert "error: 2 of 4 combinations failed" in ended.stderr
     statuses = [run.info.status for run in runs(root, "tiny", kind="combination")]
-    assert statuses == ["FAILED", "FAILED", "FINISHED", "FINISHED"]
+    assert sorted(statuses) == ["FAILED", "FAILED", "FINISHED", "FINISHED"]
 
 
 def test_an_unexpected_error_is_left_to_the_jobs_which_record_it(
@@ -101,3 +103,44 @@ def test_an_unexpected_error_is_left_to_the_jobs_which_record_it(
     assert ended.rc == 1
     assert "error: 2 of 2 combinations failed" in ended.stderr
     assert "ZeroDivisionError: a defect" in ended.stderr
+
+
+def words_of(blocks: list[dict[str, str]], *overrides: str) -> list[list[str]]:
+    config_loader = ConfigLoaderImpl(ConfigSearchPathImpl())
+    return split(
+        OverridesParser.create(config_loader=config_loader), {"seed": "0,1", "epsilon": "evasion"}, blocks, overrides
+    )
+
+
+def test_combinations_of_blocks_are_those_of_each_block_once() -> None:
+    blocks = [
+        {"surrogate": "svm_low", "surrogate.C": "1,10", "target": "ridge_low,mlp_low"},
+        {"surrogate": "ridge_low", "target": "ridge_low"},
+        {"surrogate": "ridge_low", "target": "ridge_low,svm_low"},  # one of the two is there already
+    ]
+    jobs = words_of(blocks)
+    cells = [["surrogate=svm_low", f"surrogate.C={c}", f"target={t}"] for c in (1, 10) for t in ("ridge_low", "mlp_low")]
+    cells += [["surrogate=ridge_low", "target=ridge_low"], ["surrogate=ridge_low", "target=svm_low"]]
+    expected = [[f"seed={seed}", "epsilon=evasion", *cell] for seed in (0, 1) for cell in cells]
+    assert sorted(jobs) == sorted(expected)
+    (swept,) = {len(words_of(blocks, "seed=5", "target=svm_low"))}  # the command line counts in every block
+    assert swept == 3
+    assert all("seed=5" in job and "target=svm_low" in job for job in words_of(blocks, "seed=5", "target=svm_low"))
+    assert words_of([]) == [["seed=0", "epsilon=evasion"], ["seed=1", "epsilon=evasion"]]
+
+
+def test_a_learner_with_its_swept_values_is_one_axis() -> None:
+    rows = [["surrogate=svm_low", f"surrogate.C={c}"] for c in (1, 2, 3)]
+    jobs = [["seed=0", *row, f"target={t}"] for row in rows for t in ("a", "b", "c")]
+    ordered = by_diagonals(jobs)
+    assert sorted(ordered) == sorted(jobs)
+    assert sum(len(set(first) & set(second)) > 2 for first, second in pairwise(ordered)) <= 2  # where a diagonal ends
+
+
+def test_a_sweep_of_blocks_runs_them_all(cli: Cli, root: Path) -> None:
+    blocks = "hydra.sweeper.blocks=[{surrogate.alpha: '3,4'}, {target.alpha: '5'}]"
+    ended = cli("-m", *SMALL, "study=tiny", "seed=0", blocks)
+    assert ended.rc == 0, ended.stderr
+    params = [run.data.params for run in runs(root, "tiny") if "seed" in run.data.params]
+    found = [(own["surrogate.alpha"], own["target.alpha"]) for own in params]
+    assert sorted(found) == [("1", "5"), ("3", "10"), ("4", "10")]

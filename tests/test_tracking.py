@@ -17,9 +17,10 @@ import requests
 from filelock import FileLock
 from mlflow.entities import Run
 
-from transfer_exp import tracking
+from transfer_exp import connecting, tracking
 from transfer_exp.ending import exit_on_signals
-from transfer_exp.tracking import Record, Tracker
+from transfer_exp.logged import Record
+from transfer_exp.tracking import Tracker
 from transfer_exp.types import UserError
 
 
@@ -260,12 +261,12 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Seconds that each request may take. MLflow's own client, which tries again for minutes, is not to be made."""
     seconds: list[float] = []
 
-    def get(url: str, *, timeout: float) -> requests.Response:
+    def ask(credentials: Any, place: str, method: str, *, timeout: float, **options: Any) -> requests.Response:
         seconds.append(timeout)
-        return send(url, timeout=timeout)
+        return send(credentials, place, method, timeout=timeout, **options)
 
-    send = requests.get
-    monkeypatch.setattr(requests, "get", get)
+    send = connecting.http_request
+    monkeypatch.setattr(connecting, "http_request", ask)
     monkeypatch.setattr(tracking, "MlflowClient", None)
     return seconds
 
@@ -279,9 +280,9 @@ def test_a_server_that_refuses_is_named_at_once(root: Path, closed_port: int, as
 def test_a_server_that_says_nothing_is_given_up(
     root: Path, silent_port: int, asked: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert tracking._PATIENCE_SECONDS <= 10
-    monkeypatch.setattr(tracking, "_PATIENCE_SECONDS", 0.2)
-    with pytest.raises(UserError, match=r"got no answer \(ReadTimeout\)"):
+    assert connecting.PATIENCE_SECONDS <= 10
+    monkeypatch.setattr(connecting, "PATIENCE_SECONDS", 0.2)
+    with pytest.raises(UserError, match=r"got no answer \(ReadTimeoutError\)"):
         Tracker(uri=f"http://127.0.0.1:{silent_port}", root=root, study="study")
     assert asked == [0.2]
 

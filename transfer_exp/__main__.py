@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import sys
@@ -10,7 +11,10 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig
 
+from transfer_exp.masking import MaskingStream
 from transfer_exp.naming import CONFIG
+
+_OLDEST, _NEWEST = (3, 11), (3, 13)
 
 
 @hydra.main(version_base="1.3", config_path=str(CONFIG), config_name="config")
@@ -22,11 +26,24 @@ def _task(config: DictConfig) -> None:
 
 def main() -> None:
     """Run the command line."""
-    gc.disable()  # until all is imported: see ``allocator``
+    if not _OLDEST <= sys.version_info[:2] <= _NEWEST:
+        version = ".".join(map(str, sys.version_info[:3]))
+        sys.exit(
+            f"error: python: expected 3.11 to 3.13 (hydra-core 1.3 runs on no newer one), got {version}; run: make setup"
+        )
     # Workers may start in another folder; results belong where the command was typed.
     os.environ.setdefault("TRANSFER_EXP_ROOT", str(Path.cwd()))
+    for word in sys.argv[1:]:
+        # Hydra's own answer would be a list of files that it looked for.
+        if word.startswith("hydra/sweeper=") and word != "hydra/sweeper=words":
+            sys.exit(
+                f"error: hydra/sweeper: expected the one of transfer_exp, got {word.partition('=')[2]}; a sweep takes lists "
+                "(seed=0,1), range(0,10), choice(1,10) and glob(*); a search is not possible yet"
+            )
+    gc.disable()  # until all is imported: see ``allocator``
     try:
-        _task()
+        with contextlib.redirect_stderr(MaskingStream(sys.stderr)):  # Hydra repeats words that it does not understand
+            _task()
     except KeyboardInterrupt:
         sys.exit(130)
     finally:

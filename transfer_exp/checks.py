@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from hydra.core.override_parser.types import Override, ValueType
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
@@ -25,6 +26,31 @@ def with_new_words(jobs: Iterable[Sequence[str]]) -> Iterator[Sequence[str]]:
         if not seen.issuperset(job):
             seen.update(job)
             yield job
+
+
+def check_listed(words: Iterable[Override]) -> None:
+    """Raise UserError on a word of a sweep whose values cannot be listed."""
+    for word in words:
+        if word.value_type == ValueType.INTERVAL_SWEEP:
+            raise UserError(
+                f"{word.key_or_group}: expected values that can be listed, such as {word.key_or_group}=0,1,2, range(0,3), "
+                f"choice(1,10) or glob(*), got {word.get_value_string()}; a search within an interval is not possible yet"
+            )
+
+
+def check_one_study(configs: Sequence[DictConfig]) -> None:
+    """Raise UserError where combinations of one sweep would go to several studies, which have a parent and a report each.
+
+    ``configs``: the sweep's own, and composed combinations that have each word of the sweep at least once.
+    """
+    own, *composed = configs
+    experiments = {str(config.hydra.runtime.choices.experiment) for config in composed}
+    studies = {str(config.study) for config in composed}
+    for place, found in (("experiment", experiments), ("study", studies)):
+        if len(found) > 1 or (place == "study" and found != {str(own.study)}):
+            raise UserError(
+                f"{place}: expected one for all of a sweep, got {', '.join(sorted(found))}; type a command for each"
+            )
 
 
 def check_before_first(configs: Iterable[DictConfig]) -> None:

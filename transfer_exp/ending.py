@@ -5,6 +5,8 @@ take for ever. So a second thread hears of the signal, too, as soon as it arrive
 
     the main thread handles the signal:  it unwinds, closing what is open; the second thread waits for its end
     it does not, or does not come to its end:  the second thread closes what is open, and ends the process
+
+Windows has no such signals: there the main thread is alone, and a computation that does not end is ended by other means.
 """
 
 from __future__ import annotations
@@ -49,6 +51,18 @@ def closing(close: Callable[[str], None]) -> Iterator[None]:
         _open.remove(close)
 
 
+def hold_signals() -> Callable[[], None]:
+    """Hold SIGTERM and Ctrl-C back in this thread, until what is returned is called. Does nothing on Windows."""
+    if not hasattr(signal, "pthread_sigmask"):
+        return lambda: None
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+
+    def release() -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+    return release
+
+
 def _leave(number: int, _frame: object) -> None:
     _handled.set()
     if number == signal.SIGINT:
@@ -58,6 +72,8 @@ def _leave(number: int, _frame: object) -> None:
 
 @cache
 def _start_watching() -> None:
+    if not (hasattr(signal, "pthread_sigmask") and hasattr(os, "register_at_fork")):  # Windows: the main thread alone
+        return
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     signal.set_wakeup_fd(writing, warn_on_full_buffer=False)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import time
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, get_type_hints
 
@@ -16,14 +17,19 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from threadpoolctl import threadpool_limits
 
+import transfer_exp
+from transfer_exp import connecting
 from transfer_exp.allocator import keep_freed_memory, settle_before_second_job, start_collecting
 from transfer_exp.ending import exit_on_signals
+from transfer_exp.masking import masked
 from transfer_exp.naming import dataset_name
 from transfer_exp.pipeline import Combination, run
-from transfer_exp.records import identity, parameters, record, versions
+from transfer_exp.records import display_name, parameters, record, versions
+from transfer_exp.run_names import run_name
 from transfer_exp.schema import check_node, check_values
-from transfer_exp.signature import signature
+from transfer_exp.signature import signature, sources
 from transfer_exp.store import Store
+from transfer_exp.studies import check_study
 from transfer_exp.tracking import Tracker
 from transfer_exp.types import Dataset, UserError
 
@@ -49,32 +55,48 @@ class Job:
     reason: str = ""
 
 
-def run_job(config: DictConfig, *, overrides: list[str], parent: str | None = None) -> Job:
-    """Do the combination that the configuration describes; raises UserError on what the user can mend."""
+def run_job(
+    config: DictConfig, *, overrides: list[str], parent: str | None = None, varied: Collection[str] | None = None
+) -> Job:
+    """Do the combination that the configuration describes; raises UserError on what the user can mend.
+
+    varied: the keys that tell the jobs of a sweep apart, for the name of the run; None: all that is overridden.
+    """
     begin = time.monotonic()
     settle_before_second_job()
     exit_on_signals()
     check_settings(config)
     torch.set_num_threads(config.threads)
     keep_freed_memory()
-    share = "" if config.surrogate_fraction == 1 else f" on {config.surrogate_fraction} of its data"
-    name = f"{config.surrogate.name}{share} > {config.target.name} seed {config.seed}"
-    tracker = Tracker(uri=config.tracking.uri, root=config.paths.root, study=config.study)
+    surrogate, target = (display_name(config, role) or role for role in ("surrogate", "target"))
+    name = run_name(
+        surrogate, target, seed=config.seed, fraction=config.surrogate_fraction, overrides=overrides, varied=varied
+    )
+    # The sweep that announced the parent has asked the server how it is.
+    tracker = Tracker(uri=config.tracking.uri, root=config.paths.root, study=config.study, is_well=parent is not None)
     start_collecting()
     if parent is None:
         tracker.close_dead()
     with threadpool_limits(config.threads):
         tags = {"kind": "combination", "signature": "", **versions()}
         try:
-            store, combination = Store(config.paths.store), build(config)
+            store, combination = Store(config.paths.store, fallback=tracker.root / "locks"), build(config)
         except UserError:
-            with tracker.run(name, tags=tags, params=identity(config), parent=parent):
+            with tracker.run(name, tags=tags, params=parameters(config), parent=parent):
                 raise
-        tags |= {"signature": combination.signature(), "data_checksum": combination.dataset.checksum}
+        tags |= {
+            "signature": combination.signature(),
+            "data_checksum": combination.dataset.checksum,
+            **_sources(config, combination),
+        }
         # Two sweeps at once: the second waits here for the first, then skips. The lock also says that the run is alive.
-        with store.lock(f"run-{signature(tracking=tracker.uri, study=config.study, run=tags['signature'])}") as lock:
+        name_of_lock = f"run-{signature(tracking=masked(tracker.uri), study=config.study, run=tags['signature'])}"
+        was_left = store.lock_file(name_of_lock).exists()  # by a process that was killed, or one that is at work
+        with store.lock(name_of_lock) as lock:
+            if was_left:
+                tracker.close_left(lock.lock_file)
             if config.resume:
-                finished = tracker.find(status="FINISHED", signature=tags["signature"])
+                finished = tracker.find_finished(tags["signature"])
                 if finished:
                     return Job(name=name, status="skipped", seconds=time.monotonic() - begin, run_id=finished)
             tags["lock"] = str(lock.lock_file)
@@ -88,14 +110,28 @@ def run_job(config: DictConfig, *, overrides: list[str], parent: str | None = No
 def reason_of(error: UserError | OmegaConfBaseException) -> str:
     """What is wrong, in one line."""
     if isinstance(error, UserError):
-        return str(error)
+        return masked(str(error))
     # A part of the configuration was taken away, or does not resolve.
-    return f"configuration: {str(error).splitlines()[0]}"
+    return masked(f"configuration: {str(error).splitlines()[0]}")
+
+
+def in_words(error: Exception, expected: str) -> str:
+    """Any error in one line; ``expected``: what is said before one of the system or the tracking store.
+
+    A defect of ours leaves its traceback in the log, too.
+    """
+    if isinstance(error, UserError | OmegaConfBaseException):
+        return reason_of(error)
+    if connecting.is_trouble(error):
+        return f"{expected}, got: {connecting.reason_of(error)}"
+    _log.exception("unexpected error")
+    return masked(f"{type(error).__name__}: {error}")
 
 
 def check_settings(config: DictConfig) -> None:
     """Raise UserError unless the settings that no object of the combination checks are usable."""
     check_values({name: OmegaConf.select(config, name) for name in _SETTINGS}, _SETTINGS)
+    check_study(config.study)
     if config.threads < 1:
         raise UserError(f"threads: expected a whole number >= 1, got {config.threads}")
 
@@ -124,7 +160,10 @@ def _checked(config: DictConfig, part: str) -> dict[str, Any]:
 @lru_cache(maxsize=2)
 def _load(text: str) -> Dataset:
     """Data sets are read once a process, not once a combination."""
-    dataset: Dataset = _make(json.loads(text))
+    node = json.loads(text)
+    dataset: Dataset = _make(node)
+    if not node["_target_"].startswith(f"{transfer_exp.__name__}."):  # a checksum is what keys rely on
+        return replace(dataset, checksum=signature(x=dataset.x, y=dataset.y))
     return dataset
 
 
@@ -143,6 +182,13 @@ def _made(node: dict[str, Any]) -> Any:
             _frozen.clear()
         _frozen[place] = made
     return made
+
+
+def _sources(config: DictConfig, combination: Combination) -> dict[str, str]:
+    """Tags of what comes from outside the package: what the configuration names, and the classes that it gave."""
+    parts = ("dataset", "surrogate", "target", "attack", "epsilon")
+    named = [get_object(config[part]["_target_"]) for part in parts]
+    return sources([*named, *(type(getattr(combination, part)) for part in parts)])
 
 
 def _make(node: dict[str, Any]) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 import pickle
 import subprocess
@@ -16,15 +15,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 import transfer_exp
+from transfer_exp.cells import harmless
+from transfer_exp.logged import Record
 from transfer_exp.naming import dataset_name
 from transfer_exp.pipeline import CURVES, Combination, Outcome
+from transfer_exp.settings import NOT_SETTINGS, as_text, leaves, shortened
 from transfer_exp.signature import code_version, signature
 from transfer_exp.store import Store
-from transfer_exp.tracking import Record
 from transfer_exp.types import Examples
 
 
@@ -53,12 +54,17 @@ def _git_commit() -> str:
 
 
 def identity(config: DictConfig) -> dict[str, Any]:
-    """What tells a combination from the others of its study, as far as the configuration has it."""
-    places = {part: f"{part}.name" for part in ("dataset", "attack", "surrogate", "target")}
-    places = {"study": "study", **places, "surrogate_fraction": "surrogate_fraction", "seed": "seed"}
-    found = {name: _select(config, place) for name, place in places.items()}
-    found["dataset"] = _dataset_name(config)
-    return {name: value for name, value in found.items() if value is not None}
+    """What a combination is called, as far as the configuration has it: the columns of its ``curves.csv``."""
+    names = {part: display_name(config, part) for part in ("attack", "surrogate", "target")}
+    known = {"study": _select(config, "study"), "dataset": _dataset_name(config), **names}
+    known |= {name: _select(config, name) for name in ("surrogate_fraction", "seed")}
+    return {name: value for name, value in known.items() if value is not None}
+
+
+def display_name(config: DictConfig, part: str) -> str | None:
+    """The display name of a node, or that of its class where it has none."""
+    name = _select(config, f"{part}.name")
+    return str(name) if name else str(_select(config, f"{part}._target_") or "").rpartition(".")[2] or None
 
 
 def _dataset_name(config: DictConfig) -> str | None:
@@ -76,19 +82,32 @@ def _select(config: DictConfig, place: str) -> Any:
         return None
 
 
-def parameters(config: DictConfig, combination: Combination) -> dict[str, Any]:
-    """All that is known of a combination when it starts."""
-    grid = combination.epsilon
-    return {
-        **identity(config),
-        "norm": combination.attack.norm,
-        "epsilon_grid": json.dumps(grid.grid),
-        "epsilon_reference": grid.reference,
-        "epsilon_shown": json.dumps(grid.shown),
-        "device": combination.device,
-        **_hyperparameters("surrogate", config.surrogate),
-        **_hyperparameters("target", config.target),
-    }
+def parameters(config: DictConfig, combination: Combination | None = None) -> dict[str, str]:
+    """All that is known of a combination when it starts: its names and every setting (``settings.leaves``).
+
+    Of a ``combination`` that could not be built, what the configuration has.
+    """
+    found = leaves(_resolved(config, [key for key in map(str, config) if key not in NOT_SETTINGS]))
+    if combination is not None:  # of some attacks the norm is no option
+        found["attack.norm"] = combination.attack.norm
+    found |= {name: as_text(value) for name, value in identity(config).items()}
+    return {name: shortened(value) for name, value in found.items()}
+
+
+def _resolved(node: DictConfig, keys: Sequence[str]) -> dict[str, Any]:
+    """These keys of a node as plain values, without those that do not resolve."""
+    found: dict[str, Any] = {}
+    for key in keys:
+        value = _select(node, key)
+        if isinstance(value, DictConfig | ListConfig):
+            try:
+                found[key] = OmegaConf.to_container(value, resolve=True)
+            except OmegaConfBaseException:
+                if isinstance(value, DictConfig):
+                    found[key] = _resolved(value, [str(below) for below in value])
+        elif value is not None or not OmegaConf.is_interpolation(node, key):
+            found[key] = value
+    return found
 
 
 def record(config: DictConfig, combination: Combination, outcome: Outcome, store: Store, overrides: Sequence[str]) -> Record:
@@ -123,21 +142,16 @@ def _part(pickled: bytes) -> str:
     return OmegaConf.to_yaml(pickle.loads(pickled))  # noqa: S301  (pickled by this process)
 
 
-def _hyperparameters(role: str, node: DictConfig) -> dict[str, Any]:
-    plain = OmegaConf.to_container(node, resolve=True)
-    assert isinstance(plain, dict)
-    return {f"{role}.{key!s}": value for key, value in plain.items() if key not in ("_target_", "name")}
-
-
 def _curves_csv(columns: Mapping[str, Any], grid: Sequence[float], outcome: Outcome) -> bytes:
     """One row per epsilon; empty where a value is undefined."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([*columns, "epsilon", "clean_error", *CURVES])
+    names = [harmless(as_text(value)) for value in columns.values()]
     for k, epsilon in enumerate(grid):
         values = [outcome.curves[name][k] if name in outcome.curves else math.nan for name in CURVES]
         cells: list[Any] = ["" if math.isnan(v) else v for v in values]
-        writer.writerow([*columns.values(), epsilon, outcome.metrics["clean_error"], *cells])
+        writer.writerow([*names, epsilon, outcome.metrics["clean_error"], *cells])
     return text.getvalue().encode()
 
 

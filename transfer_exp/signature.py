@@ -6,40 +6,146 @@ import dataclasses
 import functools
 import hashlib
 import json
+import logging
+import re
+import secrets
+from collections.abc import Iterable, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 
+from transfer_exp.modules import NoSource
+from transfer_exp.origin import FITTING, origin, still_so
+
 _PACKAGE = Path(__file__).parent
+_log = logging.getLogger(__name__)
 
 
-def _plain(value: Any) -> Any:
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value) if f.compare}
-        return {"type": type(value).__qualname__, **{k: _plain(v) for k, v in fields.items()}}
-    if isinstance(value, np.ndarray | sp.csr_array):
-        return {"array": checksum(value)}
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, dict):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    raise TypeError(f"cannot sign a {type(value).__name__}")
+class CodeVersion(str):
+    """A digest of source, and the ``rooms`` that it is of."""
+
+    rooms: tuple[str, ...]
+    __slots__ = ("rooms",)
 
 
-def signature(**parts: Any) -> str:
+class Key(str):
+    """A digest. ``made_with``: what code it stands for, by name; ``storable``: False where a part of that is unknown."""
+
+    made_with: dict[str, str]
+    storable: bool
+    __slots__ = ("made_with", "storable")
+
+
+def signature(**parts: Any) -> Key:
     """Hex digest of the named parts.
 
-    A dataclass counts by its class name and its fields, less those declared with ``compare=False`` (a
-    display name, say); an array by shape, type and bytes. Raises TypeError for anything else that JSON cannot hold.
+    A dataclass counts by the name of its class and module, the source of that class where it is from outside the package,
+    and its fields, less those declared with ``compare=False`` (a display name, say); an array by shape, type and bytes.
+    Where a source is not known, the digest is one that never comes again, and not ``storable``.
+    Raises TypeError for anything else that JSON cannot hold.
     """
-    text = json.dumps(_plain(parts), sort_keys=True, allow_nan=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
+    signer = _Signer()
+    text = json.dumps(signer.plain(parts), sort_keys=True, allow_nan=True)
+    key = Key(hashlib.sha256(text.encode()).hexdigest()[:32])
+    key.made_with, key.storable = signer.made_with, signer.storable
+    return key
+
+
+class _Signer:
+    """Turns parts into what JSON holds, and notes the code that they stand for."""
+
+    def __init__(self) -> None:
+        self.made_with: dict[str, str] = {}
+        self.storable = True
+
+    def plain(self, value: Any) -> Any:
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            return self._dataclass(value)
+        if isinstance(value, np.ndarray | sp.csr_array):
+            return {"array": checksum(value)}
+        if isinstance(value, np.generic):
+            return value.item()
+        if isinstance(value, dict):
+            return {str(k): self.plain(v) for k, v in value.items()}
+        if isinstance(value, list | tuple):
+            return [self.plain(v) for v in value]
+        if value is None or isinstance(value, bool | int | float | str):
+            self._note(value)
+            return value
+        raise TypeError(f"cannot sign a {type(value).__name__}")
+
+    def _dataclass(self, value: Any) -> dict[str, Any]:
+        declared = dataclasses.fields(value)
+        values = {f.name: getattr(value, f.name) for f in declared if f.compare}
+        source = self._source(type(value))
+        if source is not None:  # a class of others may set attributes that it does not declare
+            values |= {k: v for k, v in getattr(value, "__dict__", {}).items() if k not in {f.name for f in declared}}
+        return {"type": _named(type(value)), "source": source, **{k: self.plain(v) for k, v in values.items()}}
+
+    def _source(self, kind: type) -> str | None:
+        """Digest of a class from outside the package, None for one of it; a new one each time where it is not known."""
+        try:
+            parts = {name: self.plain(value) for name, value in origin(kind).items()}
+        except (NoSource, TypeError, RecursionError) as why:
+            self.storable = False
+            _say_once(_named(kind), str(why))
+            return secrets.token_hex()
+        self.made_with |= {name: value if isinstance(value, str) else _digest(value) for name, value in parts.items()}
+        return _digest(parts) if parts else None
+
+    def _note(self, value: Any) -> None:
+        if isinstance(value, CodeVersion):
+            self.made_with[f"code {' '.join(value.rooms)}"] = str(value)
+        elif isinstance(value, Key):
+            self.made_with |= value.made_with
+            self.storable &= value.storable
+
+
+def _named(thing: Any) -> str:
+    return f"{thing.__module__}.{thing.__qualname__}"
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
+
+
+@functools.cache
+def _say_once(name: str, why: str) -> None:
+    _log.warning(
+        "%s has no known source (%s): nothing that it makes is stored, and its runs are made anew each time", name, why
+    )
+
+
+def sources(things: Iterable[Any]) -> dict[str, str]:
+    """Tags ``source/<module.name>`` of the classes and functions that come from outside the package: digests, or unknown."""
+    found = {}
+    for thing in things:
+        if not thing.__module__.startswith(f"{_PACKAGE.name}."):
+            try:
+                value = _digest({name: _Signer().plain(part) for name, part in origin(thing).items()})
+            except (NoSource, TypeError, RecursionError):
+                value = "unknown"
+            found[f"source/{re.sub(r'[^A-Za-z0-9_./-]', '_', _named(thing))}"] = value
+    return found
+
+
+def is_current(made_with: dict[str, str]) -> bool | None:
+    """Whether code of these versions is what lies here now; None where that cannot be known (cells of a notebook)."""
+    answers = [_is_current(name, value) for name, value in made_with.items()]
+    return False if False in answers or not answers else None if None in answers else True
+
+
+def _is_current(name: str, value: str) -> bool | None:
+    kind, _, rooms = name.partition(" ")
+    if kind != "code":
+        return still_so(name, value)
+    try:
+        return code_version(*rooms.split()) == value
+    except OSError:  # a room that is no more
+        return False
 
 
 def checksum(array: Any) -> str:
@@ -54,12 +160,23 @@ def checksum(array: Any) -> str:
 
 
 @functools.cache
-def code_version(*rooms: str) -> str:
-    """Hex digest of the source of the named files and folders of the package, so that a change there counts."""
-    digest = hashlib.sha256()
+def code_version(*rooms: str) -> CodeVersion:
+    """Hex digest of the source of the named files and folders of the package, and of the versions of what computes.
+
+    A change there counts, and so does another scikit-learn, torch, scipy or numpy.
+    """
+    digest = hashlib.sha256(json.dumps(library_versions()).encode())
     for room in rooms:
         path = _PACKAGE / room
-        files = sorted(path.rglob("*.py")) if path.is_dir() else [path]
+        files: Sequence[Path] = sorted(path.rglob("*.py")) if path.is_dir() else [path]
         for file in files:
             digest.update(file.relative_to(_PACKAGE).as_posix().encode() + file.read_bytes())
-    return digest.hexdigest()[:16]
+    found = CodeVersion(digest.hexdigest()[:16])
+    found.rooms = rooms
+    return found
+
+
+@functools.cache
+def library_versions() -> dict[str, str]:
+    """Versions of the libraries that fit and compute."""
+    return {name: version(name) for name in FITTING.values()}

@@ -1,97 +1,88 @@
 """MLflow, the record of what was done: one experiment a study, one run a combination, under one parent a sweep.
 
 Uses only the client API, so that nothing depends on a global active run. Default store: sqlite in the root folder,
-made once behind a lock (several processes migrating a fresh database at once would crash it).
+made once behind a lock (several processes migrating a fresh database at once would crash it). What is recorded holds
+no credentials.
 """
 
 from __future__ import annotations
 
 import contextlib
 import io
-import math
-import os
-import signal
-import sqlite3
-import time
 import traceback
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "4")  # half a minute in all; MLflow's own 7 are four
-
-import requests
-from filelock import FileLock, Timeout
-from mlflow.entities import Metric, Param, Run, RunTag
-from mlflow.exceptions import MlflowException
+from mlflow.entities import Experiment, Run, RunTag
 from mlflow.tracking import MlflowClient
 
+from transfer_exp import artifacts, connecting
 from transfer_exp.database import tend_sqlite
-from transfer_exp.ending import closing
+from transfer_exp.ending import closing, hold_signals
+from transfer_exp.locks import FileLock, acquire, release
+from transfer_exp.logged import MAX_VALUE, Record, harmless, log_numbers
+from transfer_exp.masking import masked
+from transfer_exp.studies import study_folder
 from transfer_exp.types import UserError
 
-_PATIENCE_SECONDS = 5.0
-_MAX_METRICS = 900  # MLflow takes at most 1,000 in one batch
-_MAX_VALUE = 500
-_ENDING = {signal.SIGINT, signal.SIGTERM}
-
-
-@dataclass(kw_only=True)
-class Record:
-    """What a run is to log: parameters, scalars, curves over the grid, text and binary files."""
-
-    params: dict[str, Any] = field(default_factory=dict)
-    metrics: dict[str, float] = field(default_factory=dict)
-    curves: dict[str, list[float]] = field(default_factory=dict)
-    files: dict[str, bytes] = field(default_factory=dict)
+# Servers that did not answer this process: MLflow's client takes half a minute to see that again.
+_in_doubt: set[str] = set()
 
 
 class Tracker:
     """One study (an MLflow experiment) in one tracking store."""
 
-    def __init__(self, *, uri: str | None, root: str | Path, study: str) -> None:
+    def __init__(self, *, uri: str | None, root: str | Path, study: str, is_well: bool = False) -> None:
         """Connect, making database and experiment when they are not there.
 
-        ``uri`` None means sqlite in ``root``. Raises UserError when the store cannot be reached or written.
+        ``uri`` None means sqlite in ``root``. ``is_well``: somebody has just asked the server. Raises UserError when the
+        store cannot be reached or written.
         """
         self.root = Path(root).expanduser().absolute()
-        self.uri = uri or f"sqlite:///{self.root / 'mlflow.db'}"
+        self.uri = uri or connecting.sqlite_uri(self.root)
         self.study = study
+        self._home = artifacts.home_of(self.uri)
+        self._artifacts: dict[str, str] = {}  # the address of the files of runs started here
+        if connecting.is_server(self.uri) and (not is_well or self.uri in _in_doubt):
+            connecting.check_server(self.uri)
+            _in_doubt.discard(self.uri)
         try:
             self._connect()
-        except (OSError, sqlite3.Error, requests.RequestException, MlflowException) as error:
-            reason = (
-                "no answer" if isinstance(error, requests.RequestException) else str(error).strip().splitlines()[0][:200]
-            )
+        except Exception as error:
+            if not connecting.is_trouble(error):
+                raise
+            _in_doubt.add(self.uri)
+            where = "start the server (make ui)" if connecting.is_server(self.uri) else "make room or mend it"
             raise UserError(
-                f"tracking: expected a tracking store at {self.uri}, got {reason} ({type(error).__name__}); "
-                "start the server (make ui), or set tracking.uri or MLFLOW_TRACKING_URI"
+                f"tracking: expected a tracking store at {masked(self.uri)}, got {connecting.reason_of(error)}; "
+                f"{where}, or set tracking.uri or MLFLOW_TRACKING_URI"
             ) from error
 
     def _connect(self) -> None:
-        remote = self.uri.startswith("http")
-        if remote:
-            requests.get(f"{self.uri.rstrip('/')}/health", timeout=_PATIENCE_SECONDS).raise_for_status()
         self.root.mkdir(parents=True, exist_ok=True)
+        file = connecting.sqlite_file(self.uri)
         with FileLock(self.root / ".tracking.lock"):
-            if self.uri.startswith("sqlite:///"):
+            if file:
                 tend_sqlite()
-                _prepare_sqlite(Path(self.uri.removeprefix("sqlite:///")))
+                connecting.prepare_sqlite(file)
             self.client = MlflowClient(self.uri)
-            experiment = self.client.get_experiment_by_name(self.study)
-            if experiment is None:
-                # Without an absolute location artifacts would go to the working directory; a server knows its own.
-                location = None if remote else (self.root / "mlartifacts" / self.study).as_uri()
-                self.experiment_id = self.client.create_experiment(self.study, artifact_location=location)
-            elif experiment.lifecycle_stage != "active":
-                raise UserError(
-                    f"study: expected an active MLflow experiment, got {self.study}, which is deleted; restore it"
-                )
-            else:
-                self.experiment_id = experiment.experiment_id
+            experiment = self.client.get_experiment_by_name(self.study) or self._new_experiment()
+            if experiment.lifecycle_stage != "active":
+                raise UserError(connecting.is_deleted(self.study, experiment.experiment_id, self.uri))
+            self.experiment_id = experiment.experiment_id
+            if file and self._has_moved(experiment):
+                artifacts.repair(file)
+
+    def _new_experiment(self) -> Experiment:
+        # Without an absolute location artifacts would go to the working directory; a server knows its own.
+        folder = (self._home or self.root / "mlartifacts") / study_folder(self.study)
+        location = None if connecting.is_server(self.uri) else folder.as_uri()
+        return self.client.get_experiment(self.client.create_experiment(self.study, artifact_location=location))
+
+    def _has_moved(self, experiment: Experiment) -> bool:
+        place = artifacts.place_at(self._home, experiment.artifact_location)
+        return place is not None and place != artifacts.recorded_place(experiment.artifact_location)
 
     def find(self, *, status: str | None = None, **tags: str) -> str | None:
         """Id of the newest run with these tags (and status), or None."""
@@ -101,12 +92,29 @@ class Tracker:
             runs = self.client.search_runs([self.experiment_id], " and ".join(parts), max_results=1)
         return runs[0].info.run_id if runs else None
 
+    def find_finished(self, signature: str) -> str | None:
+        """Id of the newest finished run of a combination whose files are whole, as far as that is known here, or None."""
+        query = f"tags.signature = '{signature}' and attributes.status = 'FINISHED'"
+        with self._reached():
+            runs = self.client.search_runs([self.experiment_id], query)
+        whole = (run for run in runs if artifacts.are_whole(self._home, run.info.artifact_uri, run.data.tags))
+        return next((str(run.info.run_id) for run in whole), None)
+
     def start(self, name: str, *, tags: Mapping[str, str], parent: str | None = None) -> str:
         """Create a run that is RUNNING; returns its id."""
         nesting = {"mlflow.parentRunId": parent} if parent else {}
+        harmless = {key: masked(value) for key, value in tags.items()}
         with self._reached():
-            run = self.client.create_run(self.experiment_id, run_name=name, tags={**tags, **nesting})
+            run = self.client.create_run(self.experiment_id, run_name=name, tags={**harmless, **nesting})
+        self._artifacts[run.info.run_id] = run.info.artifact_uri
         return str(run.info.run_id)
+
+    def reopen(self, run_id: str) -> None:
+        """Let a run that ended go on: RUNNING again, without the reason why it failed."""
+        with self._reached():
+            self.client.update_run(run_id, status="RUNNING")
+            if "error" in self.client.get_run(run_id).data.tags:
+                self.client.delete_tag(run_id, "error")
 
     def finish(self, run_id: str, status: str) -> None:
         """End a run as FINISHED, FAILED or KILLED. As ``find``, ``start`` and ``log``, raises UserError when it cannot."""
@@ -118,11 +126,13 @@ class Tracker:
         """Turn a store that went away, or is full, into a UserError."""
         try:
             yield
-        except (OSError, requests.RequestException, MlflowException) as error:
-            reason = str(error).strip().splitlines()[0][:200]
+        except Exception as error:
+            if not connecting.is_trouble(error):
+                raise
+            _in_doubt.add(self.uri)
             raise UserError(
-                f"tracking: expected {self.uri} to answer and to take what is logged, got {reason}; when it does again, "
-                "type the same command to go on"
+                f"tracking: expected {masked(self.uri)} to answer and to take what is logged, got "
+                f"{connecting.reason_of(error)}; when it does again, type the same command to go on"
             ) from error
 
     def close_dead(self) -> list[str]:
@@ -130,53 +140,58 @@ class Tracker:
 
         A run names in its tag ``lock`` the lock that its process holds. Runs whose lock lies on another machine stay.
         """
-        runs = self.client.search_runs([self.experiment_id], "attributes.status = 'RUNNING'")
-        return [run.info.run_id for run in runs if self._close_if_dead(run)]
+        with self._reached():
+            runs = self.client.search_runs([self.experiment_id], "attributes.status = 'RUNNING'")
+            return [run.info.run_id for run in runs if self._close_if_dead(run)]
 
     def _close_if_dead(self, run: Run) -> bool:
-        lock = Path(run.data.tags.get("lock", ""))
-        if not lock.is_file():
+        file = Path(run.data.tags.get("lock", ""))
+        try:
+            if not file.is_file():
+                return False
+            lock = acquire(file, blocking=False)
+        except OSError:  # the lock is held: it lives; or it lies where nothing can be written: it is somebody else's
             return False
         try:
-            with FileLock(lock, blocking=False):
-                if self.client.get_run(run.info.run_id).info.status != "RUNNING":  # it ended meanwhile
-                    return False
-                self._kill(run.info.run_id, "killed: its process ended without a word")
-                return True
-        except Timeout:
+            return self._close_if_running(run)
+        finally:
+            release(lock)
+
+    def close_left(self, lock: str | Path) -> None:
+        """End as KILLED the runs that name a lock, which this process has taken after one that left its file behind."""
+        with self._reached():
+            for run in self.client.search_runs([self.experiment_id], "attributes.status = 'RUNNING'"):
+                if run.data.tags.get("lock") == str(lock):
+                    self._close_if_running(run)
+
+    def _close_if_running(self, run: Run) -> bool:
+        if self.client.get_run(run.info.run_id).info.status != "RUNNING":  # it ended meanwhile
             return False
+        self._kill(run.info.run_id, "killed: its process ended without a word")
+        return True
 
     def _kill(self, run_id: str, reason: str) -> None:
-        self.client.log_batch(run_id, tags=[RunTag("error", reason)])
+        self.say_why(run_id, reason)
         self.finish(run_id, "KILLED")
+
+    def say_why(self, run_id: str, reason: str) -> None:
+        """Log the reason of a bad end as the tag ``error``."""
+        with self._reached():
+            self.client.log_batch(run_id, tags=[RunTag("error", masked(reason)[:MAX_VALUE])])
 
     def log(self, run_id: str, record: Record) -> None:
         """Log everything of a record, the numbers in as few requests as MLflow takes."""
+        files = harmless(record.files)
         with self._reached():
-            self._log(run_id, record)
-
-    def _log(self, run_id: str, record: Record) -> None:
-        now = int(time.time() * 1000)
-        metrics = [Metric(k, float(v), now, 0) for k, v in record.metrics.items() if math.isfinite(v)]
-        for name, values in record.curves.items():
-            metrics += [Metric(f"curve/{name}", v, now, k) for k, v in enumerate(values) if math.isfinite(v)]
-        params = [Param(key, str(value)[:_MAX_VALUE]) for key, value in record.params.items()]
-        self.client.log_batch(run_id, metrics[:_MAX_METRICS], params)
-        for i in range(_MAX_METRICS, len(metrics), _MAX_METRICS):
-            self.client.log_batch(run_id, metrics[i : i + _MAX_METRICS])
-        if record.files:
-            self.log_files(run_id, record.files)
+            log_numbers(self.client, run_id, record, files)
+        if files:
+            self.log_files(run_id, files)
 
     def log_files(self, run_id: str, files: Mapping[str, bytes]) -> None:
         """Log files by name, ``/`` for folders."""
-        import tempfile
-
-        with tempfile.TemporaryDirectory() as folder:
-            for name, content in files.items():
-                file = Path(folder, name)
-                file.parent.mkdir(parents=True, exist_ok=True)
-                file.write_bytes(content)
-            self.client.log_artifacts(run_id, folder)
+        with self._reached():
+            uri = self._artifacts.get(run_id) or self.client.get_run(run_id).info.artifact_uri
+            artifacts.log_files(self.client, self._home, run_id, uri, files)
 
     @contextlib.contextmanager
     def run(
@@ -187,15 +202,15 @@ class Tracker:
         Tags and ``params`` are logged when it starts, so that one that is cut short says what it was.
         """
         # A signal that ended the program between the birth of the run and the ``try`` would leave it open.
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+        release_signals = hold_signals()
         try:
             run_id = self.start(name, tags=tags, parent=parent)
         except BaseException:
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            release_signals()
             raise
         try:
             with closing(lambda reason: self._kill(run_id, reason)):
-                signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+                release_signals()
                 if params:
                     self.log(run_id, Record(params=dict(params)))
                 yield run_id
@@ -209,21 +224,7 @@ class Tracker:
             raise
 
     def _explain(self, run_id: str, error: BaseException) -> None:
-        reason = f"{type(error).__name__}: {error}"[:_MAX_VALUE]
-        self.client.log_batch(run_id, tags=[RunTag("error", reason)])
+        self.say_why(run_id, f"{type(error).__name__}: {error}")
         text = io.StringIO()
         traceback.print_exception(error, file=text)
-        self.log_files(run_id, {"traceback.txt": text.getvalue().encode()})
-
-
-def _prepare_sqlite(file: Path) -> None:
-    """Create the database in this one process, whole or not at all; let readers and a writer work at the same time."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    if not file.exists():
-        fresh = file.with_name(f".{file.name}.tmp")
-        for left in file.parent.glob(f"{fresh.name}*"):  # by a process that was killed here
-            left.unlink()
-        MlflowClient(f"sqlite:///{fresh}").search_experiments(max_results=1)
-        fresh.replace(file)
-    with contextlib.closing(sqlite3.connect(file, timeout=60)) as database:
-        database.execute("PRAGMA journal_mode=WAL")
+        self.log_files(run_id, harmless({"traceback.txt": text.getvalue().encode()}))

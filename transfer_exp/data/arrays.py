@@ -8,16 +8,18 @@ Files are read without pickle, so a file can hold nothing but numbers.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 
+from transfer_exp.archives import Arrays, member_names, read_npz
 from transfer_exp.data.groups import equal_rows
+from transfer_exp.data.sparse import Array, csr_points
 from transfer_exp.signature import signature
 from transfer_exp.types import Box, Dataset, Floats, Ints, Matrix, Sizes, UserError
 
 _SPARSE = ("X_data", "X_indices", "X_indptr", "X_shape")
+_WANTED = (*_SPARSE, "X", "y", "lower", "upper")
 _LARGEST = 1e15  # attacks sum squares of up to a million features in single precision, which ends at 3e38
 _MENDED = {
     **dict.fromkeys(("X", "X_data"), "drop these points or fill the gaps"),
@@ -28,7 +30,7 @@ _MENDED = {
 _TABLES = {".csv": ",", ".tsv": r"\t", ".txt": ","}
 
 
-def _read(file: Path) -> dict[str, np.ndarray[Any, Any]]:
+def _read(file: Path) -> Arrays:
     if not file.is_file():
         raise UserError(f"dataset.file: expected a .npz file, got {file}, which is not there")
     suffix = file.suffix.lower()
@@ -39,31 +41,35 @@ def _read(file: Path) -> dict[str, np.ndarray[Any, Any]]:
             f'numpy.savez("{file.stem}.npz", X=t[:, :-1], y=t[:, -1])'
         )
     try:
-        with file.open("rb") as handle, np.load(handle, allow_pickle=False) as archive:
-            return {key: archive[key] for key in archive.files}
-    except TypeError as error:  # a .npy: an array is no context manager
-        raise UserError(f"{file}: expected an .npz of plain arrays (np.savez), got a single array (np.save)") from error
+        with file.open("rb") as handle:
+            if handle.read(6) == b"\x93NUMPY":
+                raise UserError(f"{file}: expected an .npz of plain arrays (np.savez), got a single array (np.save)")
+        return read_npz(file, _WANTED)
+    except UserError:
+        raise
     except Exception as error:  # damaged bytes make the readers of zip and npy raise nearly anything
         raise UserError(f"{file}: expected an .npz of plain arrays (no pickled objects), got: {error}") from error
 
 
-def _points(file: Path, arrays: dict[str, np.ndarray[Any, Any]]) -> Matrix:
+def _points(file: Path, arrays: Arrays) -> Matrix:
     if "X" in arrays:
         x: Matrix = _numbers(file, "X", arrays["X"])
     elif set(_SPARSE) <= set(arrays):
-        data, indices, indptr, shape = (arrays[key] for key in _SPARSE)
-        try:
-            x = sp.csr_array((_numbers(file, "X_data", data), indices, indptr), shape=(int(shape[0]), int(shape[1])))
-            x.check_format()
-            x.sum_duplicates()
-            x = _short_indices(file, x)
-        except (ValueError, TypeError, IndexError) as error:
-            raise UserError(f"{file}: expected the parts of a CSR matrix in {', '.join(_SPARSE)}, got: {error}") from error
+        x = _sparse_points(file, *(arrays[key] for key in _SPARSE))
     else:
-        raise UserError(f"{file}: expected an array X (or {', '.join(_SPARSE)}), got {sorted(arrays) or 'no array'}")
+        raise UserError(
+            f"{file}: expected an array X (or {', '.join(_SPARSE)}), got {sorted(member_names(file)) or 'no array'}"
+        )
     if x.ndim != 2 or 0 in x.shape:
         raise UserError(f"{file}: expected X of shape (points, features), got {x.shape}")
     return x
+
+
+def _sparse_points(file: Path, data: Array, indices: Array, indptr: Array, shape: Array) -> sp.csr_array:
+    try:
+        return _short_indices(file, csr_points(_numbers(file, "X_data", data), indices, indptr, shape))
+    except (ValueError, TypeError, IndexError, OverflowError) as error:
+        raise UserError(f"{file}: expected the parts of a CSR matrix in {', '.join(_SPARSE)}, got: {error}") from error
 
 
 def _short_indices(file: Path, x: sp.csr_array) -> sp.csr_array:
@@ -74,7 +80,7 @@ def _short_indices(file: Path, x: sp.csr_array) -> sp.csr_array:
     return sp.csr_array((x.data, x.indices.astype(np.int32), x.indptr.astype(np.int32)), shape=x.shape)
 
 
-def _numbers(file: Path, key: str, array: np.ndarray[Any, Any]) -> Floats:
+def _numbers(file: Path, key: str, array: Array) -> Floats:
     if not (np.issubdtype(array.dtype, np.number) or array.dtype == bool) or np.iscomplexobj(array):
         raise UserError(f"{file}: expected real numbers in {key}, got type {array.dtype}")
     numbers = array.astype(np.float64)
@@ -90,9 +96,9 @@ def _numbers(file: Path, key: str, array: np.ndarray[Any, Any]) -> Floats:
     return numbers
 
 
-def _labels(file: Path, arrays: dict[str, np.ndarray[Any, Any]], n_points: int) -> Ints:
+def _labels(file: Path, arrays: Arrays, n_points: int) -> Ints:
     if "y" not in arrays:
-        raise UserError(f"{file}: expected an array y of {n_points} labels, got {sorted(arrays)}")
+        raise UserError(f"{file}: expected an array y of {n_points} labels, got {sorted(member_names(file))}")
     y = arrays["y"]
     if y.shape != (n_points,):
         raise UserError(f"{file}: expected y of shape ({n_points},), got {y.shape}")
@@ -104,7 +110,7 @@ def _labels(file: Path, arrays: dict[str, np.ndarray[Any, Any]], n_points: int) 
     return np.where(y == classes[1], 1, -1)
 
 
-def _bound(file: Path, arrays: dict[str, np.ndarray[Any, Any]], key: str, default: Floats) -> Floats:
+def _bound(file: Path, arrays: Arrays, key: str, default: Floats) -> Floats:
     if key not in arrays:
         return default
     bound = _numbers(file, key, arrays[key])

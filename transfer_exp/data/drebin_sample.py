@@ -11,9 +11,12 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse as sp
 
+from transfer_exp.archives import read_npz
 from transfer_exp.data.binary import binary_dataset
+from transfer_exp.data.sparse import csr_points
 from transfer_exp.types import Dataset, Ints, Sizes, UserError
 
+_PARTS = ("data", "indices", "indptr", "shape")
 _POINTS, _LABELS = "drebin_red_1000x545334_csr.npz", "drebin_red_1000_labels.csv"
 
 
@@ -30,12 +33,13 @@ def _find(folder: Path, name: str) -> Path:
 
 def _points(file: Path) -> sp.csr_array:
     try:
-        x: sp.csr_array = sp.csr_array(sp.csr_matrix(sp.load_npz(file), dtype=np.float64))
-        x.check_format()
+        parts = read_npz(file, ("format", *_PARTS))
+        if parts["format"].item() not in (b"csr", "csr"):
+            raise ValueError(f"format {parts['format'].item()!r}, not csr")
+        data, *others = (parts[name] for name in _PARTS)
+        return csr_points(data.astype(np.float64), *others)
     except Exception as error:  # damaged bytes make the readers of zip and npy raise nearly anything
         raise UserError(f"{file}: expected a sparse matrix saved by scipy, got: {error}; copy it again") from error
-    x.sum_duplicates()
-    return x
 
 
 def _labels(file: Path, n_points: int) -> Ints:

@@ -2,8 +2,20 @@
 
 from transfer_exp.figures.canvas import blank, save, single
 from transfer_exp.figures.images import example_grid
-from transfer_exp.figures.lines import security_curves
+from transfer_exp.figures.lines import legend_of, security_curves
 from transfer_exp.figures.matrix import heat_map
+from transfer_exp.figures.paths import path_lines
 from transfer_exp.figures.points import dots, scatter
 
-__all__ = ["blank", "dots", "example_grid", "heat_map", "save", "scatter", "security_curves", "single"]
+__all__ = [
+    "blank",
+    "dots",
+    "example_grid",
+    "heat_map",
+    "legend_of",
+    "path_lines",
+    "save",
+    "scatter",
+    "security_curves",
+    "single",
+]

@@ -67,4 +67,5 @@ def save(figure: Figure, stem: Path, formats: Sequence[str] = ("png", "svg")) ->
         for file in files:
             undated = {"Date": None} if file.suffix == ".svg" else {}
             figure.savefig(file, dpi=160, metadata=undated)
+            figure.set_layout_engine("none")  # it stays as it is now
     return files

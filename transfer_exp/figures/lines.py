@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import matplotlib as mpl
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from transfer_exp.figures.canvas import LOOK
-from transfer_exp.figures.learner_style import label, line_style, ordered
+from transfer_exp.figures.learner_style import label, line_styles
 
 _GREY = "#6e6e6e"
 
@@ -23,9 +26,8 @@ def security_curves(
     control: columns ``epsilon, mean, low, high``, drawn dotted in grey, last, named at its end; none where it is empty.
     """
     lines = []
-    for name in ordered(data["learner"]):
+    for name, style in line_styles(data["learner"]).items():
         rows = data[data["learner"] == name].sort_values("epsilon")
-        style = line_style(name)
         mean, spread = rows["mean"], rows["spread"].fillna(0.0)
         ax.fill_between(rows["epsilon"], mean - spread, mean + spread, color=style["color"], alpha=0.13, linewidth=0)
         lines += ax.plot(rows["epsilon"], mean, label=label(name), **style)
@@ -47,3 +49,9 @@ def legend_below(ax: Axes) -> None:
     if handles and figure is not None:
         columns = (len(handles) + 1) // 2
         figure.legend(handles, labels, loc="outside lower center", ncols=columns, handlelength=2.6, columnspacing=1.2)
+
+
+@mpl.rc_context(LOOK)
+def legend_of(figure: Figure, lines: Sequence[Line2D]) -> None:
+    """One legend under all axes of a figure, in one row."""
+    figure.legend(handles=list(lines), loc="outside lower center", ncols=len(lines))

@@ -43,7 +43,8 @@ def heat_map(data: pd.DataFrame, ax: Axes, *, title: str, percent: bool = False,
 
 def _number(ax: Axes, row: int, column: int, value: float, *, percent: bool, dark: float) -> None:
     shade = "white" if value > dark + 0.1 else "black"
-    ax.text(column + 0.5, row + 0.5, _text(value, percent), ha="center", va="center", fontsize=7.5, color=shade)
+    number = ax.text(column + 0.5, row + 0.5, _text(value, percent), ha="center", va="center", fontsize=7.5, color=shade)
+    number.set_in_layout(False)  # it lies within its cell
 
 
 def _text(value: float, percent: bool) -> str:

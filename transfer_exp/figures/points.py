@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from transfer_exp.figures.canvas import LOOK
-from transfer_exp.figures.learner_style import label, marker_style, ordered
+from transfer_exp.figures.learner_style import label, marker_styles, ordered
 from transfer_exp.figures.letters import plain_log
 from transfer_exp.figures.lines import legend_below
 
@@ -23,9 +23,9 @@ def scatter(data: pd.DataFrame, ax: Axes, *, title: str, xlabel: str, ylabel: st
     """
     data = data.dropna(subset=["x", "y"])
     artists = []
-    for name in ordered(data["learner"]):
+    for name, style in marker_styles(data["learner"]).items():
         rows = data[data["learner"] == name]
-        artists += ax.plot(rows["x"], rows["y"], label=label(name), alpha=0.85, **marker_style(name))
+        artists += ax.plot(rows["x"], rows["y"], label=label(name), alpha=0.85, **style)
     if len(data) and data["x"].min() > 0 and data["x"].max() > 30 * data["x"].min():
         ax.set_xscale("log")
         plain_log(ax.xaxis)
@@ -42,8 +42,9 @@ def dots(data: pd.DataFrame, ax: Axes, *, title: str, xlabel: str) -> list[Line2
     """
     rows = data.set_index("learner").reindex(ordered(data["learner"]))
     artists = []
+    styles = marker_styles(map(str, rows.index))
     for at, (name, row) in enumerate(rows.iterrows()):
-        style = marker_style(str(name))
+        style = styles[str(name)]
         spread = np.nan_to_num(row["spread"])
         ax.hlines(at, row["mean"] - spread, row["mean"] + spread, color=style["color"], linewidth=1.6)
         artists += ax.plot([row["mean"]], [at], **style)

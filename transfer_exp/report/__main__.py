@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from transfer_exp.masking import masked
+from transfer_exp.studies import study_folder
 from transfer_exp.types import UserError
 
 HELP = """\
-usage: python -m transfer_exp.report study=NAME [root=FOLDER] [tracking_uri=URI] [out=FOLDER]
+usage: python -m transfer_exp.report study=NAME [where="SETTING=VALUE ..."] [root=FOLDER] [tracking_uri=URI] [out=FOLDER]
 
 Tables, figures, tests and a verdict on each claim of a study, from its runs in the tracking store alone.
 
   study         name of the study, as in experiment=NAME
+  where         only runs with these settings, for instance where="attack.norm=l2 dataset.digits=[4,9]" (default: of
+                several values of a setting that is no learner's the one with most runs; the page names the others)
   root          folder of the results (default: the variable TRANSFER_EXP_ROOT, else .)
   tracking_uri  the store (default: the variable MLFLOW_TRACKING_URI, else sqlite:///<root>/mlflow.db)
-  out           where to write; an earlier report there is replaced (default: <root>/reports/<study>)
+  out           where to write; an earlier report there is replaced (default: <root>/reports/<study>, or
+                <root>/reports/<study>-<settings> with where)
 
 Writes report.html, claims.json, curves.csv, runs.csv, figures/ (png, svg), tables/ (csv), and logs all of it
 to the study's parent run.
 """
-_KEYS = ("study", "root", "tracking_uri", "out")
+_KEYS = ("study", "where", "root", "tracking_uri", "out")
+_SETTING = re.compile(r"(?:^|\s)([A-Za-z_][\w./-]*)=")
 
 
 def options(arguments: Sequence[str]) -> dict[str, str]:
@@ -38,9 +45,19 @@ def options(arguments: Sequence[str]) -> dict[str, str]:
     return found
 
 
+def settings(text: str) -> dict[str, str]:
+    """``attack.norm=l2 dataset.digits=[4, 9]`` as a dict. Raises UserError for anything else."""
+    first, *parts = _SETTING.split(text)
+    if first.strip() or not parts:
+        raise UserError(f'where: expected SETTING=VALUE, several with spaces between them, got "{text}"')
+    return {name: value.strip() for name, value in zip(parts[::2], parts[1::2], strict=True)}
+
+
 def default_uri(root: Path) -> str:
     """The store of the environment, else the one in the root folder."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root.resolve() / 'mlflow.db'}"
+    from transfer_exp.connecting import sqlite_uri
+
+    return os.environ.get("MLFLOW_TRACKING_URI") or sqlite_uri(root)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -52,13 +69,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         given = options(arguments)
         from transfer_exp.report.build import build_report  # seconds of imports, not needed for --help
+        from transfer_exp.report.drawing import file_name
 
         root = Path(given.get("root") or os.environ.get("TRANSFER_EXP_ROOT") or ".")
         uri = given.get("tracking_uri") or default_uri(root)
-        out = Path(given.get("out") or root / "reports" / given["study"])
-        html = build_report(tracking_uri=uri, study=given["study"], out=out)
+        where = settings(given["where"]) if "where" in given else None
+        folder = study_folder(given["study"]) + (f"-{file_name(where)}" if where else "")
+        out = Path(given.get("out") or root / "reports" / folder)
+        html = build_report(tracking_uri=uri, study=given["study"], out=out, where=where)
     except UserError as mistake:
-        print(f"error: {mistake}", file=sys.stderr)
+        print(f"error: {masked(str(mistake))}", file=sys.stderr)
         return 2
     print(f"report of {given['study']}: {html}")
     return 0

@@ -5,19 +5,23 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from itertools import product
+from dataclasses import replace
+from itertools import chain, product
 from pathlib import Path
 
 import pandas as pd
+from pandas.api.types import is_numeric_dtype
 from tqdm import tqdm
 
+from transfer_exp.cells import harmless
 from transfer_exp.report import client as store
-from transfer_exp.report import control, drawing, page, tables, verdicts, words
+from transfer_exp.report import control, drawing, page, path_drawing, paths, tables, verdicts, words
 from transfer_exp.report.claims import Claim, Numbers
+from transfer_exp.report.curves import CURVE_COLUMNS
 from transfer_exp.report.drawing import Picture
-from transfer_exp.report.examples import load_examples
+from transfer_exp.report.examples import Example, load_examples
 from transfer_exp.report.records import Study, load
 from transfer_exp.types import UserError, counted
 
@@ -25,34 +29,43 @@ NamedTable = tuple[str, str, str, pd.DataFrame]  # section of the page, file nam
 _ARTIFACTS = "report"
 
 
-def build_report(*, tracking_uri: str, study: str, out: Path, log_to_parent: bool = True) -> Path:
+def build_report(
+    *, tracking_uri: str, study: str, out: Path, log_to_parent: bool = True, where: Mapping[str, str] | None = None
+) -> Path:
     """Make the report of a study in the folder ``out``; returns its page. Reads the tracking store, nothing else.
 
+    ``where``: only runs with these settings. Of several values of a factor that is no learner, the one with most runs is
+    reported, with the matrices of the others.
     An earlier report in ``out`` is replaced as a whole; any other content is refused. With ``log_to_parent`` all files are
-    also logged to the newest parent run (folder ``report``). Raises UserError for an unreachable store, an unknown study,
-    one without finished runs, an ``out`` that cannot be written.
+    also logged to the newest parent run (folder ``report``, or ``report-`` and the settings). Raises UserError for an
+    unreachable store, an unknown study, one without finished runs, settings that no run has, an ``out`` that cannot be
+    written.
     """
-    records = load(tracking_uri=tracking_uri, study=study)
+    records = load(tracking_uri=tracking_uri, study=study, where=where)
     with replacing(out) as folder:
         _fill(folder, records, tracking_uri)
+    artifacts = f"{_ARTIFACTS}-{drawing.file_name(where)}" if where else _ARTIFACTS
     if log_to_parent and records.parents:
-        with store.speaking_of(tracking_uri):
-            store.connect(tracking_uri).log_artifacts(records.parents[-1].info.run_id, str(out), _ARTIFACTS)
+        with store.speaking_of(tracking_uri, f"the report is whole and lies in {out}; expected to be able to log it to"):
+            store.log_folder(store.connect(tracking_uri), records.parents[-1], out, artifacts)
     return out / "report.html"
 
 
 def _fill(folder: Path, study: Study, tracking_uri: str) -> None:
     numbers = Numbers.of(study)
     claims = verdicts.evaluate(study, numbers)
+    examples, lost = load_examples(tracking_uri=tracking_uri, study=study)
+    study = replace(study, gaps=(*study.gaps, *lost))
     named = named_tables(study, numbers)
-    written = [*named, *_matrices(study)]
+    along = paths.curves(study)
+    written = [*named, *_matrices(study), ("", "paths", "", along)]
     _all_differ([stem for _, stem, _, _ in written])
-    drawn = _draw(folder / "figures", study, numbers, tracking_uri)
-    study.curves.to_csv(folder / "curves.csv", index=False)
-    study.runs.assign(study=study.name).to_csv(folder / "runs.csv", index=False)
+    drawn = _draw(folder / "figures", study, numbers, along, examples)
+    write_csv(study.curves[CURVE_COLUMNS], folder / "curves.csv")
+    write_csv(study.runs.assign(study=study.name), folder / "runs.csv")
     (folder / "tables").mkdir()
     for _, stem, _, content in written:
-        content.to_csv(folder / "tables" / f"{stem}.csv", index=content.index.name is not None)
+        write_csv(content, folder / "tables" / f"{stem}.csv")
     (folder / "claims.json").write_text(_as_json(study, claims), encoding="utf-8")
     html = page.render(study, claims=claims, pictures=drawn, tables=named)
     (folder / "report.html").write_text(html, encoding="utf-8")
@@ -65,11 +78,13 @@ def _all_differ(stems: list[str]) -> None:
         raise UserError(f"epsilon.grid: expected values that differ in six digits, got several for {twice[0]}; round them")
 
 
-def _draw(folder: Path, study: Study, numbers: Numbers, tracking_uri: str) -> list[tuple[Picture, Path]]:
+def _draw(
+    folder: Path, study: Study, numbers: Numbers, along: pd.DataFrame, examples: list[Example]
+) -> list[tuple[Picture, Path]]:
     folder.mkdir()
-    examples = load_examples(tracking_uri=tracking_uri, study=study)
     drawn = []
-    for picture in tqdm(drawing.pictures(study, numbers.correlations, examples), desc="figures", disable=None, leave=False):
+    pictures = chain(drawing.pictures(study, numbers.correlations, examples), path_drawing.pictures(study, along))
+    for picture in tqdm(pictures, desc="figures", disable=None, leave=False):
         drawing.write(picture, folder)
         drawn.append((picture, folder / f"{picture.stem}.svg"))
     return drawn
@@ -89,6 +104,7 @@ def named_tables(study: Study, numbers: Numbers) -> list[NamedTable]:
         ("pairs", "correlations", "Correlations of the measures", numbers.correlations),
         *_sign_tests(study, numbers.sign_tests, at),
         ("sizes", "perturbation_sizes", f"Perturbation sizes of each surrogate at {at}", tables.sizes(study)),
+        ("paths", "trends", "Trend and turn along each swept number, over the seeds", paths.trends(study)),
     ]
 
 
@@ -108,43 +124,65 @@ def _matrices(study: Study) -> Iterator[NamedTable]:
     rows = tables.at_reference(study)
     for column in ("gradient_alignment", "perturbation_correlation"):
         yield "", f"{column}_matrix", "", tables.with_means(tables.matrix(rows, column)).rename_axis("surrogate")
-    for epsilon in sorted(study.curves["epsilon"].unique()):
-        for fraction in study.fractions:
-            content = control.error_table(study, epsilon, fraction).rename_axis("surrogate")
-            yield "", drawing.matrix_stem(epsilon, fraction), "", content
+    for each in (study, *study.others):
+        for epsilon, fraction in _cells(each):
+            content = control.error_table(each, epsilon, fraction).rename_axis("surrogate")
+            yield "", drawing.matrix_stem(each, epsilon, fraction), "", content
+
+
+def _cells(study: Study) -> list[tuple[float, float]]:
+    """Every epsilon and share of the surrogate's data."""
+    return list(product(sorted(study.curves["epsilon"].unique()), study.fractions))
+
+
+def write_csv(content: pd.DataFrame, file: Path) -> None:
+    """A table as csv, its index when that has a name; texts that a spreadsheet would execute are made harmless."""
+    content = content if content.index.name is None else content.reset_index()
+    mended = {
+        str(column): content[column].map(harmless)
+        for column in content
+        if not is_numeric_dtype(content[column])
+        and any(harmless(cell) != cell for cell in content[column].dropna().unique())
+    }
+    content.assign(**mended).rename(columns=harmless).to_csv(file, index=False)
 
 
 def _as_json(study: Study, claims: list[Claim]) -> str:
     about = {"study": study.name, "attack": study.attack, "epsilon": study.epsilon_reference}
+    about |= {"settings": dict(study.settings), "other_settings": [dict(other.settings) for other in study.others]}
     about |= {"gaps": study.gaps, "warnings": study.warnings}
     return json.dumps({**about, "claims": [claim.plain() for claim in claims]}, indent=1, allow_nan=False) + "\n"
 
 
-def study_summary(*, tracking_uri: str, study: str, out: Path, only: Collection[str] | None = None) -> str:
+def study_summary(
+    *, tracking_uri: str, study: str, out: Path, only: Collection[str] | None = None
+) -> tuple[str, tuple[str, ...]]:
     """What every sweep ends with: the error matrix of every epsilon (csv, heat map) and the white-box curves in ``out``.
 
     ``only``: ids of the sweep's own runs; white boxes then are the largest of these runs, not of the study. Returns the
-    matrices of the study's chosen epsilons as text. Raises UserError as ``build_report``.
+    matrices of the study's chosen epsilons as text, one for each value of a factor that is no learner, and what was left
+    out. Raises UserError as ``build_report``.
     """
     records = load(tracking_uri=tracking_uri, study=study, only=only)
-    cells = list(product(sorted(records.curves["epsilon"].unique()), records.fractions))
-    _all_differ([drawing.matrix_stem(*cell) for cell in cells])
+    parts = (records, *records.others)
+    _all_differ([drawing.matrix_stem(part, *cell) for part in parts for cell in _cells(part)])
     out.mkdir(parents=True, exist_ok=True)
-    for epsilon, fraction in cells:
-        for picture in drawing.error_map(records, epsilon, fraction):
-            content = control.error_table(records, epsilon, fraction)
-            content.rename_axis("surrogate").to_csv(out / f"{picture.stem}.csv")
-            drawing.write(picture, out, ["png"])
+    for part in parts:
+        for epsilon, fraction in _cells(part):
+            for picture in drawing.error_map(part, epsilon, fraction):
+                content = control.error_table(part, epsilon, fraction).rename_axis("surrogate")
+                write_csv(content, out / f"{picture.stem}.csv")
+                drawing.write(picture, out, ["png"])
     for picture in drawing.white_box(records):
         drawing.write(picture, out, ["png"])
-    over = f"mean over {counted(records.runs['seed'].nunique(), 'seed')}"
-    return "\n\n".join(
-        tables.format_matrix(
-            control.error_table(records, epsilon),
-            title=f"{words.error_name(records)} at {words.strength(records, epsilon)}, {over}",
-        )
-        for epsilon in records.epsilon_shown
-    )
+    text = "\n\n".join(_as_text(part, epsilon) for part in parts for epsilon in part.epsilon_shown)
+    return text, records.left_out
+
+
+def _as_text(study: Study, epsilon: float) -> str:
+    over = f"mean over {counted(study.runs['seed'].nunique(), 'seed')}"
+    title = f"{words.error_name(study)} at {words.strength(study, epsilon)}{words.of_settings(study)}, {over}"
+    return tables.format_matrix(control.error_table(study, epsilon), title=title)
 
 
 @contextmanager

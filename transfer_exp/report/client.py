@@ -2,76 +2,100 @@
 
 from __future__ import annotations
 
-import socket
-from collections.abc import Iterator, Sequence
+import contextlib
+import logging
+import os
+import sqlite3
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from urllib.parse import urlsplit
 
 from mlflow import MlflowClient
 from mlflow.entities import Run, ViewType
-from mlflow.exceptions import MlflowException
-from mlflow.utils.file_utils import local_file_uri_to_path
-from sqlalchemy.exc import SQLAlchemyError
 from tqdm import tqdm
 
+from transfer_exp import artifacts, connecting
+from transfer_exp.masking import masked
+from transfer_exp.report import database
+from transfer_exp.report.snapshot import readable_copy
 from transfer_exp.types import UserError
 
 _PAGE = 1000
-_PATIENCE = 5.0  # seconds; MLflow's own client would go on trying for minutes
 _THREADS = 8
+_log = logging.getLogger(__name__)
+
+
+class Client(MlflowClient):
+    """MLflow's client, which also knows where artifacts lie on this machine, and whether anything can be logged."""
+
+    def __init__(self, address: str, *, home: Path | None, writable: bool) -> None:
+        super().__init__(tracking_uri=address)
+        self.home = home
+        self.writable = writable
 
 
 @contextmanager
-def speaking_of(tracking_uri: str) -> Iterator[None]:
+def speaking_of(tracking_uri: str, expected: str = "expected a readable tracking store at") -> Iterator[None]:
     """Turn what goes wrong in the tracking store into one line."""
     try:
         yield
-    except (MlflowException, SQLAlchemyError, OSError) as failure:
-        first_line = (str(failure).strip() or type(failure).__name__).splitlines()[0]
+    except Exception as failure:
+        if not connecting.is_trouble(failure):
+            raise
+        where = f"tracking_uri: {expected} {masked(tracking_uri)}"
+        raise UserError(f"{where}, got: {connecting.reason_of(failure)}") from failure
+
+
+def connect(tracking_uri: str) -> Client:
+    """A client of a store that exists and answers. Raises UserError otherwise (and creates nothing).
+
+    A database that may only be read is read from a copy in a temporary folder.
+    """
+    file = connecting.sqlite_file(tracking_uri)
+    if connecting.is_server(tracking_uri):
+        connecting.check_server(tracking_uri)
+    if file is None:
+        with speaking_of(tracking_uri):
+            return Client(tracking_uri, home=None, writable=True)
+    if not file.is_file():
         raise UserError(
-            f"tracking_uri: expected a readable tracking store at {tracking_uri}, got: {first_line}"
-        ) from failure
-
-
-def connect(tracking_uri: str) -> MlflowClient:
-    """A client of a store that exists and answers. Raises UserError otherwise (and creates nothing)."""
-    parts = urlsplit(tracking_uri)
-    if parts.scheme == "sqlite":
-        file = Path(tracking_uri.removeprefix("sqlite:///"))
-        if not file.is_file():
-            raise UserError(
-                f"tracking_uri: expected a tracking store at {file}, got no such file; "
-                "run a study first or set root= or tracking_uri="
-            )
-    if parts.scheme in ("http", "https"):
-        _answers(tracking_uri, parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
+            f"tracking_uri: expected a tracking store at {file}, got no such file; "
+            "run a study first or set root= or tracking_uri="
+        )
+    connecting.check_database(file)
+    home = artifacts.home_of(tracking_uri)
+    writable = all(os.access(place, os.W_OK) for place in (file, file.parent))
     with speaking_of(tracking_uri):
-        return MlflowClient(tracking_uri=tracking_uri)
+        readable = file if writable else readable_copy(file)
+        connecting.check_tables(readable)
+        return Client(tracking_uri if writable else f"sqlite:///{readable}", home=home, writable=writable)
 
 
-def _answers(tracking_uri: str, host: str, port: int) -> None:
-    try:
-        socket.create_connection((host, port), timeout=_PATIENCE).close()
-    except OSError as failure:
-        raise UserError(
-            f"tracking_uri: expected a server that answers at {tracking_uri}, got: {failure}; start it or set tracking_uri="
-        ) from failure
-
-
-def experiment_id(client: MlflowClient, study: str) -> str:
+def experiment_id(client: Client, study: str) -> str:
     """Id of the study's experiment. Raises UserError, naming the studies there are, when there is none."""
     found = client.get_experiment_by_name(study)
-    if found is None or found.lifecycle_stage != "active":
+    if found is None:
         names = sorted(e.name for e in client.search_experiments() if e.name != "Default")
         raise UserError(f"study: expected one of {', '.join(names) or 'no study yet'}, got {study}; run it first")
+    if found.lifecycle_stage != "active":
+        raise UserError(connecting.is_deleted(study, found.experiment_id, client.tracking_uri))
     return str(found.experiment_id)
 
 
-def search(client: MlflowClient, experiment: str, kind: str) -> list[Run]:
-    """All runs of a kind (``study`` or ``combination``) of an experiment, oldest first, whatever their status."""
+def search(client: MlflowClient, experiment: str, kind: str, only: Collection[str] | None = None) -> list[Run]:
+    """All runs of a kind (``study`` or ``combination``) of an experiment, oldest first, whatever their status.
+
+    ``only``: those with these ids, at a cost that follows their number.
+    """
+    file = connecting.sqlite_file(str(client.tracking_uri))
+    if file is not None:
+        with contextlib.suppress(sqlite3.Error):  # another state of MLflow's tables: its own search knows them
+            return database.search(file, experiment, kind, only)
+    if only is not None:
+        chosen = [run for run in map(client.get_run, only) if run.data.tags.get("kind") == kind]
+        return sorted(chosen, key=lambda run: run.info.start_time)
     runs: list[Run] = []
     token: str | None = None
     with tqdm(desc=f"runs ({kind})", unit="run", disable=None, leave=False) as bar:
@@ -86,7 +110,19 @@ def search(client: MlflowClient, experiment: str, kind: str) -> list[Run]:
                 return runs
 
 
-def read_artifacts(client: MlflowClient, runs: Sequence[Run], name: str) -> dict[str, bytes]:
+def log_folder(client: Client, run: Run, folder: Path, name: str) -> None:
+    """Log all files of a folder to a run, as the folder ``name``; where nothing can be logged, say so."""
+    if not client.writable:
+        _log.warning("the tracking store may only be read: nothing is logged to the run of the study")
+        return
+    file = connecting.sqlite_file(client.tracking_uri)
+    if file is not None:
+        artifacts.repair(file)
+    content = artifacts.files_below(folder, name)
+    artifacts.log_files(client, client.home, run.info.run_id, run.info.artifact_uri, content)
+
+
+def read_artifacts(client: Client, runs: Sequence[Run], name: str) -> dict[str, bytes]:
     """Content of one artifact of each run, by run id; runs that have none are left out.
 
     Artifacts on this machine are read where they lie; others are fetched by a few threads.
@@ -103,12 +139,17 @@ def read_artifacts(client: MlflowClient, runs: Sequence[Run], name: str) -> dict
     return found
 
 
-def _read(client: MlflowClient, run: Run, name: str) -> bytes | None:
-    uri = str(run.info.artifact_uri)
-    if urlsplit(uri).scheme in ("", "file"):
-        file = Path(local_file_uri_to_path(uri)) / name  # type: ignore[no-untyped-call]
-        return file.read_bytes() if file.is_file() else None
+def _read(client: Client, run: Run, name: str) -> bytes | None:
+    if artifacts.places(client.home, run.info.artifact_uri):
+        return artifacts.read_local(client.home, run.info.artifact_uri, name)[1]
     if name not in {entry.path for entry in client.list_artifacts(run.info.run_id)}:
         return None
     with TemporaryDirectory() as folder:
         return Path(client.download_artifacts(run.info.run_id, name, folder)).read_bytes()
+
+
+def place_of(client: Client, run: Run, name: str) -> str:
+    """Where a run's file lies, for a person who looks for it."""
+    if artifacts.places(client.home, run.info.artifact_uri):
+        return str(artifacts.read_local(client.home, run.info.artifact_uri, name)[0])
+    return f"{name} of run {run.info.run_id}"

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from transfer_exp import stats
-from transfer_exp.figures.learner_style import LEVELS, families, level, ordered
+from transfer_exp.figures.learner_style import LEVELS, base, families, level, ordered
 from transfer_exp.report import tables, words
 from transfer_exp.report.records import Study
 
@@ -133,6 +133,9 @@ def _test_families(block: _Rows) -> Iterator[dict[str, Any]]:
 
 def _why_not(block: _Rows, name: str, names: set[str], found: stats.SignTest) -> str:
     absent = [f"{name}_{lvl}" for lvl in LEVELS if f"{name}_{lvl}" not in names]
+    swept = [learner for learner in absent if any(base(other) == learner for other in names)]
+    if swept:
+        return f"{block.role}={swept[0]} has several settings, none of which is its own"
     if absent:
         return f"no run has {block.role}={absent[0]}"
     if found.n + found.ties == 0:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,11 +13,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from transfer_exp import figures
-from transfer_exp.figures.learner_style import families
+from transfer_exp.figures.learner_style import families, label
 from transfer_exp.report import control, tables, words
 from transfer_exp.report.examples import Example
 from transfer_exp.report.records import Study
+from transfer_exp.signature import signature
 
+_LONGEST = 100  # characters of a file's name that say its settings
+_SHORT = 12  # letters of a learner's label that the margins of a matrix have room for
 _AGAINST = "R against what it should explain"
 
 
@@ -37,6 +41,9 @@ def pictures(study: Study, correlations: pd.DataFrame, examples: Sequence[Exampl
     for fraction in study.fractions:
         for epsilon in study.epsilon_shown:
             yield from error_map(study, epsilon, fraction)
+    for other in study.others:
+        for fraction in other.fractions:
+            yield from error_map(other, other.epsilon_reference, fraction)
     yield from _learner_scatters(study)
     yield from _pair_maps(study)
     yield from _pair_scatters(study, correlations)
@@ -60,9 +67,17 @@ def white_box(study: Study) -> Iterator[Picture]:
         yield Picture(stem="security_curves", section="curves", row="", caption=caption, figure=figure)
 
 
-def matrix_stem(epsilon: float, fraction: float) -> str:
+def matrix_stem(study: Study, epsilon: float, fraction: float) -> str:
     """File name, without ending, of an error matrix."""
-    return f"error_matrix_eps{epsilon:g}_fraction{fraction:g}"
+    stem = f"error_matrix_eps{epsilon:g}_fraction{fraction:g}"
+    return stem if study.is_first else f"{stem}_{file_name(study.settings)}"
+
+
+def file_name(settings: Mapping[str, str]) -> str:
+    """Settings as a part of a file's name: ``attack.norm=l2``."""
+    text = ",".join(f"{name}={value}" for name, value in settings.items())
+    plain = re.sub(r"[^\w.,=\[\]-]+", "", text)[:_LONGEST]
+    return plain if plain == text.replace(" ", "") else f"{plain}-{signature(settings=text)[:6]}"
 
 
 def error_map(study: Study, epsilon: float, fraction: float) -> Iterator[Picture]:
@@ -73,13 +88,14 @@ def error_map(study: Study, epsilon: float, fraction: float) -> Iterator[Picture
     figure, ax = _canvas_of(wide)
     at, share = words.strength(study, epsilon), words.share(fraction)
     figures.heat_map(wide, ax, title=f"{words.error_name(study)} in %, {at}", percent=True)
-    caption = f"{words.error_name(study).capitalize()} of the targets in % at {at}, {share}."
+    here = words.of_settings(study)
+    caption = f"{words.error_name(study).capitalize()} of the targets in % at {at}, {share}{here}."
     if control.NOISE in wide.index:
         caption += f" Noise: {words.control(study)}."
     yield Picture(
-        stem=matrix_stem(epsilon, fraction),
+        stem=matrix_stem(study, epsilon, fraction),
         section="matrices",
-        row=share,
+        row=f"{share}{here}",
         caption=caption,
         figure=figure,
     )
@@ -87,7 +103,8 @@ def error_map(study: Study, epsilon: float, fraction: float) -> Iterator[Picture
 
 def _canvas_of(wide: pd.DataFrame) -> tuple[Figure, Axes]:
     rows, columns = wide.shape
-    return figures.single(max(2.8, 1.1 + 0.3 * columns), max(2.4, 1.35 + 0.27 * rows))
+    room = 0.065 * max(0, max(len(label(str(name))) for name in [*wide.index, *wide.columns]) - _SHORT)  # inches
+    return figures.single(max(2.8, 1.1 + 0.3 * columns) + room, max(2.4, 1.35 + 0.27 * rows) + room)
 
 
 def _learner_scatters(study: Study) -> Iterator[Picture]:

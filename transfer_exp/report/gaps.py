@@ -3,38 +3,36 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from itertools import combinations, product
 
 import pandas as pd
 
-from transfer_exp.figures.learner_style import LEVELS, family, level, ordered
+from transfer_exp.figures.learner_style import LEVELS, base, family, level, ordered
+from transfer_exp.report.factors import KEY, ROLES, SIZES, Slice, in_words
 from transfer_exp.types import counted
 
-KEY = ["surrogate", "target", "surrogate_fraction", "seed"]
 _MOST_LINES = 20
 _WHITEBOX_IMPROVED = 0.01
 _MUST_AGREE = (
-    "norm",
-    "epsilon_grid",
-    "epsilon_reference",
-    "epsilon_shown",
-    "n_target",
-    "n_validation",
-    "n_test",
-    "n_features",
+    *(size for size in SIZES if size != "n_surrogate"),
     "git_commit",
-    "data_checksum",
-)
+    "threads",
+)  # no factors, so they may not vary
 
 
 def missing(every: pd.DataFrame, finished: pd.DataFrame) -> list[str]:
     """Name the combinations of the grid without a finished run.
 
     every: the tried runs, finished: those that count, both with the columns of ``KEY`` and ``status``. The grid is the
-    product of all surrogates, targets, fractions and seeds tried.
+    product of all surrogates, targets, fractions and seeds tried, less the seeds of settings that ``partial`` names.
     """
     axes = [sorted(every[column].unique()) for column in KEY]
-    grid = set(product(*axes))
+    own = [set(every[[role, "seed"]].itertuples(index=False, name=None)) for role in ROLES]
+    whole = [{name for name in every[role].unique() if base(name) == name} for role in ROLES]
+    grid = {
+        key for key in product(*axes) if all(key[i] in whole[i] or (key[i], key[-1]) in own[i] for i in range(len(ROLES)))
+    }
     lacking = grid - _keys(finished)
     tried = every[[key in lacking for key in every[KEY].itertuples(index=False, name=None)]]
     failed = set(tried[KEY].itertuples(index=False, name=None))
@@ -67,9 +65,14 @@ def _slices(lacking: set[tuple[object, ...]], grid: set[tuple[object, ...]]) -> 
 
 def absent_learners(runs: pd.DataFrame) -> list[str]:
     """Name learners that the others suggest: a target with gradients that never is surrogate, a half of an H/L pair."""
-    surrogates, targets = set(runs["surrogate"]), set(runs["target"])
-    with_gradients = set(runs.loc[runs["gradient_size"].notna(), "target"])
-    expected = {"surrogate": (with_gradients - surrogates) | _twinless(surrogates), "target": _twinless(targets)}
+    # A learner of which there are variants is there, and has no level that asks for a twin.
+    surrogates, targets = ({base(name) for name in runs[role].unique()} for role in ROLES)
+    with_gradients = {base(name) for name in runs.loc[runs["gradient_size"].notna(), "target"].unique()}
+    twinless = {role: _twinless({name for name in runs[role].unique() if base(name) == name}) for role in ROLES}
+    expected = {
+        "surrogate": ((with_gradients | twinless["surrogate"]) - surrogates),
+        "target": twinless["target"] - targets,
+    }
     return [f"no run has {role}={name}" for role, names in expected.items() for name in ordered(names)]
 
 
@@ -82,14 +85,10 @@ def disagreements(runs: pd.DataFrame) -> list[str]:
     """Name the settings that are not the same in all runs, though the study's means need them to be."""
     lines = []
     columns = [str(column) for column in runs]
-    for column in (*_MUST_AGREE, *(c for c in columns if c.startswith("version/"))):
+    for column in (*_MUST_AGREE, *(c for c in columns if c.startswith(("version/", "source/")))):
         values: list[str] = sorted(runs[column].dropna().astype(str).unique()) if column in runs else []
         if len(values) > 1:
             lines.append(f"{column} is not the same in all runs: {', '.join(values[:4])}")
-    for role in ("surrogate", "target"):
-        for column in (c for c in columns if c.startswith(f"{role}.")):
-            counts = runs.groupby(role)[column].nunique()
-            lines += [f"{column} is not the same in all runs of {name}" for name in counts.index[counts > 1]]
     return lines
 
 
@@ -106,3 +105,25 @@ def warnings(runs: pd.DataFrame) -> list[str]:
         f"raise {options}"
         for target, own in beaten.groupby("target")[name]
     ]
+
+
+def partial(slices: Sequence[Slice], command: Callable[[str, Sequence[int]], str]) -> Iterator[str]:
+    """Name the slices, and the learners' settings within one, that only some seeds have, and how to complete them."""
+    every = sorted({seed for each in slices for seed in each.seeds})
+    for each in slices:
+        if each.seeds != every:
+            yield _partial(in_words(each.settings), each.runs, every, command)
+        for role in ROLES:
+            for name, own in each.runs.groupby(role):
+                done = own[own["status"] == "FINISHED"]
+                if str(name) != base(str(name)) and set(done["seed"]) < set(each.seeds):
+                    yield _partial(f"{role} {name}", own, each.seeds, command)
+
+
+def _partial(what: str, runs: pd.DataFrame, every: Sequence[int], command: Callable[[str, Sequence[int]], str]) -> str:
+    done = runs[runs["status"] == "FINISHED"]
+    seeds = sorted(done["seed"].unique())
+    typed = command(str(done["run_id"].iloc[-1]), every)
+    how = f"; to complete it: {typed}" if typed else ""
+    few = f"seed{'s'[len(seeds) == 1 :]} {', '.join(map(str, seeds))}"
+    return f"{what} was done with {few} alone, of {len(every)} in the study; it is shown apart{how}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -13,8 +14,8 @@ from typing import Any
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from transfer_exp.figures.learner_style import family_label, label
-from transfer_exp.report import words
+from transfer_exp.figures.learner_style import family_label, label, options
+from transfer_exp.report import factors, words
 from transfer_exp.report.claims import Claim
 from transfer_exp.report.drawing import Picture
 from transfer_exp.report.provenance import provenance
@@ -76,6 +77,8 @@ def render(
         dataset=study.runs["dataset"].iloc[0],
         at=words.strength(study, study.epsilon_reference),
         share=words.share(study.fraction),
+        here=factors.in_words({**study.where, **study.settings}),
+        elsewhere=[(factors.in_words(other.settings), _typed(other)) for other in study.others],
         groups=[(number_, list(own)) for number_, own in groupby(claims, key=lambda c: (c.claim, c.statement))],
         verdicts={verdict: sum(c.verdict == verdict for c in claims) for verdict in _SIGNS},
         signs=_SIGNS,
@@ -83,6 +86,12 @@ def render(
         tables=[_table(*table) for table in tables if len(table[3])],
         provenance=provenance(study),
     )
+
+
+def _typed(study: Study) -> str:
+    """The command that reports a study with these settings."""
+    where = " ".join(f"{name}={value.replace(' ', '')}" for name, value in {**study.where, **study.settings}.items())
+    return shlex.join(["python", "-m", "transfer_exp.report", f"study={study.name}", f"where={where}"])
 
 
 def _by_section(pictures: Sequence[tuple[Picture, Path]]) -> Mapping[str, list[tuple[str, list[dict[str, str]]]]]:
@@ -126,7 +135,7 @@ def _cell(column: str, value: Any) -> str:
 
 
 def _learner(name: str) -> str:
-    return label(name) if "_" in name else family_label(name)
+    return label(name) if "_" in name or options(name) else family_label(name)
 
 
 def number(value: float) -> str:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 import pandas as pd
 
+from transfer_exp.report import factors
 from transfer_exp.report.records import Study
 
 _SIZES = {
@@ -25,7 +26,8 @@ def provenance(study: Study) -> list[tuple[str, str]]:
     rows = [
         ("data set", _all(runs, "dataset")),
         ("attack", f"{study.attack}, norm {study.norm}"),
-        ("epsilon grid", _all(runs, "epsilon_grid")),
+        ("settings chosen of several", factors.in_words(study.settings)),
+        ("epsilon grid", _all(runs, "epsilon.grid")),
         ("points", "; ".join(f"{text} {_all(runs, column)}" for column, text in _SIZES.items() if column in runs)),
         ("seeds", ", ".join(map(str, sorted(runs["seed"].unique())))),
         ("finished runs", f"{len(runs):,}"),
@@ -40,7 +42,7 @@ def provenance(study: Study) -> list[tuple[str, str]]:
 
 
 def _versions(runs: pd.DataFrame) -> list[str]:
-    return sorted(c for c in map(str, runs) if c.startswith("version/"))
+    return sorted(c for c in map(str, runs) if c.startswith(("version/", "source/")))
 
 
 def _command(study: Study) -> str:

@@ -11,6 +11,11 @@ _CONTROL = {"evasion_add": "as many random changes of features", "poisoning": "a
 _STRENGTH = {"evasion_add": "added features", "poisoning": "share of poisoning points"}
 
 
+def of_settings(study: Study) -> str:
+    """Which part of its study this is, to follow a comma; empty where the study has no other."""
+    return "".join(f", {name} {value}" for name, value in study.settings.items())
+
+
 def error_name(study: Study) -> str:
     """What ``error`` is in this study."""
     return _ERROR.get(study.attack, "error")
