@@ -12,9 +12,10 @@ import os
 import pickle
 from collections.abc import Callable, Hashable, Sequence
 from functools import cache, lru_cache
-from typing import Any, TypeVar
+from typing import TypeVar
 from uuid import uuid4
 
+import cloudpickle
 from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
 from hydra._internal.config_repository import ConfigRepository
 from hydra.core.config_loader import ConfigLoader
@@ -38,7 +39,7 @@ def _copy_of(place: Hashable, make: Callable[[], T]) -> T:
     made = make()
     if len(_pickled) >= _MOST_COPIES:
         _pickled.clear()
-    _pickled[place] = pickle.dumps(made)
+    _pickled[place] = cloudpickle.dumps(made)  # in a worker, Hydra's own types may come from no module
     return made
 
 
@@ -54,9 +55,6 @@ class SweepLoader(ConfigLoaderImpl):
     def of(cls, loader: ConfigLoader) -> SweepLoader:
         """A loader of what ``loader`` loads, for a new sweep."""
         return cls(loader.get_search_path(), uuid4().hex)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return SweepLoader, (self.config_search_path, self.sweep)
 
     def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
         """The configuration of one job, as Hydra composes it."""
