@@ -23,7 +23,7 @@ def test_a_description_is_replaced_and_the_words_of_a_person_stay() -> None:
     assert notes.with_note("all mine", "two").endswith("all mine")
 
 
-@pytest.mark.parametrize("secret", ["me:word@", "me:p@ss@", "token@"])
+@pytest.mark.parametrize("secret", ["me:word@", "me:p@ss/word@", "token@"])
 def test_credentials_in_an_address_are_left_out(secret: str) -> None:
     word = f"tracking.uri=https://{secret}host:5000/x"
     assert shlex.split(notes.command_line([word, "seed=1"])) == [
@@ -37,7 +37,7 @@ def test_credentials_in_an_address_are_left_out(secret: str) -> None:
 
 
 def test_an_address_without_credentials_and_other_words_stay_as_they_are() -> None:
-    words = ["tracking.uri=http://host:5000/a@b", "dataset.split={target: 5}", "dataset.name=a@b"]
+    words = ["tracking.uri=http://host:5000/a", "dataset.split={target: 5}", "dataset.name=a@b"]
     assert shlex.split(notes.command_line(words))[3:] == words
     assert notes.page("sqlite:////tmp/x/mlflow.db", "7").startswith("http://127.0.0.1:5000/#/experiments/7/")
 
@@ -61,3 +61,13 @@ def test_a_long_command_is_broken_into_lines_that_a_shell_takes_as_one() -> None
         ["sh", "-c", text.replace("python -m", "printf '%s\n'")], capture_output=True, text=True, check=True
     )
     assert said.stdout.splitlines()[1:] == words
+
+
+def test_secrets_of_the_environment_are_in_no_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "sesame")
+    text = notes.of_combination("a > b", "sentence", ["+token=sesame"], study="x", parent=None)
+    assert "sesame" not in text
+
+
+def test_the_report_of_a_study_with_a_slash_lies_in_one_folder() -> None:
+    assert "`reports/a%2Fb/report.html`" in notes.of_sweep("a/b", "5 combinations", "command", report="#/there")

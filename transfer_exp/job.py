@@ -84,7 +84,7 @@ def run_job(
     with threadpool_limits(config.threads):
         sweep = notes.address(tracker.experiment_id, parent) if parent else None
         words = [*_flags(), *overrides]
-        note = masked(notes.of_combination(name, sentence(identity(config)), words, study=config.study, parent=sweep))
+        note = notes.of_combination(name, sentence(identity(config)), words, study=config.study, parent=sweep)
         tags = {"kind": "combination", "signature": "", notes.NOTE: note, **versions(), **origin(versions())}
         try:
             store, combination = Store(config.paths.store, fallback=tracker.root / "locks"), build(config)

@@ -6,10 +6,12 @@ which the page does not show, is replaced.
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
+
+from transfer_exp.masking import masked
+from transfer_exp.studies import study_folder
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -22,12 +24,11 @@ _MARK = "<!-- What stands above is written anew by every sweep: write below. -->
 _LAYOUT = "?workflowType=machine_learning"
 _WIDTH = 74  # characters of a line of code, which a page does not break
 _LONGEST_COMMAND = 2_000  # characters
-_CREDENTIALS = re.compile(r"(?<=://)[^/\s]*@")
 
 
 def command_line(words: Sequence[str]) -> str:
-    """The words as a command for a shell; credentials in addresses are left out, the environment can give them."""
-    return shlex.join(["python", "-m", "transfer_exp", *(_CREDENTIALS.sub("", word) for word in words)])
+    """The words as a command for a shell, without credentials: the environment can give them."""
+    return shlex.join(["python", "-m", "transfer_exp", *map(_without_credentials, words)])
 
 
 def of_combination(name: str, about: str, overrides: Sequence[str], *, study: str, parent: str | None) -> str:
@@ -60,7 +61,7 @@ def page(tracking_uri: str, experiment: str) -> str:
     MLflow 3.17 opens every experiment as one of generative AI unless the address, or an earlier choice in the same
     browser, says otherwise.
     """
-    server = _CREDENTIALS.sub("", tracking_uri).rstrip("/") if tracking_uri.startswith("http") else "http://127.0.0.1:5000"
+    server = _without_credentials(tracking_uri).rstrip("/") if tracking_uri.startswith("http") else "http://127.0.0.1:5000"
     return f"{server}/#/experiments/{experiment}/runs{_LAYOUT}"
 
 
@@ -91,8 +92,14 @@ def open_as_training(client: MlflowClient, experiment: Experiment) -> None:
         client.set_experiment_tag(experiment.experiment_id, key, value)
 
 
+def _without_credentials(text: str) -> str:
+    return masked(text).replace("://***@", "://")
+
+
 def _where(study: str, report: str) -> str:
-    return f"[Report]({report}), also `reports/{study}/report.html` among the results." if report else _report_command(study)
+    if not report:
+        return _report_command(study)
+    return f"[Report]({report}), also `reports/{study_folder(study)}/report.html` among the results."
 
 
 def _report_command(study: str) -> str:

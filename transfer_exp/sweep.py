@@ -131,7 +131,7 @@ class Sweep(Callback):
         self.tracker.close_dead()
         with contextlib.suppress(Timeout):  # the same command elsewhere: it holds the lock for both
             self.lock = acquire(lock_file, blocking=False)
-        command = masked(notes.command_line(sys.argv[1:]))
+        command = notes.command_line(sys.argv[1:])
         self.note = partial(notes.of_sweep, config.study, counted(len(jobs), "combination"), command)
         about = {"kind": "study", "sweep": identity, "command": command, "lock": str(lock_file)}
         tags = {**about, **versions(), **origin(versions()), notes.NOTE: notes.with_note("", self.note())}

@@ -53,7 +53,7 @@ def build_report(
         with store.speaking_of(tracking_uri, f"the report is whole and lies in {out}; expected to be able to log it to"):
             client, parent = store.connect(tracking_uri), records.parents[-1]
             store.log_folder(client, parent, out, artifacts)
-            if not where:
+            if client.writable and not where:
                 notes.describe_experiment(client, parent.info.experiment_id, _note(records, parent))
     return out / "report.html"
 
