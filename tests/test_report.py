@@ -289,7 +289,7 @@ def test_settings_that_changed_on_the_way_are_named():
     items[1]["params"]["surrogate.C"] = 99
     found = frames(items).gaps
     assert "n_test is not the same in all runs: 1000, 7" in found
-    assert "surrogate svm_high[C=99] was done with seed 1 alone, of 2 in the study; it is shown apart" in found
+    assert "surrogate.C 99 was done with seed 1 alone, of 2 in the study; it is shown apart" in found
     assert not gaps.disagreements(frames(small(seeds=range(2))).runs)
 
 

@@ -36,7 +36,7 @@ FLOORS = {
     3: ("figures",),
     4: (
         *("pipeline", "report", "tracking", "connecting", "logged", "artifacts", "records", "naming", "run_names"),
-        *("job", "progress", "checks", "sweep"),
+        *("notes", "data_parts", "described", "system_metrics", "job", "progress", "checks", "sweep"),
     ),
     5: ("__main__", "ui"),
 }

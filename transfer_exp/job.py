@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import Any, get_type_hints
 
 import torch
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
 from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
@@ -18,18 +19,20 @@ from omegaconf.errors import OmegaConfBaseException
 from threadpoolctl import threadpool_limits
 
 import transfer_exp
-from transfer_exp import connecting
+from transfer_exp import connecting, notes
 from transfer_exp.allocator import keep_freed_memory, settle_once
+from transfer_exp.described import data_parts, origin, sentence
 from transfer_exp.ending import exit_on_signals
 from transfer_exp.masking import masked
 from transfer_exp.naming import dataset_name
 from transfer_exp.pipeline import Combination, run
-from transfer_exp.records import display_name, parameters, record, versions
+from transfer_exp.records import display_name, identity, parameters, record, versions
 from transfer_exp.run_names import run_name
 from transfer_exp.schema import check_node, check_values
 from transfer_exp.signature import signature, sources
 from transfer_exp.store import Store
 from transfer_exp.studies import check_study
+from transfer_exp.system_metrics import require_psutil, system_metrics
 from transfer_exp.tracking import Tracker
 from transfer_exp.types import Dataset, UserError
 
@@ -41,6 +44,7 @@ _SETTINGS = {
     "paths.root": str,
     "paths.store": str,
     "tracking.uri": str | None,
+    "tracking.system_metrics": bool | None,
 }
 
 
@@ -76,7 +80,10 @@ def run_job(
     if parent is None:
         tracker.close_dead()
     with threadpool_limits(config.threads):
-        tags = {"kind": "combination", "signature": "", **versions()}
+        sweep = notes.address(tracker.experiment_id, parent) if parent else None
+        words = [*_flags(), *overrides]
+        note = masked(notes.of_combination(name, sentence(identity(config)), words, study=config.study, parent=sweep))
+        tags = {"kind": "combination", "signature": "", notes.NOTE: note, **versions(), **origin(versions())}
         try:
             store, combination = Store(config.paths.store, fallback=tracker.root / "locks"), build(config)
         except UserError:
@@ -98,12 +105,27 @@ def run_job(
                 if finished:
                     return Job(name=name, status="skipped", seconds=time.monotonic() - begin, run_id=finished)
             tags["lock"] = str(lock.lock_file)
-            with tracker.run(name, tags=tags, params=parameters(config, combination), parent=parent) as run_id:
+            watched = bool(config.tracking.get("system_metrics"))
+            with (
+                tracker.run(name, tags=tags, params=parameters(config, combination), parent=parent) as run_id,
+                system_metrics(run_id, uri=tracker.uri, wanted=watched),
+            ):
                 made = record(config, combination, run(combination, store), store, overrides)
+                made.data = data_parts(combination)
                 made.metrics["seconds"] = time.monotonic() - begin
                 tracker.log(run_id, made)
     settle_once()  # the first job has imported all that others need
     return Job(name=name, status="finished", seconds=time.monotonic() - begin, run_id=run_id)
+
+
+def _flags() -> list[str]:
+    """The words of the command that are no overrides: a configuration of one's own."""
+    if not HydraConfig.initialized():
+        return []
+    hydra = HydraConfig.get()
+    own = [source.path for source in hydra.runtime.config_sources if source.provider == "command-line"]
+    named = [f"--config-name={hydra.job.config_name}"] if hydra.job.config_name != "config" else []
+    return [*(f"--config-dir={path}" for path in own), *named]
 
 
 def reason_of(error: UserError | OmegaConfBaseException) -> str:
@@ -133,6 +155,8 @@ def check_settings(config: DictConfig) -> None:
     check_study(config.study)
     if config.threads < 1:
         raise UserError(f"threads: expected a whole number >= 1, got {config.threads}")
+    if config.tracking.get("system_metrics"):
+        require_psutil()
 
 
 def build(config: DictConfig) -> Combination:
