@@ -11,6 +11,8 @@ import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from transfer_exp.studies import study_folder
+
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Experiment
@@ -92,7 +94,11 @@ def open_as_training(client: MlflowClient, experiment: Experiment) -> None:
 
 
 def _where(study: str, report: str) -> str:
-    return f"[Report]({report}), also `reports/{study}/report.html` among the results." if report else _report_command(study)
+    return (
+        f"[Report]({report}), also `reports/{study_folder(study)}/report.html` among the results."
+        if report
+        else _report_command(study)
+    )
 
 
 def _report_command(study: str) -> str:
