@@ -12,12 +12,14 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
 
 _ROLES = (("surrogate=", "surrogate."), ("target=", "target."))
 
 
 class WordSweeper(BasicSweeper):
-    """Hydra's own sweeper, which can also sweep several blocks, less its composing of every combination in advance.
+    """Hydra's own sweeper, which can also sweep several blocks, and composes jobs quickly and none in advance.
 
     params: values that all combinations have, ``key: value,value``. blocks: more of them; the combinations are those of
     each block in turn, so that two axes need not meet (each block: params x block x command line, the last of a key
@@ -33,6 +35,14 @@ class WordSweeper(BasicSweeper):
     ) -> None:
         super().__init__(max_batch_size, params)
         self.blocks = blocks
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Give the launcher a loader that composes the jobs of a sweep quickly."""
+        from transfer_exp.composing import SweepLoader  # here: every Hydra program reads this file
+
+        loader = SweepLoader.of(hydra_context.config_loader)
+        context = HydraContext(config_loader=loader, callbacks=hydra_context.callbacks)
+        super().setup(hydra_context=context, task_function=task_function, config=config)
 
     def _parse_config(self) -> list[str]:
         """Nothing: ``split`` knows the values of the configuration."""

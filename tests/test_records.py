@@ -123,7 +123,7 @@ def test_what_a_configuration_lacks_or_cannot_resolve_is_left_out(missing: str) 
 
 def test_numbers_and_sizes_are_those_of_the_outcome(record: records.Record, outcome: Outcome) -> None:
     assert record.params == outcome.sizes
-    assert record.metrics == {**outcome.metrics, "store/hits": 2, "store/misses": 2}
+    assert record.metrics == {**outcome.metrics, "store/hits": 2, "store/misses": 3}
     assert record.curves == {**outcome.curves, "epsilon": [0.0, 0.5, 1.0]}
 
 

@@ -20,7 +20,7 @@ from threadpoolctl import threadpool_limits
 
 import transfer_exp
 from transfer_exp import connecting, notes
-from transfer_exp.allocator import keep_freed_memory, settle_once
+from transfer_exp.allocator import keep_freed_memory, settle_before_second_job, start_collecting
 from transfer_exp.described import data_parts, origin, sentence
 from transfer_exp.ending import exit_on_signals
 from transfer_exp.masking import masked
@@ -67,6 +67,7 @@ def run_job(
     varied: the keys that tell the jobs of a sweep apart, for the name of the run; None: all that is overridden.
     """
     begin = time.monotonic()
+    settle_before_second_job()
     exit_on_signals()
     check_settings(config)
     torch.set_num_threads(config.threads)
@@ -77,6 +78,7 @@ def run_job(
     )
     # The sweep that announced the parent has asked the server how it is.
     tracker = Tracker(uri=config.tracking.uri, root=config.paths.root, study=config.study, is_well=parent is not None)
+    start_collecting()
     if parent is None:
         tracker.close_dead()
     with threadpool_limits(config.threads):
@@ -114,7 +116,6 @@ def run_job(
                 made.data = data_parts(combination)
                 made.metrics["seconds"] = time.monotonic() - begin
                 tracker.log(run_id, made)
-    settle_once()  # the first job has imported all that others need
     return Job(name=name, status="finished", seconds=time.monotonic() - begin, run_id=run_id)
 
 
@@ -165,7 +166,7 @@ def build(config: DictConfig) -> Combination:
     check_values(options, get_type_hints(Combination))
     nodes = {part: _checked(config, part) for part in ("dataset", "surrogate", "target", "attack", "epsilon")}
     dataset = _load(json.dumps(nodes.pop("dataset"), sort_keys=True))
-    return Combination(dataset=dataset, **{part: _make(node) for part, node in nodes.items()}, **options)
+    return Combination(dataset=dataset, **{part: _made(node) for part, node in nodes.items()}, **options)
 
 
 def _checked(config: DictConfig, part: str) -> dict[str, Any]:
@@ -188,6 +189,23 @@ def _load(text: str) -> Dataset:
     if not node["_target_"].startswith(f"{transfer_exp.__name__}."):  # a checksum is what keys rely on
         return replace(dataset, checksum=signature(x=dataset.x, y=dataset.y))
     return dataset
+
+
+_frozen: dict[tuple[Any, str], Any] = {}
+
+
+def _made(node: dict[str, Any]) -> Any:
+    """What a node describes, made once a process where it cannot be changed: Hydra takes milliseconds for each."""
+    place = get_object(node["_target_"]), json.dumps(node, sort_keys=True)
+    if place in _frozen:
+        return _frozen[place]
+    made = _make(node)
+    options = getattr(made, "__dataclass_params__", None)
+    if options is not None and options.frozen:
+        if len(_frozen) >= 1000:
+            _frozen.clear()
+        _frozen[place] = made
+    return made
 
 
 def _sources(config: DictConfig, combination: Combination) -> dict[str, str]:

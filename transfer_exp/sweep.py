@@ -28,7 +28,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from hydra_plugins.transfer_exp_sweeper import split
 from transfer_exp import notes, progress
-from transfer_exp.allocator import settle
+from transfer_exp.allocator import settle, start_collecting
 from transfer_exp.artifacts import files_below
 from transfer_exp.checks import check_before_first, check_listed, check_one_study, with_new_words
 from transfer_exp.described import origin, show_summary
@@ -37,7 +37,6 @@ from transfer_exp.job import Job, check_settings, in_words, reason_of, run_job
 from transfer_exp.locks import FileLock, Timeout, acquire, release
 from transfer_exp.masking import masked
 from transfer_exp.records import versions
-from transfer_exp.report.build import build_report, study_summary
 from transfer_exp.run_names import varied_keys
 from transfer_exp.signature import signature
 from transfer_exp.store import Store
@@ -126,6 +125,7 @@ class Sweep(Callback):
         self.folder.mkdir(parents=True, exist_ok=True)
         self._take_folder()
         self.tracker = Tracker(uri=config.tracking.uri, root=config.paths.root, study=config.study)
+        start_collecting()
         earlier = self.tracker.find(kind="study", sweep=identity) if config.resume else None
         lock_file = store.lock_file(f"sweep-{signature(tracking=masked(self.tracker.uri), sweep=identity)}")
         self.tracker.close_dead()
@@ -206,6 +206,8 @@ class Sweep(Callback):
         """
         if self.tracker is None or not runs:
             return ""
+        from transfer_exp.report.build import build_report, study_summary  # here: pandas and matplotlib, for no job
+
         uri, root = self.tracker.uri, self.tracker.root
         try:
             with tempfile.TemporaryDirectory() as folder:

@@ -18,6 +18,7 @@ from mlflow.entities import Experiment, Run, RunTag
 from mlflow.tracking import MlflowClient
 
 from transfer_exp import artifacts, connecting, notes
+from transfer_exp.database import tend_sqlite
 from transfer_exp.ending import closing, hold_signals
 from transfer_exp.locks import FileLock, acquire, release
 from transfer_exp.logged import MAX_VALUE, Record, harmless, log_numbers
@@ -63,6 +64,7 @@ class Tracker:
         file = connecting.sqlite_file(self.uri)
         with FileLock(self.root / ".tracking.lock"):
             if file:
+                tend_sqlite()
                 connecting.prepare_sqlite(file)
             self.client = MlflowClient(self.uri)
             experiment = self.client.get_experiment_by_name(self.study) or self._new_experiment()
