@@ -255,7 +255,7 @@ def test_the_page_says_which_slice_it_shows_and_how_to_get_the_others(two_norms,
 
 
 def test_a_summary_has_a_matrix_for_each_slice(two_norms, tmp_path):
-    text = study_summary(tracking_uri=f"sqlite:///{two_norms}/mlflow.db", study="norms", out=tmp_path)
+    text = study_summary(tracking_uri=f"sqlite:///{two_norms}/mlflow.db", study="norms", out=tmp_path).text
     assert text.count("error at epsilon 1, ") == 4
     assert "error at epsilon 1, attack.norm l2, dataset.digits [8, 9], mean over 3 seeds" in text
 
@@ -449,7 +449,7 @@ def test_no_file_of_a_report_has_a_text_that_a_spreadsheet_would_execute(folder)
 def test_curves_are_joined_to_runs_by_id_whatever_names_their_files_bear(folder):
     uri = write_store(folder, "study", svm(error=0.5), images=False)
     for place, file in enumerate(sorted(folder.rglob("curves.csv"))):
-        table = pd.read_csv(file).assign(surrogate="'=other" if place else "two\nlines", seed="words")
+        table = pd.read_csv(file).assign(surrogate="'=other" if place else "two\nlines")
         text = io.StringIO()
         table.to_csv(text, index=False)
         file.write_text(text.getvalue())
