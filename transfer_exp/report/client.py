@@ -118,8 +118,7 @@ def log_folder(client: Client, run: Run, folder: Path, name: str) -> None:
     file = connecting.sqlite_file(client.tracking_uri)
     if file is not None:
         artifacts.repair(file)
-    content = artifacts.files_below(folder, name)
-    artifacts.log_files(client, client.home, run.info.run_id, run.info.artifact_uri, content)
+    artifacts.log_folder(client, client.home, run.info.run_id, run.info.artifact_uri, folder, name)
 
 
 def read_artifacts(client: Client, runs: Sequence[Run], name: str) -> dict[str, bytes]:
