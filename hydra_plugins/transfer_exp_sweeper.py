@@ -6,6 +6,7 @@ Every Hydra program scans it for plugins, so nothing heavy is imported here.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
@@ -56,7 +57,12 @@ class WordSweeper(BasicSweeper):
         return list(BasicSweeper.split_overrides_to_chunks(by_diagonals(jobs), max_batch_size))
 
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
-        """Nothing is left to do."""
+        """Remove the copy of the configuration that Hydra has just written: it may hold the password of a server.
+
+        Each run has its own, masked.
+        """
+        assert self.config is not None
+        Path(self.config.hydra.sweep.dir, "multirun.yaml").unlink(missing_ok=True)
 
 
 _SCHEMA: dict[str, Any] = {

@@ -136,7 +136,7 @@ def test_the_plugin_is_light_for_every_hydra_program() -> None:
     (file,) = (SOURCE / "hydra_plugins").glob("*.py")  # no __init__: other packages have their plugins in this folder
     tree = ast.parse(file.read_text(), str(file))
     imported = {str(node.module).split(".")[0] for node in tree.body if isinstance(node, ast.ImportFrom)}
-    assert imported == {"__future__", "collections", "typing", "hydra", "omegaconf"}
+    assert imported == {"__future__", "collections", "pathlib", "typing", "hydra", "omegaconf"}
     assert not [node for node in ast.walk(tree) if isinstance(node, ast.Import)]
 
 
