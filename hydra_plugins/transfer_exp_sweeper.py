@@ -56,7 +56,7 @@ class WordSweeper(BasicSweeper):
         jobs = split(parser, self.params, self.blocks, [str(one.input_line) for one in overrides])
         return list(BasicSweeper.split_overrides_to_chunks(by_diagonals(jobs), max_batch_size))
 
-    def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
+    def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:  # noqa: ARG002  (Hydra's hook before a launch)
         """Remove the copy of the configuration that Hydra has just written: it may hold the password of a server.
 
         Each run has its own, masked.
