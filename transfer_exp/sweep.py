@@ -206,10 +206,10 @@ class Sweep(Callback):
         """
         if self.tracker is None or not runs:
             return ""
-        from transfer_exp.report.build import build_report, study_summary  # here: pandas and matplotlib, for no job
-
         uri, root = self.tracker.uri, self.tracker.root
         try:
+            from transfer_exp.report.build import build_report, study_summary  # here: pandas and matplotlib, for no job
+
             with tempfile.TemporaryDirectory() as folder:
                 summary = study_summary(tracking_uri=uri, study=self.tracker.study, out=Path(folder), only=set(runs))
                 self.tracker.log_files(self.run_id, files_below(Path(folder), "summary"))
