@@ -6,18 +6,21 @@ Every Hydra program scans it for plugins, so nothing heavy is imported here.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
 
 _ROLES = (("surrogate=", "surrogate."), ("target=", "target."))
 
 
 class WordSweeper(BasicSweeper):
-    """Hydra's own sweeper, which can also sweep several blocks, less its composing of every combination in advance.
+    """Hydra's own sweeper, which can also sweep several blocks, and composes jobs quickly and none in advance.
 
     params: values that all combinations have, ``key: value,value``. blocks: more of them; the combinations are those of
     each block in turn, so that two axes need not meet (each block: params x block x command line, the last of a key
@@ -34,6 +37,14 @@ class WordSweeper(BasicSweeper):
         super().__init__(max_batch_size, params)
         self.blocks = blocks
 
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Give the launcher a loader that composes the jobs of a sweep quickly."""
+        from transfer_exp.composing import SweepLoader  # here: every Hydra program reads this file
+
+        loader = SweepLoader.of(hydra_context.config_loader)
+        context = HydraContext(config_loader=loader, callbacks=hydra_context.callbacks)
+        super().setup(hydra_context=context, task_function=task_function, config=config)
+
     def _parse_config(self) -> list[str]:
         """Nothing: ``split`` knows the values of the configuration."""
         return []
@@ -46,7 +57,12 @@ class WordSweeper(BasicSweeper):
         return list(BasicSweeper.split_overrides_to_chunks(by_diagonals(jobs), max_batch_size))
 
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
-        """Nothing is left to do."""
+        """Remove the copy of the configuration that Hydra has just written: it may hold the password of a server.
+
+        Each run has its own, masked.
+        """
+        assert self.config is not None
+        Path(self.config.hydra.sweep.dir, "multirun.yaml").unlink(missing_ok=True)
 
 
 _SCHEMA: dict[str, Any] = {

@@ -51,7 +51,7 @@ def header(shape: str, dtype: str = "<f8") -> bytes:
 def archive(
     file: Path, content: bytes, compression: int = zipfile.ZIP_STORED, claimed: int = 0, packed: bool = False
 ) -> Path:
-    """One member ``x``; ``claimed``: the size that both of its headers give instead of its own, ``packed``: compressed, too."""
+    """One member ``x``; ``claimed``: the size that both headers give instead of its own, ``packed``: compressed, too."""
     with zipfile.ZipFile(file, "w", compression) as made:
         made.writestr("x.npy", content)
     if claimed:

@@ -26,6 +26,8 @@ def test_the_quick_mode_prints_one_table_of_all_benches() -> None:
         "retraining and",
         "empty store",
         "warm store",
+        "shell to exit",
+        "warm combinations",
         "rbf, support vectors",
         "narrow kernel",
     ):

@@ -207,3 +207,34 @@ def test_an_interval_surrounds_the_statistic_that_is_shown_with_it(claim):
         shown = [c for c in verdicts(claim, name).values() if not math.isnan(c.low)]
         assert shown
         assert all(c.low <= c.statistic <= c.high for c in shown), name
+
+
+@pytest.mark.parametrize("claim", ["1a", "2a", "7b"])
+def test_what_holds_between_twins_but_not_after_holms_correction_says_so(claim):
+    """6 of 6 have p = 2 / 2^6, which three learners make 0.094; of what fails only the failing is said."""
+    holding = [c for c in verdicts(claim, "evasion", 6).values() if c.verdict == "holds"]
+    assert {c.reason for c in holding if c.p_holm >= stats.ALPHA} == {claims.NOT_AFTER_HOLM}
+    failing = [c for c in verdicts(claim, "evasion nothing", 6).values() if c.verdict == "fails"]
+    assert failing
+    assert all("Holm" not in c.reason for c in failing)
+
+
+def test_the_number_of_repetitions_behind_less_data():
+    assert verdicts("2b", "less data, same")["-"].n == 10
+    assert verdicts("2b", "less data, same", 5)["-"].n == 5
+
+
+def test_without_a_white_box_the_largest_ratio_is_named_and_not_tested():
+    def plant(rows):
+        rows["whitebox_error"] = np.nan
+
+    made = attack_claims.poisoning(planted.study(plant, attack="poisoning", fractions=(1.0,)))
+    (own,) = (c for c in made if c.claim == "5e")
+    assert (own.verdict, own.reason) == ("not tested", "no pair has a white-box error in every repetition")
+
+
+def test_the_table_of_tests_says_which_twin_is_expected_to_be_larger():
+    table = comparisons.sign_tests(study("evasion")).groupby("test")["expected"].unique()
+    high, low = ["white-box error", "S (own loss)", "V (own loss)"], ["mean transfer", "perturbation size"]
+    assert {table[name].item() for name in high} == {"high"}
+    assert {table[name].item() for name in (*low, "epsilon that misleads half of the points")} == {"low"}

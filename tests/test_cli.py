@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from conftest import SMALL, SOURCE, Cli, runs, subprocess_cli
 from mlflow.entities import Run
+from mlflow.tracking import MlflowClient
 from omegaconf import OmegaConf
 
 from transfer_exp.report.records import load
@@ -183,7 +184,14 @@ def test_a_study_carries_its_own_sweep(cli: Cli, root: Path) -> None:
     ended = cli("experiment=digits89_evasion", *one_seed, "n_variability=2", "attack.n_iter=2")
     assert ended.rc == 0, ended.stderr
     assert "study digits89_evasion: 2 combinations" in ended.stderr
-    assert len(runs(root, "digits89_evasion", kind="combination")) == 2
+    (parent,), children = runs(root, "digits89_evasion", kind="study"), runs(root, "digits89_evasion", kind="combination")
+    assert len(children) == 2
+    report = f"(#/experiments/{parent.info.experiment_id}/runs/{parent.info.run_id}/artifacts/report/report.html?"
+    assert (files(parent) / "report" / "report.html").is_file()
+    study = MlflowClient(f"sqlite:///{root / 'mlflow.db'}").get_experiment_by_name("digits89_evasion")
+    for description in (parent.data.tags["mlflow.note.content"], study.tags["mlflow.note.content"]):
+        assert report in description
+        assert "| SVM L |" in description
 
 
 def test_two_data_sets_of_one_kind_are_told_apart(cli: Cli, root: Path) -> None:

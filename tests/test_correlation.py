@@ -276,3 +276,11 @@ def test_pearsons_interval_around_one_stays_within_one():
     exact = np.tile(np.arange(5.0), (8, 1))
     low, high = interval(exact, exact, kind="pearson", rng=rng())
     assert 0.99 < low <= 1 == high
+
+
+def test_no_rounding_leads_beyond_one():
+    x = np.random.default_rng(4).normal(size=(400, 7))
+    for sign in (1, -1):
+        found = coefficients(x, sign * 0.3 * x + 0.1, "pearson")
+        assert np.abs(found).max() <= 1
+        assert sign * found == pytest.approx(1)

@@ -255,8 +255,9 @@ def test_the_page_says_which_slice_it_shows_and_how_to_get_the_others(two_norms,
 
 
 def test_a_summary_has_a_matrix_for_each_slice(two_norms, tmp_path):
-    text, left_out = study_summary(tracking_uri=f"sqlite:///{two_norms}/mlflow.db", study="norms", out=tmp_path)
-    assert left_out == ()
+    summary = study_summary(tracking_uri=f"sqlite:///{two_norms}/mlflow.db", study="norms", out=tmp_path)
+    assert summary.left_out == ()
+    text = summary.text
     assert text.count("error at epsilon 1, ") == 4
     assert "error at epsilon 1, attack.norm l2, dataset.digits [8, 9], mean over 3 seeds" in text
 

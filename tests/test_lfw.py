@@ -78,7 +78,7 @@ def test_without_images_and_network_the_user_is_told_what_to_do(tmp_path, monkey
     def no_network(**options):
         raise URLError("no network")
 
-    monkeypatch.setattr(lfw, "fetch_lfw_people", no_network)
+    monkeypatch.setattr("sklearn.datasets.fetch_lfw_people", no_network)
     with pytest.raises(UserError, match=r"lfw-deepfunneled.*paths\.data"):
         lfw.load_lfw(name="lfw", folder=str(tmp_path), split=SPLIT)
 
@@ -112,7 +112,9 @@ def test_both_ways_to_the_images_give_the_same_pixels(real, tmp_path, monkeypatc
     (home / "lfw_funneled").symlink_to((folder / "lfw" / "lfw-deepfunneled").resolve())
     for name in ("pairsDevTrain.txt", "pairsDevTest.txt", "pairs.txt"):
         (home / name).touch()
-    monkeypatch.setattr(lfw, "fetch_lfw_people", lambda **options: fetch_lfw_people(**options, download_if_missing=False))
+    monkeypatch.setattr(
+        "sklearn.datasets.fetch_lfw_people", lambda **options: fetch_lfw_people(**options, download_if_missing=False)
+    )
     fetched = lfw.load_lfw(name="lfw", folder=str(tmp_path), split=dataset.sizes)
     order = np.arange(len(dataset.y))
     np.random.RandomState(42).shuffle(order)  # scikit-learn's own order

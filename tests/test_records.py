@@ -123,7 +123,7 @@ def test_what_a_configuration_lacks_or_cannot_resolve_is_left_out(missing: str) 
 
 def test_numbers_and_sizes_are_those_of_the_outcome(record: records.Record, outcome: Outcome) -> None:
     assert record.params == outcome.sizes
-    assert record.metrics == {**outcome.metrics, "store/hits": 2, "store/misses": 2}
+    assert record.metrics == {**outcome.metrics, "store/hits": 2, "store/misses": 3}
     assert record.curves == {**outcome.curves, "epsilon": [0.0, 0.5, 1.0]}
 
 
@@ -192,3 +192,20 @@ def test_the_commit_is_that_of_a_checkout(tmp_path: Path, monkeypatch: pytest.Mo
 def test_without_git_the_commit_is_unknown(git: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(subprocess, "run", git)
     assert records._git_commit() == "unknown"
+
+
+def test_the_commit_is_that_of_a_tree_which_holds_the_package(tmp_path, monkeypatch):
+    """Installed below somebody else's checkout, the package has no commit of its own."""
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
+    package = tmp_path / "site" / "transfer_exp"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    (tmp_path / "other").write_text("")
+    monkeypatch.setattr(records, "__file__", str(package / "records.py"))
+    for words in (["init", "-q"], ["add", "other"], ["commit", "-qm", "theirs"]):
+        subprocess.run([*git, *words], check=True)
+    assert records._git_commit() == "unknown"
+    for words in (["add", "site"], ["commit", "-qm", "ours"]):
+        subprocess.run([*git, *words], check=True)
+    head = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
+    assert records._git_commit() == head

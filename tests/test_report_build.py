@@ -52,6 +52,19 @@ def test_report_has_the_files_of_the_interface(report):
     assert "tables/error_matrix_eps0.5_fraction1.csv" in names
 
 
+def test_the_experiment_is_described_by_all_runs_of_the_study_and_its_report(report, folder):
+    client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
+    experiment = client.get_experiment_by_name("first")
+    (parent,) = client.search_runs([experiment.experiment_id], "tags.kind = 'study'")
+    note = experiment.tags["mlflow.note.content"]
+    assert note.startswith("14 finished combinations.\n\n**error at epsilon 1, mean over 2 seeds**\n\n| surrogate |")
+    assert "\n```\npython -m transfer_exp experiment=first\n```\n" in note
+    table = pd.read_csv(report / "tables" / "error_matrix_eps1_fraction1.csv", index_col="surrogate")
+    assert f"| SVM L | {100 * table.loc['svm_low', 'svm_high']:.0f}% |" in note
+    assert f"| noise | {100 * table.loc['noise', 'svm_high']:.0f}% |" in note
+    assert f"(#/experiments/{experiment.experiment_id}/runs/{parent.info.run_id}/artifacts/report/report.html?" in note
+
+
 def test_curves_and_runs_are_tidy(report):
     curves, runs = pd.read_csv(report / "curves.csv"), pd.read_csv(report / "runs.csv")
     key = ["surrogate", "target", "surrogate_fraction", "seed"]
@@ -163,8 +176,9 @@ def test_report_again_replaces_the_earlier_one(folder, tmp_path):
 
 def test_summary_has_a_matrix_for_every_epsilon_and_the_curves(folder, tmp_path):
     uri = f"sqlite:///{folder}/mlflow.db"
-    text, left_out = study_summary(tracking_uri=uri, study="<second> & last", out=tmp_path)
-    assert left_out == ()
+    summary = study_summary(tracking_uri=uri, study="<second> & last", out=tmp_path)
+    assert summary.left_out == ()
+    text = summary.text
     files = list(tmp_path.iterdir())
     assert "ridge L" in text
     assert text.splitlines()[-1].startswith("noise")

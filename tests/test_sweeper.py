@@ -38,7 +38,7 @@ def test_neighbours_share_neither_surrogate_nor_target_and_no_combination_is_los
     assert by_diagonals([["seed=1"], ["seed=0"]]) == [["seed=1"], ["seed=0"]]
 
 
-def test_a_sweep_composes_its_words_once_and_each_job_when_it_starts(
+def test_a_sweep_composes_its_words_once_and_each_choice_of_groups_when_it_starts(
     cli: Cli, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     composed = []
@@ -51,7 +51,8 @@ def test_a_sweep_composes_its_words_once_and_each_job_when_it_starts(
     monkeypatch.setattr(ConfigLoaderImpl, "load_sweep_config", count)
     ended = cli("-m", *SMALL, "study=tiny", "seed=0,1,2", "surrogate=ridge_high,ridge_low", "target=ridge_high,ridge_low")
     assert ended.rc == 0, ended.stderr
-    assert len(composed) == (1 + 2 + 1 + 1) + 3 * 2 * 2
+    assert len(composed) == (1 + 2 + 1 + 1) + 2 * 2
+    assert len(runs(root, "tiny", kind="combination")) == 3 * 2 * 2
 
 
 def test_a_word_in_the_middle_that_cannot_be_composed_stops_the_sweep_before_its_first_job(cli: Cli, root: Path) -> None:

@@ -16,8 +16,10 @@ import pytest
 import requests
 from filelock import FileLock
 from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
 
 from transfer_exp import connecting, tracking
+from transfer_exp.data_parts import DataPart
 from transfer_exp.ending import exit_on_signals
 from transfer_exp.logged import Record
 from transfer_exp.tracking import Tracker
@@ -204,6 +206,43 @@ def test_two_studies_are_apart(root: Path, tracker: Tracker) -> None:
     assert other.find(signature="abc") is None
     again = Tracker(uri=None, root=root, study="study")
     assert again.experiment_id == tracker.experiment_id != other.experiment_id
+
+
+def kind(tracker: Tracker) -> str:
+    return str(tracker.client.get_experiment(tracker.experiment_id).tags["mlflow.experimentKind"])
+
+
+@pytest.mark.parametrize("guess", ["", "genai_development_inferred", "no_inferred_type"])
+def test_a_study_opens_as_model_training_also_one_that_was_there_before(guess: str, root: Path, tracker: Tracker) -> None:
+    assert kind(tracker) == "custom_model_development"
+    older = tracker.client.create_experiment("older", tags={"mlflow.experimentKind": guess} if guess else {})
+    again = Tracker(uri=None, root=root, study="older")
+    assert again.experiment_id == older
+    assert kind(again) == "custom_model_development"
+
+
+def test_what_a_person_chose_a_study_to_be_stays(root: Path, tracker: Tracker) -> None:
+    tracker.client.set_experiment_tag(tracker.experiment_id, "mlflow.experimentKind", "genai_development")
+    assert kind(Tracker(uri=None, root=root, study="study")) == "genai_development"
+
+
+def test_data_sets_that_another_worker_adds_meanwhile_are_logged(tracker: Tracker, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, tries = tracker.client.log_inputs, []
+
+    def beaten_twice(run_id: str, datasets: Any) -> None:
+        tries.append(run_id)
+        if len(tries) < 3:  # as between MLflow's look at what it has and its insertion
+            raise MlflowException("(sqlite3.IntegrityError) UNIQUE constraint failed: datasets.experiment_id, datasets.name")
+        whole(run_id, datasets)
+
+    monkeypatch.setattr(tracker.client, "log_inputs", beaten_twice)
+    parts = [DataPart(name="", digest=c, context=c, about={"part": c}, counts={"num_rows": 3}) for c in ("test", "target")]
+    with tracker.run("run", tags={}) as run_id:
+        tracker.log(run_id, Record(data=parts))
+    found = tracker.client.get_run(run_id).inputs.dataset_inputs
+    assert {(one.dataset.name, one.dataset.digest, one.tags[0].value) for one in found} == {
+        *(("unnamed", "test", "test"), ("unnamed", "target", "target")),
+    }
 
 
 def test_a_deleted_study_is_named(root: Path, tracker: Tracker) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import fields, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -206,3 +207,12 @@ def test_poisoning_has_no_balls_to_share() -> None:
     study = frames(items)
     assert (study.curves["whitebox_error"] == 0.99).sum() == 1
     assert study.runs.set_index("surrogate")["whitebox_error_at_2"].to_dict() == {"svm_high": 0.9, "svm_low": 0.99}
+
+
+def test_the_slack_of_the_white_box_knows_the_targets_threshold() -> None:
+    """Scores 1.000 and 1.001 from a clean 0: better by far more than stopping leaves of a rise of 1, not of one of 101."""
+    attacked = SimpleNamespace(y=np.array([-1]), target_threshold=100.0, surrogate_threshold=0.0)
+    curves: dict[str, list[float]] = {"whitebox_error": [], "whitebox_success": []}
+    own, others = np.array([[1.0]]), np.array([[1.001]])
+    improved = transfer._add_white_box(curves, attacked, own, others, np.array([0.0 - attacked.target_threshold]))  # type: ignore[arg-type]
+    assert improved.tolist() == [[True]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import sys
 from pathlib import Path
@@ -39,11 +40,14 @@ def main() -> None:
                 f"error: hydra/sweeper: expected the one of transfer_exp, got {word.partition('=')[2]}; a sweep takes lists "
                 "(seed=0,1), range(0,10), choice(1,10) and glob(*); a search is not possible yet"
             )
+    gc.disable()  # until all is imported: see ``allocator``
     try:
         with contextlib.redirect_stderr(MaskingStream(sys.stderr)):  # Hydra repeats words that it does not understand
             _task()
     except KeyboardInterrupt:
         sys.exit(130)
+    finally:
+        gc.enable()
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import Any, get_type_hints
 
 import torch
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
 from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
@@ -18,18 +19,20 @@ from omegaconf.errors import OmegaConfBaseException
 from threadpoolctl import threadpool_limits
 
 import transfer_exp
-from transfer_exp import connecting
-from transfer_exp.allocator import keep_freed_memory, settle_once
+from transfer_exp import connecting, notes
+from transfer_exp.allocator import keep_freed_memory, settle_before_second_job, start_collecting
+from transfer_exp.described import data_parts, origin, sentence
 from transfer_exp.ending import exit_on_signals
 from transfer_exp.masking import masked
 from transfer_exp.naming import dataset_name
 from transfer_exp.pipeline import Combination, run
-from transfer_exp.records import display_name, parameters, record, versions
+from transfer_exp.records import display_name, identity, parameters, record, versions
 from transfer_exp.run_names import run_name
 from transfer_exp.schema import check_node, check_values
 from transfer_exp.signature import signature, sources
 from transfer_exp.store import Store
 from transfer_exp.studies import check_study
+from transfer_exp.system_metrics import require_psutil, system_metrics
 from transfer_exp.tracking import Tracker
 from transfer_exp.types import Dataset, UserError
 
@@ -41,6 +44,7 @@ _SETTINGS = {
     "paths.root": str,
     "paths.store": str,
     "tracking.uri": str | None,
+    "tracking.system_metrics": bool | None,
 }
 
 
@@ -63,6 +67,7 @@ def run_job(
     varied: the keys that tell the jobs of a sweep apart, for the name of the run; None: all that is overridden.
     """
     begin = time.monotonic()
+    settle_before_second_job()
     exit_on_signals()
     check_settings(config)
     torch.set_num_threads(config.threads)
@@ -73,10 +78,14 @@ def run_job(
     )
     # The sweep that announced the parent has asked the server how it is.
     tracker = Tracker(uri=config.tracking.uri, root=config.paths.root, study=config.study, is_well=parent is not None)
+    start_collecting()
     if parent is None:
         tracker.close_dead()
     with threadpool_limits(config.threads):
-        tags = {"kind": "combination", "signature": "", **versions()}
+        sweep = notes.address(tracker.experiment_id, parent) if parent else None
+        words = [*_flags(), *overrides]
+        note = notes.of_combination(name, sentence(identity(config)), words, study=config.study, parent=sweep)
+        tags = {"kind": "combination", "signature": "", notes.NOTE: note, **versions(), **origin(versions())}
         try:
             store, combination = Store(config.paths.store, fallback=tracker.root / "locks"), build(config)
         except UserError:
@@ -98,12 +107,26 @@ def run_job(
                 if finished:
                     return Job(name=name, status="skipped", seconds=time.monotonic() - begin, run_id=finished)
             tags["lock"] = str(lock.lock_file)
-            with tracker.run(name, tags=tags, params=parameters(config, combination), parent=parent) as run_id:
+            watched = bool(config.tracking.get("system_metrics"))
+            with (
+                tracker.run(name, tags=tags, params=parameters(config, combination), parent=parent) as run_id,
+                system_metrics(run_id, uri=tracker.uri, wanted=watched),
+            ):
                 made = record(config, combination, run(combination, store), store, overrides)
+                made.data = data_parts(combination)
                 made.metrics["seconds"] = time.monotonic() - begin
                 tracker.log(run_id, made)
-    settle_once()  # the first job has imported all that others need
     return Job(name=name, status="finished", seconds=time.monotonic() - begin, run_id=run_id)
+
+
+def _flags() -> list[str]:
+    """The words of the command that are no overrides: a configuration of one's own."""
+    if not HydraConfig.initialized():
+        return []
+    hydra = HydraConfig.get()
+    own = [source.path for source in hydra.runtime.config_sources if source.provider == "command-line"]
+    named = [f"--config-name={hydra.job.config_name}"] if hydra.job.config_name != "config" else []
+    return [*(f"--config-dir={path}" for path in own), *named]
 
 
 def reason_of(error: UserError | OmegaConfBaseException) -> str:
@@ -133,6 +156,8 @@ def check_settings(config: DictConfig) -> None:
     check_study(config.study)
     if config.threads < 1:
         raise UserError(f"threads: expected a whole number >= 1, got {config.threads}")
+    if config.tracking.get("system_metrics"):
+        require_psutil()
 
 
 def build(config: DictConfig) -> Combination:
@@ -141,7 +166,7 @@ def build(config: DictConfig) -> Combination:
     check_values(options, get_type_hints(Combination))
     nodes = {part: _checked(config, part) for part in ("dataset", "surrogate", "target", "attack", "epsilon")}
     dataset = _load(json.dumps(nodes.pop("dataset"), sort_keys=True))
-    return Combination(dataset=dataset, **{part: _make(node) for part, node in nodes.items()}, **options)
+    return Combination(dataset=dataset, **{part: _made(node) for part, node in nodes.items()}, **options)
 
 
 def _checked(config: DictConfig, part: str) -> dict[str, Any]:
@@ -164,6 +189,23 @@ def _load(text: str) -> Dataset:
     if not node["_target_"].startswith(f"{transfer_exp.__name__}."):  # a checksum is what keys rely on
         return replace(dataset, checksum=signature(x=dataset.x, y=dataset.y))
     return dataset
+
+
+_frozen: dict[tuple[Any, str], Any] = {}
+
+
+def _made(node: dict[str, Any]) -> Any:
+    """What a node describes, made once a process where it cannot be changed: Hydra takes milliseconds for each."""
+    place = get_object(node["_target_"]), json.dumps(node, sort_keys=True)
+    if place in _frozen:
+        return _frozen[place]
+    made = _make(node)
+    options = getattr(made, "__dataclass_params__", None)
+    if options is not None and options.frozen:
+        if len(_frozen) >= 1000:
+            _frozen.clear()
+        _frozen[place] = made
+    return made
 
 
 def _sources(config: DictConfig, combination: Combination) -> dict[str, str]:

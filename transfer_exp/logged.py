@@ -12,6 +12,7 @@ from mlflow.entities import Metric, Param, RunTag
 from mlflow.tracking import MlflowClient
 
 from transfer_exp.artifacts import CHECKSUMS, checksums
+from transfer_exp.data_parts import DataPart, log_inputs
 from transfer_exp.masking import masked
 
 MAX_VALUE = 500
@@ -22,12 +23,13 @@ _MAX_PARAMS = 90  # at most 100
 
 @dataclass(kw_only=True)
 class Record:
-    """What a run is to log: parameters, scalars, curves over the grid, text and binary files."""
+    """What a run is to log: parameters, scalars, curves over the grid, text and binary files, data sets."""
 
     params: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
     curves: dict[str, list[float]] = field(default_factory=dict)
     files: dict[str, bytes] = field(default_factory=dict)
+    data: list[DataPart] = field(default_factory=list)
 
 
 def harmless(files: Mapping[str, bytes]) -> dict[str, bytes]:
@@ -51,3 +53,5 @@ def log_numbers(client: MlflowClient, run_id: str, record: Record, files: Mappin
         client.log_batch(run_id, params=params[i : i + _MAX_PARAMS])
     for i in range(_MAX_METRICS, len(metrics), _MAX_METRICS):
         client.log_batch(run_id, metrics[i : i + _MAX_METRICS])
+    if record.data:
+        log_inputs(client, run_id, record.data)

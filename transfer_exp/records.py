@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import pickle
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -19,11 +20,11 @@ from omegaconf.errors import OmegaConfBaseException
 
 import transfer_exp
 from transfer_exp.cells import harmless
-from transfer_exp.figures.examples import examples_png
 from transfer_exp.logged import Record
 from transfer_exp.naming import dataset_name
 from transfer_exp.pipeline import CURVES, Combination, Outcome
 from transfer_exp.settings import NOT_SETTINGS, as_text, leaves, shortened
+from transfer_exp.signature import code_version, signature
 from transfer_exp.store import Store
 from transfer_exp.types import Examples
 
@@ -113,13 +114,13 @@ def record(config: DictConfig, combination: Combination, outcome: Outcome, store
     """All that is logged of one combination when it ends."""
     grid = combination.epsilon
     files = {
-        "config.yaml": OmegaConf.to_yaml(config, resolve=True).encode(),
+        "config.yaml": _yaml(config),
         "overrides.yaml": OmegaConf.to_yaml(OmegaConf.create(list(overrides))).encode(),
         "curves.csv": _curves_csv(identity(config), grid.grid, outcome),
     }
     if outcome.examples is not None:
         files["examples.npz"] = _npz(vars(outcome.examples))
-        files["examples.png"] = _picture(files["examples.npz"])
+        files["examples.png"] = _picture(outcome.examples, store)
     counts: dict[str, float] = {"store/hits": store.hits.total(), "store/misses": store.misses.total()}
     return Record(
         params=outcome.sizes,
@@ -127,6 +128,18 @@ def record(config: DictConfig, combination: Combination, outcome: Outcome, store
         curves={**outcome.curves, "epsilon": list(grid.grid)},
         files=files,
     )
+
+
+def _yaml(config: DictConfig) -> bytes:
+    """The resolved configuration as YAML, written part by part: most parts are those of another combination, too."""
+    plain = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(plain, dict)
+    return "".join(_part(pickle.dumps({key: value})) for key, value in plain.items()).encode()
+
+
+@lru_cache(maxsize=1000)
+def _part(pickled: bytes) -> str:
+    return OmegaConf.to_yaml(pickle.loads(pickled))  # noqa: S301  (pickled by this process)
 
 
 def _curves_csv(columns: Mapping[str, Any], grid: Sequence[float], outcome: Outcome) -> bytes:
@@ -142,11 +155,16 @@ def _curves_csv(columns: Mapping[str, Any], grid: Sequence[float], outcome: Outc
     return text.getvalue().encode()
 
 
-@lru_cache(maxsize=64)
-def _picture(archive: bytes) -> bytes:
-    """PNG of archived examples; drawn once a process for the targets that are shown the same ones."""
-    with np.load(io.BytesIO(archive), allow_pickle=False) as arrays:
-        return examples_png(Examples(**arrays))
+def _picture(examples: Examples, store: Store) -> bytes:
+    """PNG of examples; drawn once for all targets that are shown the same ones."""
+
+    def draw() -> dict[str, Any]:
+        from transfer_exp.figures.examples import examples_png  # here: importing matplotlib takes longer than all else
+
+        return {"png": np.frombuffer(examples_png(examples), dtype=np.uint8)}
+
+    code = code_version("figures/examples.py"), version("matplotlib")
+    return store.get("picture", signature(examples=examples, code=code), draw)["png"].tobytes()
 
 
 def _npz(arrays: Mapping[str, Any]) -> bytes:

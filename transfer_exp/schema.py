@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import types
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from hydra.utils import get_object
@@ -17,13 +18,17 @@ def check_node(values: Mapping[str, Any], where: str) -> None:
 
     ``where`` is its place in the configuration. Raises UserError on a value of another type, an unknown or a missing key.
     """
-    target = get_object(values["_target_"])
-    hints, parameters = get_type_hints(target), inspect.signature(target).parameters
+    hints, parameters = _arguments(get_object(values["_target_"]))
     arguments = {name: hints.get(name, Any) for name in parameters}
     missing = [name for name, one in parameters.items() if one.default is one.empty and name not in values]
     if missing:
         raise UserError(f"{where}.{missing[0]}: expected {_words(arguments[missing[0]])}, got none; set it")
     check_values({key: value for key, value in values.items() if key != "_target_"}, arguments, f"{where}.")
+
+
+@lru_cache(maxsize=1000)
+def _arguments(target: Any) -> tuple[dict[str, Any], Mapping[str, inspect.Parameter]]:
+    return get_type_hints(target), inspect.signature(target).parameters
 
 
 def check_values(values: Mapping[str, Any], hints: Mapping[str, Any], prefix: str = "") -> None:

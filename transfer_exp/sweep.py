@@ -9,11 +9,11 @@ from __future__ import annotations
 import atexit
 import contextlib
 import logging
-import shlex
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,16 +27,16 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from hydra_plugins.transfer_exp_sweeper import split
-from transfer_exp import progress
-from transfer_exp.allocator import settle
+from transfer_exp import notes, progress
+from transfer_exp.allocator import settle, start_collecting
 from transfer_exp.artifacts import files_below
 from transfer_exp.checks import check_before_first, check_listed, check_one_study, with_new_words
+from transfer_exp.described import origin, show_summary
 from transfer_exp.ending import closing, exit_on_signals
 from transfer_exp.job import Job, check_settings, in_words, reason_of, run_job
 from transfer_exp.locks import FileLock, Timeout, acquire, release
 from transfer_exp.masking import masked
 from transfer_exp.records import versions
-from transfer_exp.report.build import build_report, study_summary
 from transfer_exp.run_names import varied_keys
 from transfer_exp.signature import signature
 from transfer_exp.store import Store
@@ -94,6 +94,7 @@ class Sweep(Callback):
         self.folder = Path()
         self.lock: FileLock | None = None
         self.opened = contextlib.ExitStack()
+        self.note: Callable[..., str] = notes.of_sweep
 
     def __reduce__(self) -> tuple[type[Sweep], tuple[()]]:
         # Workers get a blank one: the sweep is opened and closed in one process.
@@ -124,13 +125,16 @@ class Sweep(Callback):
         self.folder.mkdir(parents=True, exist_ok=True)
         self._take_folder()
         self.tracker = Tracker(uri=config.tracking.uri, root=config.paths.root, study=config.study)
+        start_collecting()
         earlier = self.tracker.find(kind="study", sweep=identity) if config.resume else None
         lock_file = store.lock_file(f"sweep-{signature(tracking=masked(self.tracker.uri), sweep=identity)}")
         self.tracker.close_dead()
         with contextlib.suppress(Timeout):  # the same command elsewhere: it holds the lock for both
             self.lock = acquire(lock_file, blocking=False)
-        command = shlex.join(["python", "-m", "transfer_exp", *sys.argv[1:]])
-        tags = {"kind": "study", "sweep": identity, "command": command, "lock": str(lock_file), **versions()}
+        command = notes.command_line(sys.argv[1:])
+        self.note = partial(notes.of_sweep, config.study, counted(len(jobs), "combination"), command)
+        about = {"kind": "study", "sweep": identity, "command": command, "lock": str(lock_file)}
+        tags = {**about, **versions(), **origin(versions()), notes.NOTE: notes.with_note("", self.note())}
         self.run_id = earlier or self.tracker.start(f"study {config.study}", tags=tags)
         if earlier:
             self.tracker.reopen(earlier)
@@ -202,19 +206,23 @@ class Sweep(Callback):
         """
         if self.tracker is None or not runs:
             return ""
+        from transfer_exp.report.build import build_report, study_summary  # here: pandas and matplotlib, for no job
+
         uri, root = self.tracker.uri, self.tracker.root
         try:
             with tempfile.TemporaryDirectory() as folder:
-                text, lost = study_summary(tracking_uri=uri, study=self.tracker.study, out=Path(folder), only=set(runs))
+                summary = study_summary(tracking_uri=uri, study=self.tracker.study, out=Path(folder), only=set(runs))
                 self.tracker.log_files(self.run_id, files_below(Path(folder), "summary"))
-            print(f"\n{text}\n")
+            print(f"\n{summary.text}\n")
             if study:
                 page = build_report(tracking_uri=uri, study=study, out=root / "reports" / study_folder(study))
                 print(f"Report: {page}")
+            show_summary(self.tracker, self.run_id, summary, self.note, is_study=bool(study))
         except Exception as error:
             return in_words(error, "summary: expected to be able to write what follows the last combination")
-        print("Compare the runs in MLflow's page: make ui")
-        return "\n".join(lost)
+        start = "" if uri.startswith("http") else "make ui, then "
+        print(f"Compare the runs in MLflow's page: {start}{notes.page(uri, self.tracker.experiment_id)}")
+        return "\n".join(summary.left_out)
 
     def _close_if_open(self) -> None:
         """A sweep that was interrupted or could not be composed: Hydra does not call ``on_multirun_end`` then."""

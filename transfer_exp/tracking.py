@@ -17,7 +17,8 @@ from typing import Any
 from mlflow.entities import Experiment, Run, RunTag
 from mlflow.tracking import MlflowClient
 
-from transfer_exp import artifacts, connecting
+from transfer_exp import artifacts, connecting, notes
+from transfer_exp.database import tend_sqlite
 from transfer_exp.ending import closing, hold_signals
 from transfer_exp.locks import FileLock, acquire, release
 from transfer_exp.logged import MAX_VALUE, Record, harmless, log_numbers
@@ -63,12 +64,14 @@ class Tracker:
         file = connecting.sqlite_file(self.uri)
         with FileLock(self.root / ".tracking.lock"):
             if file:
+                tend_sqlite()
                 connecting.prepare_sqlite(file)
             self.client = MlflowClient(self.uri)
             experiment = self.client.get_experiment_by_name(self.study) or self._new_experiment()
             if experiment.lifecycle_stage != "active":
                 raise UserError(connecting.is_deleted(self.study, experiment.experiment_id, self.uri))
             self.experiment_id = experiment.experiment_id
+            notes.open_as_training(self.client, experiment)
             if file and self._has_moved(experiment):
                 artifacts.repair(file)
 
@@ -76,7 +79,7 @@ class Tracker:
         # Without an absolute location artifacts would go to the working directory; a server knows its own.
         folder = (self._home or self.root / "mlartifacts") / study_folder(self.study)
         location = None if connecting.is_server(self.uri) else folder.as_uri()
-        return self.client.get_experiment(self.client.create_experiment(self.study, artifact_location=location))
+        return self.client.get_experiment(self.client.create_experiment(self.study, location, notes.TRAINING))
 
     def _has_moved(self, experiment: Experiment) -> bool:
         place = artifacts.place_at(self._home, experiment.artifact_location)

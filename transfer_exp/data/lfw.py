@@ -12,7 +12,6 @@ from urllib.error import URLError
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
-from sklearn.datasets import fetch_lfw_people
 
 from transfer_exp.signature import checksum
 from transfer_exp.types import Box, Dataset, Floats, Ints, Sizes, UserError
@@ -75,6 +74,8 @@ def _read_image(file: Path) -> Floats:
 
 
 def _fetch(folder: Path) -> tuple[Floats, Ints]:
+    from sklearn.datasets import fetch_lfw_people  # here: it takes a second, and is not needed where the folder is
+
     try:
         faces = fetch_lfw_people(data_home=str(folder), min_faces_per_person=70)
     except (OSError, URLError) as error:

@@ -1,4 +1,7 @@
-"""The six families of learners: scikit-learn (or torch, for the MLP) fits, torch differentiates."""
+"""The six families of learners: scikit-learn (or torch, for the MLP) fits, torch differentiates.
+
+scikit-learn is imported where it fits: that takes a second, and a run whose models are all in the store fits nothing.
+"""
 
 from transfer_exp.learners.base import Learner, Model
 from transfer_exp.learners.forest import Forest

@@ -16,7 +16,6 @@ from typing import Any, ClassVar, get_args
 
 import numpy as np
 import torch
-from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
 from transfer_exp.learners.retraining import Retraining
@@ -119,6 +118,8 @@ class Learner(ABC):
         A solver that gives up before it converges is logged as a warning. Raises UserError on CSR points that ``scale``
         would fill.
         """
+        from sklearn.exceptions import ConvergenceWarning  # here: see ``learners``
+
         scaling = Scaling.fitted(self.scale, x)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", ConvergenceWarning)

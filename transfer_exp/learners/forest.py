@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from sklearn.ensemble import RandomForestClassifier
 from torch import Tensor
 
 from transfer_exp.learners.base import Learner, Model, require_positive
@@ -53,6 +52,8 @@ class Forest(Learner):
 
     def _fit(self, x: Matrix, y: Ints, *, seed: int) -> Model:
         """Fit; ``seed`` draws the bootstrap samples and the features tried at each node."""
+        from sklearn.ensemble import RandomForestClassifier  # here: see ``learners``
+
         forest = RandomForestClassifier(self.n_trees, max_depth=self.max_depth, random_state=seed).fit(x, y)
         trees = [estimator.tree_ for estimator in forest.estimators_]
         root = np.cumsum([0, *(t.node_count for t in trees[:-1])])

@@ -7,7 +7,6 @@ from typing import Literal
 
 import numpy as np
 import torch
-from sklearn.svm import SVC
 from torch import Tensor
 
 from transfer_exp.learners.base import MAX_ITER, Learner, Model, require_positive
@@ -67,6 +66,8 @@ class RBFSVM(Learner):
 
     def _fit(self, x: Matrix, y: Ints, *, seed: int) -> Model:
         """Fit; deterministic, ``seed`` is not used."""
+        from sklearn.svm import SVC  # here: see ``learners``
+
         gamma = _gamma_by_variance(x) if isinstance(self.gamma, str) else self.gamma
         svc = SVC(kernel="rbf", C=self.C, gamma=gamma, tol=self.tolerance, max_iter=MAX_ITER, cache_size=1000).fit(x, y)
         support = dense(svc.support_vectors_)

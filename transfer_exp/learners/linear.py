@@ -11,9 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sklearn.linear_model import LogisticRegression
-from sklearn.linear_model import Ridge as RidgeRegression
-from sklearn.svm import SVC
 from torch import Tensor
 
 from transfer_exp.learners.base import MAX_ITER, Learner, Model, require_positive
@@ -76,6 +73,8 @@ class LinearSVM(Learner):
 
     def _fit(self, x: Matrix, y: Ints, *, seed: int) -> Model:
         """Fit; deterministic, ``seed`` is not used."""
+        from sklearn.svm import SVC  # here: see ``learners``
+
         svc = SVC(kernel="linear", C=self.C, tol=self.tolerance, max_iter=MAX_ITER, cache_size=1000)
         return HingeLinearModel.of(svc.fit(x, y))
 
@@ -99,6 +98,8 @@ class Logistic(Learner):
 
     def _fit(self, x: Matrix, y: Ints, *, seed: int) -> Model:
         """Fit; deterministic, ``seed`` is not used."""
+        from sklearn.linear_model import LogisticRegression  # here: see ``learners``
+
         estimator = LogisticRegression(C=self.C, tol=self.tolerance, max_iter=20_000)
         return LogisticLinearModel.of(estimator.fit(x, y))
 
@@ -121,6 +122,8 @@ class Ridge(Learner):
 
     def _fit(self, x: Matrix, y: Ints, *, seed: int) -> Model:
         """Fit; deterministic, ``seed`` is not used."""
+        from sklearn.linear_model import Ridge as RidgeRegression  # here: see ``learners``
+
         solver = "auto" if isinstance(x, np.ndarray) else "sparse_cg"
         return SquaredLinearModel.of(RidgeRegression(alpha=self.alpha, solver=solver, tol=1e-8).fit(x, y))
 

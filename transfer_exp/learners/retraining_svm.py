@@ -11,8 +11,6 @@ import logging
 import warnings
 
 import numpy as np
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.svm import SVC
 
 from transfer_exp.learners.base import MAX_ITER
 from transfer_exp.learners.gram import Gram
@@ -46,6 +44,9 @@ class SVMRetraining(Retraining):
         return np.minimum(y * self.C, 0.0), np.maximum(y * self.C, 0.0)
 
     def _libsvm(self, K: Floats, y: Floats) -> Solution:
+        from sklearn.exceptions import ConvergenceWarning  # here: see ``learners``
+        from sklearn.svm import SVC
+
         svc = SVC(kernel="precomputed", C=self.C, tol=TOLERANCE, cache_size=1000, max_iter=MAX_ITER)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # told below, with what to do

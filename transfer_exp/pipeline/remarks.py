@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
-from scipy.spatial.distance import cdist
 
 from transfer_exp import measures
 from transfer_exp.data.groups import equal_rows
@@ -108,6 +107,8 @@ def _distance(points: Matrix, labels: Ints, norm: Norm) -> float:
     sides = [dense(points[np.flatnonzero(labels == label)[:_N_POINTS]]) for label in (-1, 1)]
     if not all(map(len, sides)):
         return float("nan")
+    from scipy.spatial.distance import cdist  # here: few runs need it
+
     distances = cdist(sides[0], sides[1], "minkowski", p=_ORDERS[norm])
     return float(np.median(np.concatenate([distances.min(axis=0), distances.min(axis=1)])))
 

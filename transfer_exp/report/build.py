@@ -12,9 +12,11 @@ from itertools import chain, product
 from pathlib import Path
 
 import pandas as pd
+from mlflow.entities import Run
 from pandas.api.types import is_numeric_dtype
 from tqdm import tqdm
 
+from transfer_exp import notes
 from transfer_exp.cells import harmless
 from transfer_exp.report import client as store
 from transfer_exp.report import control, drawing, page, path_drawing, paths, tables, verdicts, words
@@ -23,10 +25,12 @@ from transfer_exp.report.curves import CURVE_COLUMNS
 from transfer_exp.report.drawing import Picture
 from transfer_exp.report.examples import Example, load_examples
 from transfer_exp.report.records import Study, load
+from transfer_exp.report.summary import Summary, cell_metrics, markdown_matrices
 from transfer_exp.types import UserError, counted
 
 NamedTable = tuple[str, str, str, pd.DataFrame]  # section of the page, file name without ending, caption, content
 _ARTIFACTS = "report"
+_LONGEST_MATRIX = notes.LONGEST - 1_000  # the rest of a description takes less
 
 
 def build_report(
@@ -47,8 +51,23 @@ def build_report(
     artifacts = f"{_ARTIFACTS}-{drawing.file_name(where)}" if where else _ARTIFACTS
     if log_to_parent and records.parents:
         with store.speaking_of(tracking_uri, f"the report is whole and lies in {out}; expected to be able to log it to"):
-            store.log_folder(store.connect(tracking_uri), records.parents[-1], out, artifacts)
+            client, parent = store.connect(tracking_uri), records.parents[-1]
+            store.log_folder(client, parent, out, artifacts)
+            if client.writable and not where:
+                notes.describe_experiment(client, parent.info.experiment_id, _note(records, parent))
     return out / "report.html"
+
+
+def _note(study: Study, parent: Run) -> str:
+    """The study's description on MLflow's page."""
+    parts = (study, *study.others)
+    return notes.of_study(
+        study.name,
+        counted(sum(len(part.runs) for part in parts), "finished combination"),
+        parent.data.tags.get("command", ""),
+        matrices=markdown_matrices(parts, longest=_LONGEST_MATRIX),
+        report=notes.address(parent.info.experiment_id, parent.info.run_id, f"{_ARTIFACTS}/report.html"),
+    )
 
 
 def _fill(folder: Path, study: Study, tracking_uri: str) -> None:
@@ -154,14 +173,12 @@ def _as_json(study: Study, claims: list[Claim]) -> str:
     return json.dumps({**about, "claims": [claim.plain() for claim in claims]}, indent=1, allow_nan=False) + "\n"
 
 
-def study_summary(
-    *, tracking_uri: str, study: str, out: Path, only: Collection[str] | None = None
-) -> tuple[str, tuple[str, ...]]:
+def study_summary(*, tracking_uri: str, study: str, out: Path, only: Collection[str] | None = None) -> Summary:
     """What every sweep ends with: the error matrix of every epsilon (csv, heat map) and the white-box curves in ``out``.
 
-    ``only``: ids of the sweep's own runs; white boxes then are the largest of these runs, not of the study. Returns the
-    matrices of the study's chosen epsilons as text, one for each value of a factor that is no learner, and what was left
-    out. Raises UserError as ``build_report``.
+    ``only``: ids of the sweep's own runs; white boxes then are the largest of these runs, not of the study. Text: the
+    matrices of the chosen epsilons; markdown: those of the reference epsilon; both for each value of a factor that is no
+    learner. Raises UserError as ``build_report``.
     """
     records = load(tracking_uri=tracking_uri, study=study, only=only)
     parts = (records, *records.others)
@@ -176,7 +193,12 @@ def study_summary(
     for picture in drawing.white_box(records):
         drawing.write(picture, out, ["png"])
     text = "\n\n".join(_as_text(part, epsilon) for part in parts for epsilon in part.epsilon_shown)
-    return text, records.left_out
+    return Summary(
+        text=text,
+        markdown=markdown_matrices(parts, longest=_LONGEST_MATRIX),
+        metrics=cell_metrics(*parts),
+        left_out=records.left_out,
+    )
 
 
 def _as_text(study: Study, epsilon: float) -> str:

@@ -15,7 +15,6 @@ from itertools import pairwise
 from mlflow.entities import Run
 
 from transfer_exp import artifacts
-from transfer_exp.cells import harmless
 from transfer_exp.report import client as store
 from transfer_exp.report.earlier import renamed
 from transfer_exp.settings import LONGEST, canonical
@@ -24,7 +23,7 @@ CURVES = "curves.csv"
 DAMAGED = "DAMAGED"
 """Status of a finished run whose curves are lost or were changed: it counts as missing."""
 _TEXT = {"study", "dataset", "attack", "surrogate", "target"}
-_SAME = ("dataset", "attack", "surrogate", "target", "surrogate_fraction", "seed")
+_SAME = ("surrogate_fraction", "seed")  # names are for people, and may have been changed
 _MOST_LINES = 20
 _TOLERANCE = 1e-9  # relative: a database or a server may round the last digit
 
@@ -117,8 +116,7 @@ def _disagreements(run: Run, table: Mapping[str, Sequence[str]]) -> Iterator[str
     """In words, where a table is none of this run's: other settings, words for numbers, other measures."""
     params, metrics = renamed(run.data.params), run.data.metrics
     for name in (name for name in _SAME if name in table and name in params):
-        own = canonical(params[name])
-        others = [cell for cell in set(table[name]) if canonical(cell) not in (own, harmless(own))]
+        others = [cell for cell in set(table[name]) if canonical(cell) != canonical(params[name])]
         if others:
             yield f"expected {name} {params[name]}, got {others[0]}"
     if not {"epsilon", "error", "clean_error"} <= set(table):
