@@ -405,6 +405,8 @@ def test_a_grid_of_120_values_is_reported_whole(before, folder):
     for item in items:
         curve = item["curve"].iloc[[0] * 120].assign(epsilon=epsilons, error=np.linspace(0, 1, 120))
         item["curve"] = curve
+        names = [f"{name}_at_{epsilon:g}" for epsilon in epsilons for name in ("whitebox_error", "error_ratio")]
+        item["metrics"] |= dict.fromkeys(names, curve["whitebox_error"].iloc[0])
         item["params"] |= {"epsilon.grid": str(epsilons), "epsilon.shown": str(epsilons), "epsilon.reference": 4.0}
         for name in ("epsilon.grid", "epsilon.shown"):
             item["params"][name] = item["params"][name][:500] if before else shortened(item["params"][name])
@@ -413,6 +415,7 @@ def test_a_grid_of_120_values_is_reported_whole(before, folder):
     study = load(tracking_uri=f"sqlite:///{folder}/mlflow.db", study="long")
     assert study.epsilon_shown == tuple(epsilons)
     assert json.loads(study.runs["epsilon.grid"].iloc[0]) == epsilons
+    assert len(tables.at_reference(study)) == len(SEEDS)  # without a warning of many columns
 
 
 # The files

@@ -71,4 +71,4 @@ def with_white_box_of(curves: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     logged = [name for name in map(str, runs) if name.startswith(("whitebox_error_at_", "error_ratio_at_"))]
     keys = pd.MultiIndex.from_frame(runs[KEY])
     values = {name: found[name].reindex(keys).to_numpy() if name in found else np.nan for name in logged}
-    return runs.assign(**values)
+    return runs.assign(**values).copy()  # many columns one by one: in one piece again
