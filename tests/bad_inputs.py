@@ -73,7 +73,7 @@ ROWS: dict[str, Row] = {
     "text": Row(lambda t: arrays(t, X=POINTS.astype(str), y=LABELS), "expected real numbers in X, got type <U"),
     "missing file": Row(["dataset=arrays", "dataset.file=/nowhere/own.npz"], "got /nowhere/own.npz, which is not there"),
     "no file named": Row(["dataset=arrays"], "dataset.file: expected the path of an .npz with X and y, got none"),
-    "pickled": Row(pickled, "expected an .npz of plain arrays (no pickled objects), got: Object arrays"),
+    "pickled": Row(pickled, "expected an .npz of plain arrays (no pickled objects), got: X.npy: Object arrays"),
     "not an archive": Row(no_archive, "expected an .npz of plain arrays (no pickled objects), got:"),
     "test larger than the data": Row(
         ["dataset.split.test=355"],
@@ -175,7 +175,7 @@ ROWS: dict[str, Row] = {
         "attack.fixed: expected columns from 0 to 99, got [100]",
     ),
     "no hyperparameter": Row(["~target.alpha"], "target.alpha: expected a number, got none; set it"),
-    "no surrogate": Row(["~surrogate"], "configuration: Key 'surrogate' is not in struct"),
+    "no surrogate": Row(["~surrogate"], "surrogate: expected a resolvable choice, got: Key 'surrogate' is not in struct"),
     "own data as a table": Row(table, "own.csv: expected an .npz of arrays X and y, got a table; convert it in Python"),
     "own data too large": Row(
         lambda t: arrays(t, X=POINTS * 1e160, y=LABELS),

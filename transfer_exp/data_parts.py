@@ -31,7 +31,7 @@ class DataPart:
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
         source, profile = json.dumps({"tags": self.about}), json.dumps(self.counts)
-        entity = Dataset(self.name[:500] or "unnamed", self.digest, "code", source, profile=profile)
+        entity = Dataset(str(self.name or "unnamed")[:500], self.digest, "code", source, profile=profile)
         return DatasetInput(entity, [InputTag("mlflow.data.context", self.context)])
 
 

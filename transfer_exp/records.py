@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import math
-import pickle
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -27,6 +26,8 @@ from transfer_exp.settings import NOT_SETTINGS, as_text, leaves, shortened
 from transfer_exp.signature import code_version, signature
 from transfer_exp.store import Store
 from transfer_exp.types import Examples
+
+_MOST_PARTS = 1000  # of a configuration, kept as YAML
 
 
 @lru_cache(maxsize=1)
@@ -134,12 +135,20 @@ def _yaml(config: DictConfig) -> bytes:
     """The resolved configuration as YAML, written part by part: most parts are those of another combination, too."""
     plain = OmegaConf.to_container(config, resolve=True)
     assert isinstance(plain, dict)
-    return "".join(_part(pickle.dumps({key: value})) for key, value in plain.items()).encode()
+    return "".join(_part({key: value}) for key, value in plain.items()).encode()
 
 
-@lru_cache(maxsize=1000)
-def _part(pickled: bytes) -> str:
-    return OmegaConf.to_yaml(pickle.loads(pickled))  # noqa: S301  (pickled by this process)
+_parts: dict[str, str] = {}
+
+
+def _part(content: dict[Any, Any]) -> str:
+    """A part as YAML; kept, as long as there are not too many."""
+    place = repr(content)
+    if place not in _parts:
+        if len(_parts) >= _MOST_PARTS:
+            _parts.clear()
+        _parts[place] = OmegaConf.to_yaml(content)
+    return _parts[place]
 
 
 def _curves_csv(columns: Mapping[str, Any], grid: Sequence[float], outcome: Outcome) -> bytes:
