@@ -198,8 +198,8 @@ def test_the_paths_are_swept_in_both_roles_against_fixed_panels(role: str) -> No
         ("svm_low", "C", "1e-4", "100"),
         ("logistic_low", "C", "1e-4", "100"),
         ("ridge_low", "alpha", "0.1", "10000"),
-        ("rbf_low", "C", "0.1", "100"),
-        ("rbf_low", "gamma", "0.001", "0.1"),
+        ("rbf_low", "C", "1", "1000"),
+        ("rbf_low", "gamma", "0.001", "0.03"),
         ("mlp_high", "weight_decay", "1e-5", "0.1"),
     }
     assert {one[:2] for one in swept} >= {("mlp_high", "hidden")}
