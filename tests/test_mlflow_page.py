@@ -31,6 +31,38 @@ def experiment(root: Path, study: str) -> Any:
     return client, client.get_experiment_by_name(study)
 
 
+def check_cells(parent: Run, children: list[Run]) -> None:
+    """The parent's means and intervals, by hand from its three seeds."""
+    errors = {(r.data.params["surrogate"], r.data.params["seed"]): r.data.metrics["error_at_0.5"] for r in children}
+    for surrogate in ("ridge_high", "svm_low"):
+        one, two, three = (errors[surrogate, seed] for seed in "012")
+        mean = (one + two + three) / 3
+        half = T_1 * math.sqrt(((one - mean) ** 2 + (two - mean) ** 2 + (three - mean) ** 2) / 2 / 3)
+        expected = {"": mean, "_low95": mean - half, "_high95": mean + half}
+        for kind, value in expected.items():
+            assert parent.data.metrics[f"mean_error{kind}/{surrogate}/ridge_low"] == pytest.approx(value)
+            assert parent.data.metrics[f"mean_transfer{kind}/{surrogate}"] == pytest.approx(value)  # of one target
+    svm = sum(errors["svm_low", seed] for seed in "012") / 3
+    assert f"| SVM L | {100 * svm:.0f}% | {100 * svm:.0f}% |" in parent.data.tags[NOTE]
+
+
+def check_data(children: list[Run]) -> None:
+    """The parts of the split as inputs."""
+    # Runs on the same points have the same digest; a digest is that of the rows, not of the seed.
+    assert all(list(data(run)) == ["surrogate", "target", "test"] for run in children)
+    tests = {run.data.params["seed"]: {data(other)["test"].digest for other in children} for run in children}
+    assert {len(digests) for digests in tests.values()} == {3}
+    first = [run for run in children if run.data.params["seed"] == "0"]
+    assert data(first[0])["test"].digest == data(first[1])["test"].digest
+    assert len({one.digest for run in children for one in data(run).values()}) == 9
+    split = make_split(load_digits_pair(name="digits89", digits=[8, 9], split=Sizes(test=20)), seed=0)
+    rows = {"surrogate": len(split.surrogate), "target": len(split.target), "test": 20}
+    for context, one in data(first[0]).items():
+        assert one.name == "digits89"
+        assert f'"num_rows": {rows[context]}, "num_features": 64' in one.profile
+        assert first[0].data.tags["data_checksum"] in one.source
+
+
 def test_a_small_sweep_on_the_page(cli: Cli, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("USER", "ada")
     described._user.cache_clear()
@@ -52,17 +84,7 @@ def test_a_small_sweep_on_the_page(cli: Cli, root: Path, monkeypatch: pytest.Mon
         )
         assert tags.get("mlflow.source.git.commit", "unknown") == tags["git_commit"]
 
-    errors = {(r.data.params["surrogate"], r.data.params["seed"]): r.data.metrics["error_at_0.5"] for r in children}
-    for surrogate in ("ridge_high", "svm_low"):
-        one, two, three = (errors[surrogate, seed] for seed in "012")
-        mean = (one + two + three) / 3
-        half = T_1 * math.sqrt(((one - mean) ** 2 + (two - mean) ** 2 + (three - mean) ** 2) / 2 / 3)
-        expected = {"": mean, "_low95": mean - half, "_high95": mean + half}
-        for kind, value in expected.items():
-            assert parent.data.metrics[f"mean_error{kind}/{surrogate}/ridge_low"] == pytest.approx(value)
-            assert parent.data.metrics[f"mean_transfer{kind}/{surrogate}"] == pytest.approx(value)  # of one target
-    svm = sum(errors["svm_low", seed] for seed in "012") / 3
-    assert f"| SVM L | {100 * svm:.0f}% | {100 * svm:.0f}% |" in parent.data.tags[NOTE]
+    check_cells(parent, children)
     command = parent.data.tags[NOTE].split("```")[1].replace("\\\n", " ")  # as a shell reads it
     assert shlex.split(command) == ["python", "-m", "transfer_exp", *words]
     assert study.tags[NOTE] == parent.data.tags[NOTE]
@@ -81,19 +103,7 @@ def test_a_small_sweep_on_the_page(cli: Cli, root: Path, monkeypatch: pytest.Mon
     assert newest.data.tags["signature"] == children[-1].data.tags["signature"]
     assert f"experiments/{study.experiment_id}/runs/{parent.info.run_id}" in children[-1].data.tags[NOTE]
 
-    # Runs on the same points have the same digest; a digest is that of the rows, not of the seed.
-    assert all(list(data(run)) == ["surrogate", "target", "test"] for run in children)
-    tests = {run.data.params["seed"]: {data(other)["test"].digest for other in children} for run in children}
-    assert {len(digests) for digests in tests.values()} == {3}
-    first = [run for run in children if run.data.params["seed"] == "0"]
-    assert data(first[0])["test"].digest == data(first[1])["test"].digest
-    assert len({one.digest for run in children for one in data(run).values()}) == 9
-    split = make_split(load_digits_pair(name="digits89", digits=[8, 9], split=Sizes(test=20)), seed=0)
-    rows = {"surrogate": len(split.surrogate), "target": len(split.target), "test": 20}
-    for context, one in data(first[0]).items():
-        assert one.name == "digits89"
-        assert f'"num_rows": {rows[context]}, "num_features": 64' in one.profile
-        assert first[0].data.tags["data_checksum"] in one.source
+    check_data(children)
 
 
 def test_a_user_id_without_a_name_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from own_learner import LEARNER
 
 from transfer_exp import origin as origins
 from transfer_exp import signature as signatures
@@ -21,17 +22,6 @@ from transfer_exp.learners import Ridge
 from transfer_exp.origin import origin
 from transfer_exp.signature import Key, code_version, is_current, signature, sources
 from transfer_exp.store import Store
-
-LEARNER = """
-from dataclasses import dataclass
-from transfer_exp.learners.linear import Ridge
-
-@dataclass(frozen=True, kw_only=True)
-class Mine(Ridge):
-    SIGN = 1
-    def _fit(self, x, y, *, seed):
-        return super()._fit(x, self.SIGN * y, seed=seed)
-"""
 
 Write = Callable[..., ModuleType]
 

@@ -8,20 +8,11 @@ from pathlib import Path
 import pytest
 from conftest import SMALL, Cli, runs
 from mlflow.entities import Run
+from own_learner import LEARNER
 
 from transfer_exp import job
 from transfer_exp.tracking import Tracker
 
-LEARNER = """
-from dataclasses import dataclass
-from transfer_exp.learners.linear import Ridge
-
-@dataclass(frozen=True, kw_only=True)
-class Mine(Ridge):
-    SIGN = 1
-    def _fit(self, x, y, *, seed):
-        return super()._fit(x, self.SIGN * y, seed=seed)
-"""
 ATTACK = """
 from dataclasses import dataclass, replace
 from transfer_exp.attacks.evasion import Evasion
