@@ -32,7 +32,7 @@ FLOORS = {
         "cells",
         "settings",
     ),
-    1: ("optim", "learners", "data", "measures"),
+    1: ("optim", "learners", "data", "measures", "margin"),
     2: ("attacks", "store"),
     3: ("figures",),
     4: (

@@ -72,7 +72,7 @@ class Combination:
         parts = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "dataset"}
         return signature(
             data={f.name: getattr(self.dataset, f.name) for f in fields(self.dataset) if f.name not in _NO_IDENTITY},
-            code=code_version("data", "learners", "optim", "attacks", "measures.py", "pipeline", "seeds.py", "types.py"),
+            code=code_version("data", "learners", "optim", "attacks", "measures", "pipeline", "seeds.py", "types.py"),
             **parts,
         )
 

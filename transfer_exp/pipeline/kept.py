@@ -23,7 +23,7 @@ _CODE = (
     "learners",
     "attacks",
     "optim",
-    "measures.py",
+    "measures",
     "seeds.py",
     "types.py",
     "pipeline/kept.py",

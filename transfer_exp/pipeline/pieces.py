@@ -70,7 +70,7 @@ def crafted_key(combination: Combination, attacked: Fitted, rows: Ints) -> str:
         rows=checksum(rows),
         grid=combination.epsilon.grid,
         device=next(attacked.model.buffers()).device.type,
-        code=code_version("data/binary.py", "learners", "attacks", "optim", "measures.py", "types.py", "pipeline/pieces.py"),
+        code=code_version("data/binary.py", "learners", "attacks", "optim", "measures", "types.py", "pipeline/pieces.py"),
     )
 
 
