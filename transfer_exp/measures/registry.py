@@ -1,4 +1,4 @@
-"""What is measured, once for all: name, symbol, heading, of what. Pipeline, csv files, tables, report and MLflow read it here.
+"""What is measured: name, symbol, heading, of what. Pipeline, csv files, tables, report and MLflow read it here.
 
 A *scalar* is a number a combination, an MLflow metric under its name; a *curve* has a value at every epsilon of the grid, a
 column of ``curves.csv`` and the MLflow metric ``curve/<name>``.
@@ -14,7 +14,7 @@ Of: TypeAlias = Literal["surrogate", "target", "pair"]
 
 @dataclass(frozen=True, kw_only=True)
 class Measure:
-    """One measure: ``name`` of its column and metric, ``symbol`` of the literature ("" where it has none), ``heading`` in words.
+    """One measure: ``name`` of its column and metric, ``symbol`` of the literature ("" for none), ``heading`` in words.
 
     of: what it is a property of, and over what tables take its mean. is_curve: one value an epsilon. is_share: between 0 and
     1, shown in percent. source: where it is defined.
