@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
 
-from transfer_exp import measures
 from transfer_exp.data.groups import equal_rows
 from transfer_exp.learners import Learner
 from transfer_exp.learners.scaling import ADVICE as SCALE
-from transfer_exp.types import Box, Dataset, Floats, Ints, Matrix, Norm, Split, dense
+from transfer_exp.optim.balls import Ball
+from transfer_exp.types import Box, Dataset, Ints, Matrix, Split, dense
 
 _log = logging.getLogger(__name__)
 
 _SMALL = 1e-3  # of the features' median range: epsilons below are of data in [0, 1], say, where these are not
-_N_POINTS = 300  # between which distances are taken
-_ORDERS = {"l1": 1.0, "l2": 2.0, "linf": np.inf}
+_N_POINTS = 600  # of all classes, between which distances are taken
 
 
 def log(*remarks: str | None) -> None:
@@ -28,33 +28,34 @@ def log(*remarks: str | None) -> None:
             _log.warning("%s", remark)
 
 
-def constant(role: str, learner: Learner, scores: Floats) -> str | None:
-    """A classifier with all ``scores`` ``(n,)``, less its threshold, of the test points on one side."""
-    if not _one_sided(scores):
+def constant(role: str, learner: Learner, predicted: Ints, class_names: Sequence[str]) -> str | None:
+    """A classifier that takes all test points, ``predicted`` ``(n,)``, for one class."""
+    if not _one_sided(predicted):
         return None
     scale = f"{SCALE}, or " if learner.scale == "none" else ""
     return (
-        f"{role} {learner.label} takes all {len(scores)} test points for class {'+1' if scores[0] > 0 else '-1'}, so its "
+        f"{role} {learner.label} takes all {len(predicted)} test points for class {class_names[predicted[0]]}, so its "
         f"errors say nothing about attacks; {scale}choose other hyperparameters (of an RBF SVM, a smaller gamma) or more "
         "training points"
     )
 
 
-def _one_sided(scores: Floats) -> bool:
-    return len(np.unique(scores > 0)) == 1
+def _one_sided(predicted: Ints) -> bool:
+    return len(np.unique(predicted)) == 1
 
 
-def epsilons_of_another_unit(largest: float, norm: Norm, box: Box) -> str | None:
+def epsilons_of_another_unit(largest: float, ball: Ball, box: Box) -> str | None:
     """The largest epsilon reaches from corner to corner of the box, or is tiny beside the features' ranges."""
     ranges = box.upper - box.lower
     ranges = ranges[ranges > 0]
     if not largest > 0 or not len(ranges):
         return None
-    extent = {"l1": ranges.sum(), "l2": np.linalg.norm(ranges), "linf": ranges.max()}[norm]
+    extent = float(ball.size(ranges))
     middle = float(np.median(ranges))
     if largest >= extent:
         return (
-            f"epsilon {largest:g}: the whole box is only {extent:g} wide in {norm}; choose epsilons in the units of the data"
+            f"epsilon {largest:g}: the whole box is only {extent:g} wide in {ball.name}; "
+            "choose epsilons in the units of the data"
         )
     if largest < _SMALL * middle:
         return (
@@ -68,24 +69,24 @@ def nothing_moved(
     role: str,
     learner: Learner,
     *,
-    clean: Floats,
-    clean_labels: Ints,
+    before: Ints,
+    classes: Ints,
     largest_error: float,
     largest: float,
-    norm: Norm,
+    ball: Ball,
     points: Matrix,
     labels: Ints,
 ) -> str | None:
     """A model whose error at points made on itself does not rise up to the largest epsilon.
 
-    clean, clean_labels ``(n,)``: scores, less its threshold, of the attacked points before the attack. points, labels: of
+    before, classes ``(n,)``: what it took the attacked points for before the attack, and what they are. points, labels: of
     the test part, to tell how far apart the classes are. None for a ``constant`` model, which has its own remark.
     """
-    before = measures.error(clean, clean_labels)
-    is_constant = _one_sided(clean) and len(np.unique(clean_labels)) > 1
-    if is_constant or not largest > 0 or not before < 1 or largest_error > before:
+    clean_error = float((before != classes).mean())
+    is_constant = _one_sided(before) and len(np.unique(classes)) > 1
+    if is_constant or not largest > 0 or not clean_error < 1 or largest_error > clean_error:
         return None
-    between = _distance(points, labels, norm)
+    between = _distance(points, labels, ball)
     if between > largest:
         grid = ",".join(_short(share * between) for share in (0.25, 0.5, 1))
         advice = f"choose larger epsilons, epsilon.grid=[0,{grid}] say"
@@ -93,7 +94,7 @@ def nothing_moved(
         advice = "choose a smoother model, of an RBF SVM a smaller gamma (gamma=scale)"
     return (
         f"no point changes sides on {role} {learner.label} up to epsilon {largest:g}; the median distance to the other "
-        f"class is {_short(between)} in {norm}; {advice}"
+        f"class is {_short(between)} in {ball.name}; {advice}"
     )
 
 
@@ -102,15 +103,15 @@ def _short(value: float) -> str:
     return f"{float(f'{value:.2g}'):g}"
 
 
-def _distance(points: Matrix, labels: Ints, norm: Norm) -> float:
-    """Median over points of the distance to the nearest point of the other class."""
-    sides = [dense(points[np.flatnonzero(labels == label)[:_N_POINTS]]) for label in (-1, 1)]
-    if not all(map(len, sides)):
+def _distance(points: Matrix, labels: Ints, ball: Ball) -> float:
+    """Median over points of the distance to the nearest point of another class."""
+    classes = np.unique(labels)
+    if len(classes) < 2:
         return float("nan")
-    from scipy.spatial.distance import cdist  # here: few runs need it
-
-    distances = cdist(sides[0], sides[1], "minkowski", p=_ORDERS[norm])
-    return float(np.median(np.concatenate([distances.min(axis=0), distances.min(axis=1)])))
+    some = np.concatenate([np.flatnonzero(labels == label)[: _N_POINTS // len(classes)] for label in classes])
+    x, y = dense(points[some]), labels[some]
+    nearest = [ball.size(x[y != label] - point).min() for point, label in zip(x, y, strict=True)]
+    return float(np.median(nearest))
 
 
 def equal_rows_apart(dataset: Dataset, split: Split) -> str | None:

@@ -7,11 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from transfer_exp.attacks.evasion_add import EvasionAdd
+from transfer_exp.combination import Combination
 from transfer_exp.data.binary import keep_features
 from transfer_exp.data.selection import select_features
 from transfer_exp.data.splits import make_split
-from transfer_exp.pipeline.combination import Combination
 
 _log = logging.getLogger(__name__)
 
@@ -22,7 +21,7 @@ def on_chosen_features(combination: Combination) -> Combination:
     Chosen on the training parts of target and surrogate, never on validation or test points. ~ The surrogate's part counts
     whole, whatever share of it the attacker has: then one target serves all shares, and they attack in one space.
     """
-    dataset, attack = combination.dataset, combination.attack
+    dataset = combination.dataset
     if dataset.n_selected is None:
         return combination
     split = make_split(dataset, seed=combination.seed)
@@ -35,6 +34,5 @@ def on_chosen_features(combination: Combination) -> Combination:
         len(training),
         combination.seed,
     )
-    if isinstance(attack, EvasionAdd):
-        attack = attack.among(columns, dataset.n_features)
+    attack = combination.attack.among(columns, dataset.n_features)
     return replace(combination, dataset=keep_features(dataset, columns), attack=attack)

@@ -1,0 +1,176 @@
+"""What goes into a combination, and what comes out of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+
+from transfer_exp.attacks.goals import GOALS
+from transfer_exp.data.binary import require_binary
+from transfer_exp.learners import Learner
+from transfer_exp.learners.scaling import require_scalable
+from transfer_exp.measures.base import Measure, mean_defined
+from transfer_exp.signature import code_version, signature
+from transfer_exp.types import Dataset, Examples, Floats, Grid, Ints, UserError
+
+_NO_IDENTITY = ("name", "x", "y")  # of a data set: for display; the content, for which the checksum stands
+_CODE = ("data", "learners", "optim", "attacks", "measures", "work", "scenarios", "margin.py", "seeds.py", "types.py")
+
+
+class Attack(Protocol):
+    """What all attacks have in common. ``norm`` names the ball, ``scenario`` the threat model (``scenarios.SCENARIOS``)."""
+
+    scenario: ClassVar[str]
+    requires: ClassVar[frozenset[str]]
+
+    @property
+    def name(self) -> str:
+        """For display."""
+
+    @property
+    def norm(self) -> str:
+        """Of the ball that points may move in."""
+
+    def among(self, columns: Ints, n_features: int) -> Attack:
+        """The attack on points that keep only these of ``n_features`` columns."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Combination:
+    """One surrogate, one target, one attack, on one random split of one data set.
+
+    ``n_variability``: training sets for V (``data.training_sets``). ``device``: cpu, cuda or auto.
+    Raises UserError on parts that do not fit together.
+    """
+
+    dataset: Dataset
+    surrogate: Learner
+    target: Learner
+    attack: Attack
+    epsilon: Grid
+    seed: int = 0
+    surrogate_fraction: float = 1.0
+    n_variability: int = 10
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        for name in sorted(self.attack.requires):
+            _REQUIREMENTS[name](self)
+        _ = self.goal
+        for learner in (self.surrogate, self.target):
+            require_scalable(learner.scale, self.dataset.x)
+        for name, least in (("seed", 0), ("n_variability", 2)):
+            if getattr(self, name) < least:
+                raise UserError(f"{name}: expected a whole number >= {least}, got {getattr(self, name)}")
+
+    @property
+    def goal(self) -> str | int:
+        """What the attacker wants: ``any`` other class, the ``next``, the ``least_likely``, or one, by its index.
+
+        Raises UserError on a class that the data set has not.
+        """
+        goal, names = getattr(self.attack, "goal", GOALS[0]), self.dataset.class_names
+        if str(goal) in names:
+            return names.index(str(goal))
+        if goal not in GOALS:
+            raise UserError(f"attack.goal: expected {', '.join(GOALS)} or a class of {', '.join(names)}, got {goal}")
+        return goal
+
+    def signature(self) -> str:
+        """Hash of all that the outcome depends on: data, options, seed, and the code that computes it."""
+        parts = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "dataset"}
+        return signature(
+            data={f.name: getattr(self.dataset, f.name) for f in fields(self.dataset) if f.name not in _NO_IDENTITY},
+            code=code_version(*_CODE),
+            **parts,
+        )
+
+
+def _gradients(combination: Combination) -> None:
+    if not combination.surrogate.model_type.differentiable:
+        raise UserError(
+            f"surrogate: expected a learner with input gradients, got {combination.surrogate.label}; it can only be a target"
+        )
+
+
+def _retraining(combination: Combination) -> None:
+    combination.surrogate.require_poisonable()
+    combination.surrogate.require_raw("surrogate")
+    combination.target.require_raw("target")
+
+
+def _two_classes(combination: Combination) -> None:
+    names = combination.dataset.class_names
+    if len(names) != 2:
+        raise UserError(
+            f"attack: expected two classes for {combination.attack.name}, got {len(names)} in {combination.dataset.name}; "
+            f"choose two, dataset.classes=[{names[0]},{names[1]}] say"
+        )
+
+
+def _binary_features(combination: Combination) -> None:
+    require_binary(combination.dataset.x, combination.dataset.name)
+
+
+_REQUIREMENTS: dict[str, Callable[[Combination], None]] = {
+    "gradients": _gradients,
+    "retraining": _retraining,
+    "two_classes": _two_classes,
+    "binary_features": _binary_features,
+}
+"""What an attack may require of a combination, each refused in one line."""
+
+
+@dataclass(kw_only=True)
+class Outcome:
+    """What a combination gives: scalars, curves over the grid (NaN where undefined), sizes, examples of image data.
+
+    A scalar that is undefined (a forest has no gradient) is absent. confusion: at the reference epsilon, by role, counts
+    ``(K, K)`` of points of a class (rows) taken for a class (columns); of more than two classes only.
+    """
+
+    metrics: dict[str, float] = field(default_factory=dict)
+    curves: dict[str, list[float]] = field(default_factory=dict)
+    sizes: dict[str, int] = field(default_factory=dict)
+    examples: Examples | None = None
+    confusion: dict[str, Ints] = field(default_factory=dict)
+
+    def measure(self, measure: Measure, context: Any) -> None:
+        """Take a measure of what the scenario offers: a curve, or the mean over the points where it is defined."""
+        values = None if measure.compute is None else measure.compute(context)
+        if values is None:
+            return
+        if measure.is_curve:
+            by_epsilon = np.asarray(values, dtype=np.float64)
+            self.curves[measure.name] = by_epsilon.reshape(len(by_epsilon), -1).mean(axis=1).tolist()
+        else:
+            self.add(measure.name, np.asarray(values, dtype=np.float64))
+
+    def add(self, name: str, values: Floats) -> None:
+        """Add the mean over points of a measure, and the share of points where it is undefined when there are any."""
+        mean, undefined = mean_defined(values)
+        if np.isfinite(mean):
+            self.metrics[name] = mean
+        if undefined:
+            self.metrics[f"health/{name}_undefined"] = undefined
+
+    def add_shown(self, grid: Grid) -> None:
+        """Add scalars of the curves at the shown epsilons and at the reference, for tables and scatter plots.
+
+        The white box knows the points made on this surrogate only; that of a study is ``report.records.worst_white_box``.
+        """
+        for epsilon in grid.shown:
+            k = grid.grid.index(epsilon)
+            error = self.metrics[f"error_at_{epsilon:g}"] = self.curves["error"][k]
+            self.metrics[f"noise_error_at_{epsilon:g}"] = self.curves["noise_error"][k]
+            if "whitebox_error" in self.curves:
+                white = self.metrics[f"whitebox_error_at_{epsilon:g}"] = self.curves["whitebox_error"][k]
+                if white > 0:
+                    self.metrics[f"error_ratio_at_{epsilon:g}"] = error / white
+        if "perturbation_correlation" in self.curves:
+            correlation = self.curves["perturbation_correlation"][grid.grid.index(grid.reference)]
+            if np.isfinite(correlation):
+                self.metrics["perturbation_correlation"] = correlation

@@ -1,0 +1,41 @@
+"""What a measure is, and the helpers that all of them use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+
+from transfer_exp.types import Floats
+
+Of: TypeAlias = Literal["surrogate", "target", "pair"]
+Compute: TypeAlias = Callable[[Any], "Floats | None"]
+"""From what a scenario offers (``scenarios.attacked.Attacked``, ``scenarios.poisoned.PoisonedTraining``) to the values, or
+None where it has none: of a scalar ``(n,)``, one a point; of a curve ``(E,)``, or ``(E, n)``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measure:
+    """One measure: ``name`` of its column and metric, ``symbol`` of the literature ("" for none), ``heading`` in words.
+
+    of: what it is a property of, and over what tables take its mean. is_curve: one value an epsilon. is_share: between 0 and
+    1, shown in percent. source: where it is defined. compute: its values (None: the scenario records it itself); the mean
+    over the points where it is defined is recorded, and the share of the others.
+    """
+
+    name: str
+    heading: str
+    of: Of
+    symbol: str = ""
+    is_curve: bool = False
+    is_share: bool = False
+    source: str = ""
+    compute: Compute | None = None
+
+
+def mean_defined(values: Floats) -> tuple[float, float]:
+    """Mean over the values that are not NaN (NaN when all are), and the share that is NaN."""
+    undefined = np.isnan(values)
+    return (float(values[~undefined].mean()) if not undefined.all() else float("nan")), float(undefined.mean())

@@ -1,0 +1,163 @@
+"""Training data under attack, as the measures see them: test logits of retrained models, gradients and losses at the starts.
+
+Offers what ``attacked.Attacked`` offers, with the share of poisoning points in the place of epsilon; everything is made when
+it is first asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from transfer_exp.attacks.poisoning import Poisoned
+from transfer_exp.data.training_sets import TrainingSet
+from transfer_exp.learners import Learner
+from transfer_exp.measures.base import mean_defined
+from transfer_exp.measures.gradients import gradient_sizes
+from transfer_exp.measures.perturbations import perturbation_correlation
+from transfer_exp.optim.balls import BALLS
+from transfer_exp.seeds import Stream
+from transfer_exp.store import Arrays
+from transfer_exp.types import Floats, Ints
+from transfer_exp.work import Work
+from transfer_exp.work.poisoned import (
+    poisoned,
+    random_flips_logits,
+    retrained_logits,
+    start_gradients,
+    varied_losses,
+)
+from transfer_exp.work.variability import sets_for_variability
+
+N_VARIABILITY_POINTS = 20
+"""Starts over which V is a mean: each costs a retraining on each of the other training sets."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoisonedTraining:
+    """The training data of surrogate and target with poisoning points; ``counts``: how many at each value of the grid.
+
+    Logits are ``(E, n_test, 2)``, of the clean test points.
+    """
+
+    work: Work
+    counts: Sequence[int]
+    goals: None = None
+    target_clean: None = None
+
+    @cached_property
+    def black_box(self) -> Poisoned:
+        """The points made on the surrogate and its data."""
+        return self._poisoned(self.work.combination.surrogate, self.work.split.surrogate)
+
+    @cached_property
+    def white_box(self) -> Poisoned | None:
+        """The points made on the target and its data, from the same starts; None where the target has not the gradients."""
+        target = self.work.combination.target
+        return self._poisoned(target, self.work.split.target) if target.poisonable else None
+
+    def _poisoned(self, learner: Learner, rows: Ints) -> Poisoned:
+        return poisoned(self.work, learner, rows, n_points=max(self.counts))
+
+    @property
+    def y(self) -> Ints:
+        """Classes of the test points."""
+        return self.work.dataset.y[self.work.split.test]
+
+    @cached_property
+    def target_logits(self) -> Floats:
+        """Of the target retrained with the points made on the surrogate."""
+        return self._retrained(self.work.combination.target, self.work.split.target, "target_training", self.black_box)
+
+    @property
+    def target_decisions(self) -> Floats:
+        """The same: there is no threshold."""
+        return self.target_logits
+
+    @cached_property
+    def surrogate_decisions(self) -> Floats:
+        """Of the surrogate retrained with the points made on it."""
+        combination, rows = self.work.combination, self.work.split.surrogate
+        return self._retrained(combination.surrogate, rows, "surrogate_training", self.black_box)
+
+    @cached_property
+    def whitebox_decisions(self) -> Floats | None:
+        """Of the target retrained with the points made on it."""
+        if self.white_box is None:
+            return None
+        return self._retrained(self.work.combination.target, self.work.split.target, "target_training", self.white_box)
+
+    @property
+    def noise_decisions(self) -> Floats:
+        """``(E, draws, n_test, 2)``, of the target retrained with as many random points with flipped labels."""
+        return random_flips_logits(self.work, self.counts)
+
+    def _retrained(self, learner: Learner, rows: Ints, stream: Stream, made: Poisoned) -> Floats:
+        return retrained_logits(
+            self.work, learner, rows, stream=stream, points=made.points, labels=made.labels, counts=self.counts
+        )
+
+    @property
+    def target_loss(self) -> str | None:
+        """The name of the target's own loss, where it has one."""
+        return self.work.combination.target.model_type.loss_name
+
+    @cached_property
+    def target_gradients(self) -> Floats | None:
+        """Of the target's validation loss in the starts ``(m, d)``, each alone in its training data."""
+        if self.white_box is None:
+            return None
+        return self._gradients(self.work.combination.target, self.work.split.target)
+
+    @property
+    def surrogate_gradients(self) -> Floats | None:
+        """Of the surrogate's; None where the target has none to compare with."""
+        if self.white_box is None:
+            return None
+        return self._gradients(self.work.combination.surrogate, self.work.split.surrogate)
+
+    def _gradients(self, learner: Learner, rows: Ints) -> Floats:
+        return start_gradients(self.work, learner, rows, self.black_box.start_points, self.black_box.labels)
+
+    @property
+    def gradient_sizes(self) -> Arrays:
+        """S of each start by the learner's ``own`` loss; empty where the target has no gradients."""
+        return {} if self.target_gradients is None else {"own": gradient_sizes(self.target_gradients, dual=2)}
+
+    @cached_property
+    def sets(self) -> list[TrainingSet]:
+        """The training sets of V."""
+        split, starts = self.work.split, self.black_box.start_rows[:N_VARIABILITY_POINTS]
+        return sets_for_variability(self.work, np.union1d(split.validation, split.surrogate[starts]))
+
+    def varied_losses(self, loss: str) -> Floats | None:
+        """Validation losses ``(k, m)`` of surrogates trained on each of the sets and one start; None but for the ``own``."""
+        if loss != "own":
+            return None
+        some = slice(N_VARIABILITY_POINTS)
+        return varied_losses(self.work, self.sets, self.black_box.start_points[some], self.black_box.labels[some])
+
+    @property
+    def extent(self) -> Arrays:
+        """Mean size ``perturbation_l1`` ... ``(E,)`` of the moves, over the points placed."""
+        moves = self._moves(self.black_box)
+        return {f"perturbation_{name}": self._running_mean(ball.size(moves), empty=0.0) for name, ball in BALLS.items()}
+
+    @property
+    def perturbation_correlations(self) -> Floats | None:
+        """rho ``(E,)``, mean over the points placed; None where white and black box have other starts."""
+        black, white = self.black_box, self.white_box
+        if white is None or not np.array_equal(black.start_points, white.start_points):
+            return None  # they have the same when starts are drawn at random
+        rho = perturbation_correlation(self._moves(black), self._moves(white))
+        return self._running_mean(rho, empty=float("nan"))
+
+    def _moves(self, made: Poisoned) -> Floats:
+        return made.points - made.start_points
+
+    def _running_mean(self, values: Floats, *, empty: float) -> Floats:
+        """Mean over the defined ones of the first m values, for each count m; ``empty`` for none."""
+        return np.array([mean_defined(values[:m])[0] if m else empty for m in self.counts])

@@ -1,0 +1,89 @@
+"""Attack points made on a model, and what depends on that model and its points alone: shared through the store."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+
+from transfer_exp.attacks.crafted import Crafted
+from transfer_exp.attacks.goals import goal_classes
+from transfer_exp.optim.balls import BALLS
+from transfer_exp.signature import Key, checksum, code_version, signature
+from transfer_exp.store import Arrays
+from transfer_exp.types import Floats, Ints, counted, dense
+from transfer_exp.work.base import Work
+from transfer_exp.work.fitted import Fitted
+
+_log = logging.getLogger(__name__)
+CODE = (
+    "attacks",
+    "data/binary.py",
+    "learners",
+    "margin.py",
+    "measures",
+    "optim",
+    "seeds.py",
+    "types.py",
+    "work/crafted.py",
+    "work/fitted.py",
+)
+
+
+def goals_on(work: Work, attacked: Fitted, rows: Ints) -> Ints | None:
+    """The class ``(n,)`` that each point of these rows should be taken for when it is made on a model; None: any other."""
+    x, y = work.part(rows)
+    return goal_classes(work.combination.goal, y, attacked.model.logits(x))
+
+
+def crafted_key(work: Work, attacked: Fitted, rows: Ints) -> Key:
+    """What the attack points of these rows, made on a model, are stored under."""
+    return signature(
+        model=attacked.key,
+        attack=work.combination.attack,
+        data=work.dataset.checksum,
+        box=work.dataset.box,
+        rows=checksum(rows),
+        grid=work.epsilons,
+        device=work.device.type,
+        code=code_version(*CODE),
+    )
+
+
+def crafted(work: Work, attacked: Fitted, rows: Ints) -> Crafted:
+    """Attack points of these rows made on a model, from the store when they were made before."""
+
+    def craft() -> Arrays:
+        _log.info("crafting %s on %s", counted(len(rows), "point"), type(attacked.model).__name__)
+        x, y = work.part(rows)
+        goals = goals_on(work, attacked, rows)
+        made = work.combination.attack.craft(attacked.model, x, y, goals=goals, epsilons=work.epsilons, box=work.dataset.box)
+        return made.state()
+
+    return Crafted.restore(work.stored("crafted", crafted_key(work, attacked, rows), craft))
+
+
+def logits_on(work: Work, attacked: Fitted, rows: Ints, made: Crafted) -> Floats:
+    """Logits ``(E, n, K)`` of a model on attack points of these rows, whatever model they were made on."""
+    clean, box = dense(work.dataset.x[rows]), work.dataset.box
+    return np.stack([attacked.model.logits(made.points(k, clean, box)) for k in range(len(work.epsilons))])
+
+
+def own_logits(work: Work, attacked: Fitted, rows: Ints, made: Crafted) -> Floats:
+    """The same of the points ``made`` on it, from the store."""
+    key = signature(points=crafted_key(work, attacked, rows), code=code_version(*CODE))
+    return work.stored("own_logits", key, lambda: {"logits": logits_on(work, attacked, rows, made)})["logits"]
+
+
+def extent(work: Work, attacked: Fitted, rows: Ints, made: Crafted) -> Arrays:
+    """Mean perturbation size ``perturbation_l1`` ... ``(E,)`` of the points ``made`` on a model, and ``health/`` numbers."""
+
+    def measure() -> Arrays:
+        offsets = [made.offsets[k].astype(np.float64) for k in range(len(work.epsilons))]
+        sizes = {f"perturbation_{name}": np.array([b.size(o).mean() for o in offsets]) for name, b in BALLS.items()}
+        clean = dense(work.dataset.x[rows])
+        health = made.health(clean, epsilons=work.epsilons, norm=work.ball.name, box=work.dataset.box)
+        return sizes | {f"health/{name}": np.array(value) for name, value in health.items()}
+
+    key = signature(points=crafted_key(work, attacked, rows), code=code_version(*CODE))
+    return work.stored("extent", key, measure)

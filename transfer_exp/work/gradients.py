@@ -1,0 +1,64 @@
+"""Input gradients of a model at the clean points: their sizes from the store, the gradients themselves from memory.
+
+In the store the gradients of all models of a repetition would take more room than everything else. The next combinations
+of a sweep ask for those of the same models again, so that those used last are kept in memory.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from transfer_exp.measures.gradients import cross_entropy_slopes, gradient_sizes, loss_gradients, margin_gradients
+from transfer_exp.measures.losses import CROSS_ENTROPY
+from transfer_exp.signature import Key, checksum, code_version, signature
+from transfer_exp.store import Arrays
+from transfer_exp.types import Floats, Ints, dense
+from transfer_exp.work import fitted as trained
+from transfer_exp.work.base import Work
+from transfer_exp.work.fitted import Fitted
+
+_CODE = ("measures", "optim", *trained.CODE, "work/gradients.py")
+_MOST_BYTES = 100_000_000
+_recent: OrderedDict[str, Floats] = OrderedDict()
+
+
+def margin_gradients_at(work: Work, of: Fitted, rows: Ints) -> Floats:
+    """Gradients ``(n, d)`` of the smooth margin at the clean points of these rows. Not to be changed in place."""
+    key = _key(work, of, rows)
+    if key in _recent:
+        _recent.move_to_end(key)
+        return _recent[key]
+    found = margin_gradients(of.model, dense(work.dataset.x[rows]), work.dataset.y[rows])
+    if key.storable:
+        _recent[key] = found
+        while len(_recent) > 1 and sum(one.nbytes for one in _recent.values()) > _MOST_BYTES:
+            _recent.popitem(last=False)
+    return found
+
+
+def gradient_sizes_at(work: Work, of: Fitted, rows: Ints) -> Arrays:
+    """S of each clean point ``(n,)``: ``cross_entropy`` and, where the learner has a loss, that of its ``own``."""
+
+    def measure() -> Arrays:
+        x, y = work.part(rows)
+        dual, loss_name = work.ball.dual, of.model.loss_name
+        slopes = cross_entropy_slopes(of.model.logits(x), y)
+        found = {CROSS_ENTROPY: slopes * gradient_sizes(margin_gradients_at(work, of, rows), dual=dual)}
+        if loss_name == CROSS_ENTROPY:
+            found["own"] = found[CROSS_ENTROPY]
+        elif loss_name is not None:
+            found["own"] = gradient_sizes(loss_gradients(of.model, x, y, loss_name), dual=dual)
+        return found
+
+    key = signature(gradients=_key(work, of, rows), norm=work.ball.name)
+    return work.stored("gradient_sizes", key, measure)
+
+
+def _key(work: Work, of: Fitted, rows: Ints) -> Key:
+    return signature(
+        model=of.key,
+        data=work.dataset.checksum,
+        rows=checksum(rows),
+        device=work.device.type,
+        code=code_version(*_CODE),
+    )
