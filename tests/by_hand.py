@@ -14,14 +14,14 @@ from transfer_exp.types import Floats, Ints, Matrix, dense
 
 @dataclass(frozen=True)
 class Line:
-    """f(x) = w . x + b of ridge regression, solved as it is defined: b is not penalised."""
+    """f(x) = w . x + b of ridge regression on labels in {-1, +1}, solved as it is defined: b is not penalised."""
 
     weight: Floats
     bias: float
 
     @classmethod
     def fit(cls, x: Floats, y: Ints, alpha: float) -> Line:
-        centred = x - x.mean(0)
+        centred, y = x - x.mean(0), 2 * y - 1
         weight = np.linalg.solve(centred.T @ centred + alpha * np.eye(x.shape[1]), centred.T @ (y - y.mean()))
         return cls(weight, float(y.mean() - x.mean(0) @ weight))
 
@@ -30,11 +30,11 @@ class Line:
 
 
 def squared(score: Floats, y: Ints) -> Floats:
-    return np.asarray((y - score) ** 2 / 2)
+    return np.asarray((2 * y - 1 - score) ** 2 / 2)
 
 
 def logistic(score: Floats, y: Ints) -> Floats:
-    return np.asarray(np.logaddexp(0, -y * score))
+    return np.asarray(np.logaddexp(0, -(2 * y - 1) * score))
 
 
 def pearson(first: Floats, second: Floats) -> float:
@@ -49,9 +49,9 @@ class SpyRidge(Ridge):
 
     seen: ClassVar[list[tuple[Any, ...]]] = []
 
-    def fit(self, x: Matrix, y: Ints, *, seed: int) -> Model:
+    def fit(self, x: Matrix, y: Ints, *, n_classes: int, seed: int) -> Model:
         self.seen.append((dense(x), y))
-        return super().fit(x, y, seed=seed)
+        return super().fit(x, y, n_classes=n_classes, seed=seed)
 
     def retraining(self, x: Matrix, y: Ints, x_val: Matrix, y_val: Ints, *, room: int) -> Retraining:
         self.seen.append((dense(x), y, dense(x_val), y_val))

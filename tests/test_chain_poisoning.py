@@ -15,7 +15,7 @@ from by_hand import Line, Rows, SpyRidge, logistic, pearson, squared
 from transfer_exp.attacks.poisoning import Poisoned, Poisoning
 from transfer_exp.data.splits import make_split
 from transfer_exp.learners import Ridge
-from transfer_exp.pipeline import Combination, Outcome, run
+from transfer_exp.scenarios import Combination, Outcome, run
 from transfer_exp.signature import signature
 from transfer_exp.store import Store
 from transfer_exp.types import Box, Dataset, Floats, Grid, Ints, Sizes
@@ -29,8 +29,8 @@ SURROGATE, TARGET = 0.1, 20.0  # alphas
 @pytest.fixture(scope="module")
 def data() -> Dataset:
     random = np.random.default_rng(0)
-    y = np.where(random.permutation(260) < 130, 1, -1)
-    x = np.clip(random.normal(0.5 + 0.04 * y[:, None], 0.15, (260, 6)), 0, 1)
+    y = np.where(random.permutation(260) < 130, 1, 0)
+    x = np.clip(random.normal(0.5 + 0.04 * (2 * y[:, None] - 1), 0.15, (260, 6)), 0, 1)
     return Dataset(
         name="tiny",
         x=x,
@@ -39,6 +39,7 @@ def data() -> Dataset:
         sizes=Sizes(target=40, surrogate=40, validation=60, test=70),
         test_pool=np.zeros(260, dtype=bool),
         checksum=signature(x=x, y=y),
+        class_names=("0", "1"),
     )
 
 
@@ -121,7 +122,7 @@ def test_points_start_from_the_attackers_own_points_each_once_with_its_label_fli
     x, y = chain.part(chain.split.surrogate)
     for made in (chain.black, chain.white):
         np.testing.assert_array_equal(made.start_points, x[made.start_rows])
-        np.testing.assert_array_equal(made.labels, -y[made.start_rows])
+        np.testing.assert_array_equal(made.labels, 1 - y[made.start_rows])
     validation = chain.part(chain.split.validation)
     for n_starts in (1, 5):
         attack = Poisoning(n_iter=1, n_starts=n_starts)
@@ -142,13 +143,13 @@ def test_curves(chain: Chain, outcome: Outcome, k: int) -> None:
         )
     )
     moves, white_moves = ((made.points - made.start_points)[:m] for made in (chain.black, chain.white))
-    sizes = {"l1": np.abs(moves).sum(1), "l2": np.sqrt((moves**2).sum(1)), "linf": np.abs(moves).max(1)}
+    sizes = {"l0": (moves != 0).sum(1), "l1": np.abs(moves).sum(1), "l2": np.sqrt((moves**2).sum(1)), "linf": np.abs(moves).max(1)}
     expected = {
-        "error": (np.sign(target) != y).mean(),
-        "surrogate_error": (np.sign(own) != y).mean(),
-        "whitebox_error": (np.sign(white) != y).mean(),
+        "error": ((target > 0) != y).mean(),
+        "surrogate_error": ((own > 0) != y).mean(),
+        "whitebox_error": ((white > 0) != y).mean(),
         "loss": squared(target, y).mean(),
-        "loss_logistic": logistic(target, y).mean(),
+        "loss_cross_entropy": logistic(target, y).mean(),
         "perturbation_correlation": pearson(moves, white_moves),
         **{f"perturbation_{norm}": size.mean() if m else 0.0 for norm, size in sizes.items()},
     }

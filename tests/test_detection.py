@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from transfer_exp.measures import detection_threshold, evasion_rate
+from transfer_exp.margin import predict
+from transfer_exp.measures.detection import at_threshold, detection_threshold
 from transfer_exp.types import UserError
 
 
@@ -63,5 +64,8 @@ def test_scores_that_are_no_numbers_are_refused() -> None:
         detection_threshold(np.array([0.0, np.nan, 1.0]), false_alarm_rate=0.5)
 
 
-def test_evasion_rate_counts_what_is_not_above_the_threshold() -> None:
-    assert evasion_rate(np.array([0.5, 1.0, 1.5, 2.0]), 1.0) == 0.5
+def test_a_point_is_flagged_when_its_score_is_above_the_threshold_not_at_it() -> None:
+    score, threshold = np.array([0.1, 0.3, np.nextafter(0.3, 1), -0.7, 0.9]), 0.3
+    logits = np.stack([-score / 2, score / 2], axis=-1)
+    assert predict(at_threshold(logits, threshold)).tolist() == [0, 0, 1, 0, 1]
+    assert predict(at_threshold(logits, -0.7)).tolist() == [1, 1, 1, 0, 1]

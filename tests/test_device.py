@@ -9,16 +9,19 @@ import numpy as np
 import pytest
 import torch
 
-from transfer_exp import measures
 from transfer_exp.attacks.evasion import Evasion
 from transfer_exp.attacks.poisoning import Poisoning
 from transfer_exp.data.digits import load_digits_pair
 from transfer_exp.data.splits import make_split
 from transfer_exp.learners import MLP, RBFSVM, Forest, Learner, LinearSVM, Logistic, Ridge
 from transfer_exp.learners.linear import LogisticLinearModel
-from transfer_exp.pipeline import Combination, pieces, run
+from transfer_exp.margin import binary_score
+from transfer_exp.measures.gradients import gradient_alignment, margin_gradients
+from transfer_exp.scenarios import Combination, run
 from transfer_exp.store import Store
 from transfer_exp.types import Box, Dataset, Grid, Sizes, UserError
+from transfer_exp.work import fitted as trained
+from transfer_exp.work import torch_device
 
 LEARNERS = [
     LinearSVM(C=100),
@@ -46,26 +49,26 @@ needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="expected a
 @pytest.fixture
 def single(monkeypatch: pytest.MonkeyPatch) -> None:
     """Models in float32, as on a GPU."""
-    inner = pieces.Fitted
+    inner = trained.Fitted
 
-    def fitted(model: torch.nn.Module, key: str) -> pieces.Fitted:
+    def fitted(model: torch.nn.Module, key: str) -> trained.Fitted:
         return inner(model.float(), key)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(pieces, "Fitted", fitted)
+    monkeypatch.setattr(trained, "Fitted", fitted)
 
 
 @pytest.mark.parametrize("learner", LEARNERS, ids=lambda one: type(one).__name__)
 def test_scores_and_gradients(data: Dataset, learner: Learner) -> None:
     split = make_split(data, seed=0)
     x = data.x[split.test]
-    model = learner.fit(data.x[split.target], data.y[split.target], seed=0)
-    scores = model.scores(x)
-    gradients = measures.score_gradients(model, x) if model.differentiable else None
+    model = learner.fit(data.x[split.target], data.y[split.target], n_classes=2, seed=0)
+    y, scores = data.y[split.test], binary_score(model.logits(x))
+    gradients = margin_gradients(model, x, y) if model.differentiable else None
     single = model.float()
-    assert single.scores(x).dtype == np.float64
-    np.testing.assert_allclose(single.scores(x), scores, atol=1e-4 * np.abs(scores).max())
+    assert single.logits(x).dtype == np.float64
+    np.testing.assert_allclose(binary_score(single.logits(x)), scores, atol=1e-4 * np.abs(scores).max())
     if gradients is not None:
-        alignment = measures.gradient_alignment(measures.score_gradients(single, x), gradients)
+        alignment = gradient_alignment(margin_gradients(single, x, y), gradients)
         np.testing.assert_allclose(alignment, 1, atol=1e-5)
 
 
@@ -92,16 +95,16 @@ def test_outcomes(data: Dataset, surrogate: Learner, device: str, tmp_path: Path
 def test_where_the_memory_of_a_gpu_runs_out_the_same_points_come_out() -> None:
     """Each batch of 4,000 points of 5,000 features is 80 MB in itself, of 1 GB."""
     random = np.random.default_rng(0)
-    x, y, box = random.random((4000, 5000)), random.choice([-1, 1], 4000), Box.uniform(5000)
+    x, y, box = random.random((4000, 5000)), random.choice([0, 1], 4000), Box.uniform(5000)
     model = LogisticLinearModel(weight=random.normal(size=5000), bias=np.float64(0)).float().to("cuda")
     attack = Evasion(batch_size=4000)
-    roomy = attack.craft(model, x, y, epsilons=(0, 1, 2), box=box)
+    roomy = attack.craft(model, x, y, goals=None, epsilons=(0, 1, 2), box=box)
     torch.cuda.empty_cache()
     torch.cuda.set_per_process_memory_fraction(1e9 / torch.cuda.get_device_properties(0).total_memory)
     try:
         with pytest.raises(torch.cuda.OutOfMemoryError):
             attack._craft_batch(model, x, y, (0, 1, 2), box)
-        tight = attack.craft(model, x, y, epsilons=(0, 1, 2), box=box)
+        tight = attack.craft(model, x, y, goals=None, epsilons=(0, 1, 2), box=box)
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
     np.testing.assert_allclose(tight.objective, roomy.objective, rtol=1e-5, atol=2e-4)  # sums of 5,000 terms
@@ -109,7 +112,7 @@ def test_where_the_memory_of_a_gpu_runs_out_the_same_points_come_out() -> None:
 
 def test_auto_is_the_cpu_where_there_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert pieces.torch_device("auto") == torch.device("cpu")
+    assert torch_device("auto") == torch.device("cpu")
 
 
 @pytest.mark.parametrize(("device", "message"), [("gpu", "cpu, cuda or auto"), ("cuda", "works on the CPU")])
@@ -126,4 +129,4 @@ def test_poisoning_says_that_it_works_on_the_cpu(data: Dataset, tmp_path: Path, 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_a_device_that_is_not_there_is_refused_with_what_to_use() -> None:
     with pytest.raises(UserError, match="got none on this machine; use device=cpu or auto"):
-        pieces.torch_device("cuda")
+        torch_device("cuda")

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from by_hand import logistic, squared
 from sklearn.svm import SVC
 
 from transfer_exp import seeds
@@ -22,10 +23,11 @@ from transfer_exp.data.splits import make_split, sample_class
 from transfer_exp.data.synthetic import load_synthetic
 from transfer_exp.data.training_sets import training_sets
 from transfer_exp.learners import MLP, Learner, LinearSVM, Logistic, Ridge
-from transfer_exp.pipeline import Combination, run
-from transfer_exp.pipeline.features import on_chosen_features
+from transfer_exp.margin import binary_score, signs
+from transfer_exp.scenarios import Combination, run
 from transfer_exp.store import Store
 from transfer_exp.types import Dataset, Floats, Grid, Ints, Sizes, UserError, dense
+from transfer_exp.work.features import on_chosen_features
 
 QUICK = Evasion(n_walk=0, n_iter=1, tolerance=0.5)  # V does not depend on the attack
 GRID = Grid(grid=(0.0, 0.1), reference=0.1, shown=(0.1,))
@@ -68,11 +70,11 @@ def test_variability_of_evasion_is_of_ten_trainings(digits: Dataset, tmp_path: P
     losses = []
     for one in training_sets(digits, split.surrogate, split.test, seed=seed, surrogate_fraction=0.5, n_sets=10):
         x, y = digits.x[one.rows], digits.y[one.rows]
-        model = surrogate.fit(x, y, seed=seeds.integer(one.seed, "surrogate_training"))
-        losses.append(np.log1p(np.exp(-digits.y[split.test] * model.scores(digits.x[split.test]))))
+        model = surrogate.fit(x, y, n_classes=2, seed=seeds.integer(one.seed, "surrogate_training"))
+        losses.append(logistic(binary_score(model.logits(digits.x[split.test])), digits.y[split.test]))
     assert len(losses) == 10
     assert measured.metrics["loss_variability"] == pytest.approx(variance(losses), rel=1e-6)
-    assert measured.metrics["loss_variability_logistic"] == pytest.approx(variance(losses), rel=1e-6)
+    assert measured.metrics["loss_variability_cross_entropy"] == pytest.approx(variance(losses), rel=1e-6)
 
 
 def test_variability_on_a_test_set_of_its_own_is_of_the_repetitions_surrogates(digits: Dataset, tmp_path: Path) -> None:
@@ -83,8 +85,8 @@ def test_variability_on_a_test_set_of_its_own_is_of_the_repetitions_surrogates(d
         test, losses = make_split(data, seed=seed).test, []
         for repetition in range(10):
             rows = make_split(data, seed=repetition, surrogate_fraction=0.5).surrogate
-            model = Logistic(C=1).fit(data.x[rows], data.y[rows], seed=0)
-            losses.append(np.log1p(np.exp(-data.y[test] * model.scores(data.x[test]))))
+            model = Logistic(C=1).fit(data.x[rows], data.y[rows], n_classes=2, seed=0)
+            losses.append(logistic(binary_score(model.logits(data.x[test])), data.y[test]))
         assert measured.metrics["loss_variability"] == pytest.approx(variance(losses), rel=1e-6)
     assert store.misses["learner"] == 10 + 2 + 1  # seed 12 has a surrogate of its own, either seed a target
 
@@ -97,8 +99,8 @@ def test_variability_of_detection_is_of_the_attacked_malware(tmp_path: Path) -> 
     rows = sample_class(data, split.test, label=1, size=20, seed=3)
     x, losses, used = dense(data.x), [], []
     for one in training_sets(data, split.surrogate, rows, seed=3, surrogate_fraction=1.0, n_sets=4):
-        model = Logistic(C=1).fit(x[one.rows], data.y[one.rows], seed=0)
-        losses.append(np.log1p(np.exp(-model.scores(x[rows]))))
+        model = Logistic(C=1).fit(x[one.rows], data.y[one.rows], n_classes=2, seed=0)
+        losses.append(logistic(binary_score(model.logits(x[rows])), data.y[rows]))
         used += one.rows.tolist()
     assert measured.metrics["loss_variability"] == pytest.approx(variance(losses), rel=1e-6)
     assert set(used) & {*split.test.tolist()} - {*rows.tolist()}  # only what is attacked is out of bounds
@@ -116,9 +118,9 @@ def test_variability_of_poisoning_is_of_retrainings_with_one_start(digits: Datas
     losses = []
     for one in training_sets(data, split.surrogate, outside, seed=2, surrogate_fraction=1.0, n_sets=4):
         assert not set(one.rows.tolist()) & set(outside.tolist())
-        joined = [(np.r_[x[one.rows], x[[row]]], np.r_[y[one.rows], -y[row]]) for row in starts]
-        models = [learner.fit(*both, seed=0) for both in joined]
-        losses.append(np.array([0.5 * np.mean((validation[1] - m.scores(validation[0])) ** 2) for m in models]))
+        joined = [(np.r_[x[one.rows], x[[row]]], np.r_[y[one.rows], 1 - y[row]]) for row in starts]
+        models = [learner.fit(*both, n_classes=2, seed=0) for both in joined]
+        losses.append(np.array([squared(binary_score(m.logits(validation[0])), validation[1]).mean() for m in models]))
     assert measured.metrics["loss_variability"] == pytest.approx(variance(losses), rel=1e-6)
 
 
@@ -172,8 +174,8 @@ def test_too_little_data_is_refused_before_anything_is_trained(digits: Dataset, 
 
 def stratified(y: Ints, allowed: Ints, like: Ints, random: np.random.Generator) -> Ints:
     """Rows drawn at random, of each class as many as in ``like``: knows nothing of the suite's splits."""
-    classes = (allowed[y[allowed] == label] for label in (-1, 1))
-    sizes = ((y[like] == label).sum() for label in (-1, 1))
+    classes = (allowed[y[allowed] == label] for label in (0, 1))
+    sizes = ((y[like] == label).sum() for label in (0, 1))
     return np.concatenate([random.choice(rows, size, replace=False) for rows, size in zip(classes, sizes, strict=True)])
 
 
@@ -185,7 +187,7 @@ def independent_evasion(data: Dataset, C: float, seed: int, draw: int) -> float:
     for _ in range(10):
         rows = stratified(y, allowed, split.surrogate, random)
         model = SVC(kernel="linear", C=C).fit(x[rows], y[rows])
-        losses.append(np.maximum(0, 1 - y[test] * model.decision_function(x[test])))
+        losses.append(np.maximum(0, 1 - signs(y[test]) * model.decision_function(x[test])))
     return float(np.var(losses, axis=0, ddof=1).mean())
 
 
@@ -222,9 +224,9 @@ def independent_poisoning(data: Dataset, kernel: Floats, C: float, starts: Ints,
         rows = stratified(y, allowed, split.surrogate, random)
         for start in starts:
             joined = np.r_[rows, start]
-            model = SVC(kernel="precomputed", C=C, tol=1e-6).fit(kernel[np.ix_(joined, joined)], np.r_[y[rows], -y[start]])
+            model = SVC(kernel="precomputed", C=C, tol=1e-6).fit(kernel[np.ix_(joined, joined)], np.r_[y[rows], 1 - y[start]])
             scores = model.decision_function(kernel[np.ix_(validation, joined)])
-            losses.append(np.maximum(0, 1 - y[validation] * scores).mean())
+            losses.append(np.maximum(0, 1 - signs(y[validation]) * scores).mean())
     return float(np.reshape(losses, (10, len(starts))).var(axis=0, ddof=1).mean())
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from dataclasses import fields, replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,28 +19,56 @@ from transfer_exp.attacks.flips import Flips
 from transfer_exp.data.digits import load_digits_pair
 from transfer_exp.data.synthetic import load_synthetic
 from transfer_exp.learners import Logistic, Ridge
-from transfer_exp.pipeline import Combination, Outcome, run, transfer
-from transfer_exp.pipeline.whitebox import best_known
+from transfer_exp.margin import margins
+from transfer_exp.scenarios import Combination, Outcome, attacked, evasion, run
+from transfer_exp.scenarios.whitebox import best_known, objective
 from transfer_exp.store import Store
-from transfer_exp.types import Grid, Sizes
+from transfer_exp.types import Floats, Grid, Ints, Sizes
+from transfer_exp.work import Work
+from transfer_exp.work.fitted import Fitted
 
 GRID = Grid(grid=(0.0, 0.25, 0.5, 1.0), reference=0.5, shown=(0.5, 1.0))
+
+
+def binary(objectives: Any) -> Floats:
+    """Logits of two classes for points of class 0, by what the attacker raises: the score."""
+    score = np.asarray(objectives, dtype=np.float64)
+    return np.stack([-score / 2, score / 2], axis=-1)
+
+
+def known(own: Floats, others: Floats, clean: Floats) -> tuple[Floats, Floats]:
+    """The objective on the worst points known, and where they are not the own attack's."""
+    zeros = np.zeros(own.shape[1], dtype=np.int64)
+    logits, improved = best_known(binary(own), binary(others), binary(clean), y=zeros, goals=None)
+    return objective(logits, zeros, None), improved
 
 
 def test_a_better_point_replaces_and_stays_known_at_larger_epsilons() -> None:
     own = np.array([[-2.0, -2.0, -2.0], [-1.0, -1.0, -1.0], [-0.5, 1.0, 0.0]])
     others = np.array([[-2.0, -2.0, -2.0], [-1.5, 0.5, -1.0 + 1e-7], [-1.0, -3.0, 3.0]])
-    objective, improved = best_known(own, others, own[0])
-    assert objective.tolist() == [[-2.0, -2.0, -2.0], [-1.0, 0.5, -1.0], [-0.5, 1.0, 3.0]]
+    values, improved = known(own, others, own[0])
+    assert values.tolist() == [[-2.0, -2.0, -2.0], [-1.0, 0.5, -1.0], [-0.5, 1.0, 3.0]]
     assert improved.tolist() == [[False] * 3, [False, True, False], [False, False, True]]
-    smaller, where = best_known(own - 2, others, own[0] - 2)  # column 1 at the last epsilon: the 0.5 of the one before
+    smaller, where = known(own - 2, others, own[0] - 2)  # column 1 at the last epsilon: the 0.5 of the one before
     assert smaller[2].tolist() == [-1.0, 0.5, 3.0]
     assert where[2].tolist() == [True, True, True]
 
 
+def test_of_many_classes_the_logits_are_those_of_the_worst_point_for_the_goal() -> None:
+    """Three classes, one point of class 0 with the goal 2: a point that is taken for 1 does not count for it."""
+    own = np.array([[[3.0, 0, 0]], [[2.0, 0, 1]]])
+    others = np.array([[[0.0, 0, 1]], [[0.0, 9, 2]]])
+    y, goals = np.array([0]), np.array([2])
+    logits, improved = best_known(own, others, own[0], y=y, goals=goals)
+    assert improved.tolist() == [[True], [True]]
+    assert logits.tolist() == [[[0, 0, 1]], [[0, 0, 1]]]  # the second of the others is further from class 2
+    logits, _ = best_known(own, others, own[0], y=y, goals=None)
+    assert logits.tolist() == [[[0, 0, 1]], [[0, 9, 2]]]
+
+
 def test_what_stopping_leaves_is_forgiven_on_a_grid_of_one_epsilon_too() -> None:
     own, clean = np.array([[1.0, 1.0]]), np.array([-2.0, -2.0])
-    _, improved = best_known(own, own + np.array([3e-5, 3e-4]), clean)  # of a rise of 3
+    _, improved = known(own, own + np.array([3e-5, 3e-4]), clean)  # of a rise of 3
     assert improved.tolist() == [[False, True]]
 
 
@@ -55,36 +82,34 @@ def halved(made: Crafted) -> Crafted:
 def crippled(combination: Combination, folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Outcome, dict[str, Any]]:
     """The outcome where the attack on the target is halved, and what was attacked."""
     seen: dict[str, Any] = {}
-    craft, measure = transfer.crafted, transfer.measured
+    craft, measure = attacked.crafted, evasion.measured
 
-    def weak(store: Store, whole: Combination, attacked: transfer.Fitted, rows: np.ndarray) -> Crafted:
-        made = craft(store, whole, attacked, rows)
-        return halved(made) if type(attacked.model).__name__ == "SquaredLinearModel" else made
+    def weak(work: Work, on: Fitted, rows: Ints) -> Crafted:
+        made = craft(work, on, rows)
+        return halved(made) if type(on.model).__name__ == "SquaredLinearModel" else made
 
-    def spy(attacked: transfer.Attacked, *rest: Any) -> Outcome:
-        seen["attacked"] = attacked
-        return measure(attacked, *rest)
+    def spy(of: attacked.Attacked) -> Outcome:
+        seen["attacked"] = of
+        return measure(of)
 
-    monkeypatch.setattr(transfer, "crafted", weak)
-    room = "evasion_add" if isinstance(combination.attack, EvasionAdd) else "evasion"
-    monkeypatch.setattr(f"transfer_exp.pipeline.{room}.measured", spy)
+    monkeypatch.setattr(attacked, "crafted", weak)
+    monkeypatch.setattr(evasion, "measured", spy)
     return run(combination, Store(folder)), seen
 
 
-def expected(attacked: transfer.Attacked) -> tuple[list[float], float]:
+def expected(of: attacked.Attacked) -> tuple[list[float], float]:
     """White-box error and share improved, from the points one by one."""
-    model, box, y = attacked.pair.target.model, attacked.combination.dataset.box, attacked.y
+    model, box, y = of.target.model, of.work.dataset.box, of.y
+    threshold = of.target.threshold or 0.0
     worst, errors, improved = np.full(len(y), -np.inf), [], []
-    assert attacked.white_box is not None
-    for k, epsilon in enumerate(attacked.combination.epsilon.grid):
-        own, other = (
-            -y * model.scores(made.points(k, attacked.clean, box)) for made in (attacked.white_box, attacked.black_box)
-        )
+    assert of.white_box is not None
+    for k, epsilon in enumerate(of.work.epsilons):
+        own, other = (-margins(model.logits(made.points(k, of.x, box)), y) for made in (of.white_box, of.black_box))
         worst = np.maximum(worst, other)
-        errors.append(float((-y * np.maximum(worst, own) - attacked.target_threshold <= 0)[y == 1].sum()))
-        errors[-1] += float((-y * np.maximum(worst, own) - attacked.target_threshold > 0)[y == -1].sum())
+        score = -(2 * y - 1) * np.maximum(worst, own)
+        errors.append(float(((score > threshold) != (y == 1)).mean()))
         improved += [worst > own + 1e-3] * (epsilon > 0)
-    return [e / len(y) for e in errors], float(np.mean(improved))
+    return errors, float(np.mean(improved))
 
 
 def digits() -> Combination:
@@ -207,12 +232,3 @@ def test_poisoning_has_no_balls_to_share() -> None:
     study = frames(items)
     assert (study.curves["whitebox_error"] == 0.99).sum() == 1
     assert study.runs.set_index("surrogate")["whitebox_error_at_2"].to_dict() == {"svm_high": 0.9, "svm_low": 0.99}
-
-
-def test_the_slack_of_the_white_box_knows_the_targets_threshold() -> None:
-    """Scores 1.000 and 1.001 from a clean 0: better by far more than stopping leaves of a rise of 1, not of one of 101."""
-    attacked = SimpleNamespace(y=np.array([-1]), target_threshold=100.0, surrogate_threshold=0.0)
-    curves: dict[str, list[float]] = {"whitebox_error": [], "whitebox_success": []}
-    own, others = np.array([[1.0]]), np.array([[1.001]])
-    improved = transfer._add_white_box(curves, attacked, own, others, np.array([0.0 - attacked.target_threshold]))  # type: ignore[arg-type]
-    assert improved.tolist() == [[True]]

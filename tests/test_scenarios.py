@@ -12,21 +12,24 @@ import pytest
 import torch
 from test_rooms import arrows, modules, words
 
-from transfer_exp import measures, seeds
+from transfer_exp import seeds
 from transfer_exp.attacks.evasion import Evasion
 from transfer_exp.data.digits import load_digits_pair
 from transfer_exp.data.splits import make_split
 from transfer_exp.learners import MLP, Forest, Learner, LinearSVM, Logistic, Ridge
-from transfer_exp.pipeline import Combination, Outcome, run
-from transfer_exp.pipeline.pieces import crafted, fitted
+from transfer_exp.margin import binary_score, predict, signs
+from transfer_exp.scenarios import Combination, Outcome, run
 from transfer_exp.store import Store
 from transfer_exp.types import Box, Dataset, Grid, Sizes, UserError, dense
+from transfer_exp.work import Work
+from transfer_exp.work.crafted import crafted
+from transfer_exp.work.fitted import fitted
 
 GRID = Grid(grid=(0.0, 0.5, 1.0), reference=0.5, shown=(0.5, 1.0))
 SVM, LOGISTIC, RIDGE, FOREST = LinearSVM(C=1, name="svm"), Logistic(C=1), Ridge(alpha=1, name="ridge"), Forest(n_trees=5)
 MEASURES_OF_GRADIENTS = {
     "gradient_size",
-    "gradient_size_logistic",
+    "gradient_size_cross_entropy",
     "gradient_alignment",
     "perturbation_correlation",
     "whitebox_error_at_0.5",
@@ -86,7 +89,7 @@ def test_at_epsilon_0_nothing_is_attacked(outcome: Outcome) -> None:
     assert start["error"] == start["whitebox_error"] == metrics["clean_error"]
     assert start["surrogate_error"] == metrics["surrogate_clean_error"]
     assert start["success"] == start["whitebox_success"] == 0
-    assert start["perturbation_l1"] == start["perturbation_l2"] == start["perturbation_linf"] == 0
+    assert start["perturbation_l0"] == start["perturbation_l1"] == start["perturbation_l2"] == start["perturbation_linf"] == 0
 
 
 def test_scalars_are_values_of_the_curves(outcome: Outcome) -> None:
@@ -130,7 +133,7 @@ def test_a_forest_as_target_has_no_gradients_and_no_white_box(data: Dataset, sto
 
 
 def test_a_forest_is_refused_as_surrogate(data: Dataset) -> None:
-    with pytest.raises(UserError, match="surrogate: expected a learner with input gradients, got a forest"):
+    with pytest.raises(UserError, match="surrogate: expected a learner with input gradients, got Forest"):
         combination(data, surrogate=FOREST)
 
 
@@ -139,20 +142,20 @@ def test_the_outcome_is_what_its_pieces_give_when_put_together_by_hand(data: Dat
     x, y = dense(data.x), data.y
     assert not np.intersect1d(split.surrogate, split.target).size
     assert outcome.sizes == {"n_target": 147, "n_surrogate": 147, "n_validation": 0, "n_test": 60, "n_features": 64}
-    surrogate = SVM.fit(x[split.surrogate], y[split.surrogate], seed=seeds.integer(0, "surrogate_training"))
-    target = RIDGE.fit(x[split.target], y[split.target], seed=seeds.integer(0, "target_training"))
+    surrogate = SVM.fit(x[split.surrogate], y[split.surrogate], n_classes=2, seed=seeds.integer(0, "surrogate_training"))
+    target = RIDGE.fit(x[split.target], y[split.target], n_classes=2, seed=seeds.integer(0, "target_training"))
     clean, label = x[split.test], y[split.test]
-    black = Evasion().craft(surrogate, clean, label, epsilons=GRID.grid, box=data.box)
-    white = Evasion().craft(target, clean, label, epsilons=GRID.grid, box=data.box)
+    black = Evasion().craft(surrogate, clean, label, goals=None, epsilons=GRID.grid, box=data.box)
+    white = Evasion().craft(target, clean, label, goals=None, epsilons=GRID.grid, box=data.box)
     for k in range(3):
         for name, made in (("error", black), ("whitebox_error", white)):
-            wrong = np.sign(target.scores(made.points(k, clean, data.box))) != label
+            wrong = predict(target.logits(made.points(k, clean, data.box))) != label
             assert outcome.curves[name][k] == pytest.approx(wrong.mean(), abs=1e-12)
-    residual = label - target.scores(clean)
+    residual = signs(label) - binary_score(target.logits(clean))
     w, v = (model.state()["weight"] for model in (target, surrogate))
     assert outcome.metrics["gradient_size"] == pytest.approx(np.abs(residual).mean() * np.linalg.norm(w))
     assert outcome.metrics["gradient_alignment"] == pytest.approx(w @ v / np.linalg.norm(w) / np.linalg.norm(v))
-    loss = 0.5 * (label - target.scores(black.points(1, clean, data.box))) ** 2
+    loss = 0.5 * (signs(label) - binary_score(target.logits(black.points(1, clean, data.box)))) ** 2
     assert outcome.curves["loss"][1] == pytest.approx(loss.mean())
 
 
@@ -160,7 +163,7 @@ def test_errors_are_of_the_target_trained_on_rows_that_the_surrogate_never_saw(d
     """Points of the surrogate's part carry wrong labels: it learns the opposite, the target nothing of it."""
     split = make_split(data, seed=0)
     y = data.y.copy()
-    y[split.surrogate] *= -1
+    y[split.surrogate] = 1 - y[split.surrogate]
     poisoned = run(combination(replace(data, y=y, checksum="f" * 32)), store)
     assert poisoned.metrics["surrogate_clean_error"] > 0.8
     assert poisoned.metrics["clean_error"] < 0.2
@@ -171,7 +174,10 @@ def test_a_second_run_trains_and_crafts_nothing_and_gives_the_same(data: Dataset
     again = Store(store.root)
     assert equal(run(combination(data), again), outcome)
     assert not again.misses
-    assert again.hits == {"learner": 2, "crafted": 2, "own_scores": 1, "extent": 1, "noise_scores": 1, "varied_scores": 1}
+    assert again.hits == {
+        **{"learner": 2, "crafted": 2, "own_logits": 2, "extent": 1},
+        **{"noise_logits": 1, "varied_logits": 1, "gradient_sizes": 1},
+    }
 
 
 def test_equal_arguments_give_identical_outcomes_without_a_common_store(
@@ -198,36 +204,39 @@ def test_combinations_share_what_they_have_in_common(data: Dataset, tmp_path: Pa
 
     run(combination(data, SVM, RIDGE), fresh)
     assert made("learner crafted") == [4, 2]  # 3 surrogates, of which one is repetition 0's own, 1 target
-    assert made("own_scores extent varied_scores") == [1, 1, 1]
+    assert made("own_logits extent varied_logits gradient_sizes") == [2, 1, 1, 1]
     run(combination(data, SVM, LOGISTIC), fresh)
     assert made("learner crafted") == [5, 3]  # a target, and its white box
-    assert made("own_scores extent varied_scores") == [2, 1, 1]
+    assert made("own_logits extent varied_logits gradient_sizes") == [3, 1, 1, 2]
     run(combination(data, LOGISTIC, RIDGE), fresh)
     assert made("learner crafted") == [8, 4]  # 3 surrogates, and the black box
-    assert made("own_scores extent varied_scores") == [2, 2, 2]
+    assert made("own_logits extent varied_logits gradient_sizes") == [4, 2, 2, 2]
     run(combination(data, LOGISTIC, FOREST), fresh)
     assert made("learner crafted") == [9, 4]  # a forest
-    assert made("own_scores extent varied_scores") == [2, 2, 2]
+    assert made("own_logits extent varied_logits gradient_sizes") == [4, 2, 2, 2]
     run(combination(data, SVM, RIDGE, seed=1), fresh)
     # its test points are others, so all its training sets are; a target, and both point sets
     assert made("learner crafted") == [13, 6]
-    assert made("own_scores extent varied_scores") == [3, 3, 3]
+    assert made("own_logits extent varied_logits gradient_sizes") == [6, 3, 3, 3]
 
 
 def test_points_of_one_model_are_crafted_once_whatever_it_serves_as(data: Dataset, tmp_path: Path) -> None:
     fresh, whole = Store(tmp_path), combination(data)
-    split, cpu = make_split(data, seed=0), torch.device("cpu")
-    model = fitted(fresh, SVM, data, split.surrogate, 0, "surrogate_training", cpu)
-    renamed = fitted(fresh, replace(SVM, name="other"), data, split.surrogate, 0, "surrogate_training", cpu)
+    split = make_split(data, seed=0)
+
+    def on(model: Any, rows: Any = split.test, **options: Any) -> Any:
+        return crafted(Work.of(replace(whole, **options), fresh), model, rows)
+
+    own: dict[str, Any] = {"seed": 0, "stream": "surrogate_training"}
+    model = fitted(Work.of(whole, fresh), SVM, split.surrogate, **own)
+    renamed = fitted(Work.of(whole, fresh), replace(SVM, name="other"), split.surrogate, **own)
     assert renamed.key == model.key
-    first = crafted(fresh, whole, model, split.test)
-    second = crafted(fresh, replace(whole, target=LOGISTIC, seed=0), renamed, split.test)
-    assert np.array_equal(first.offsets, second.offsets)
+    assert np.array_equal(on(model).offsets, on(renamed, target=LOGISTIC, seed=0).offsets)
     assert (fresh.misses["crafted"], fresh.hits["crafted"]) == (1, 1)
-    for other in (replace(whole, attack=Evasion(norm="linf")), replace(whole, epsilon=replace(GRID, grid=(0, 0.5, 1)))):
-        crafted(fresh, other, model, split.test)
-    crafted(fresh, whole, model, split.test[:-1])
-    assert fresh.misses["crafted"] >= 3
+    on(model, attack=Evasion(norm="linf"))
+    on(model, epsilon=replace(GRID, grid=(0, 0.25, 0.5, 1)))
+    on(model, split.test[:-1])
+    assert fresh.misses["crafted"] == 4
 
 
 def test_another_box_is_another_attack(data: Dataset, tmp_path: Path) -> None:
@@ -244,17 +253,17 @@ def test_another_box_is_another_attack(data: Dataset, tmp_path: Path) -> None:
 def test_examples_are_attacked_test_points_of_both_classes(data: Dataset, outcome: Outcome) -> None:
     examples, split = outcome.examples, make_split(data, seed=0)
     assert examples is not None
-    assert examples.label.tolist() == [-1, -1, -1, 1, 1, 1]
+    assert examples.label.tolist() == [0, 0, 0, 1, 1, 1]
     assert examples.adversarial.shape == (2, 6, 8, 8)
     rows = split.test[examples.index]
     np.testing.assert_allclose(examples.clean.reshape(6, 64), dense(data.x[rows]), atol=1e-7)
-    sizes = measures.perturbation_size((examples.adversarial - examples.clean).reshape(2, 6, 64).astype(np.float64), "l2")
+    sizes = np.linalg.norm((examples.adversarial - examples.clean).reshape(2, 6, 64).astype(np.float64), axis=-1)
     assert (sizes <= np.array([[0.5], [1.0]]) + 1e-5).all()
     assert 0 <= examples.adversarial.min() <= examples.adversarial.max() <= 1
 
 
 def test_points_that_are_no_images_have_no_examples(data: Dataset, store: Store) -> None:
-    assert run(combination(replace(data, image_shape=None)), store).examples is None
+    assert run(combination(replace(data, shape=None)), store).examples is None
 
 
 @pytest.mark.parametrize(
@@ -276,11 +285,11 @@ def test_bad_options_are_refused_before_anything_is_stored(
 
 def test_a_notebook_needs_neither_hydra_nor_mlflow() -> None:
     trees = modules()
-    graph, seen, todo = arrows(trees), set(), ["pipeline"]
+    graph, seen, todo = arrows(trees), set(), ["scenarios"]
     while todo:
         room = todo.pop()
         seen.add(room)
         todo += graph[room] - seen
-    assert {"pipeline.evasion", "store", "attacks.evasion", "types"} <= seen
+    assert {"scenarios.classification", "store", "attacks.evasion", "types"} <= seen
     for room in seen:
         assert not {word.split(".")[0] for word in words(trees[room])} & {"hydra", "mlflow", "omegaconf"}

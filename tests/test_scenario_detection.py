@@ -16,10 +16,11 @@ from transfer_exp.data.selection import select_features
 from transfer_exp.data.splits import make_split, sample_class
 from transfer_exp.data.synthetic import load_synthetic
 from transfer_exp.learners import Forest, Learner, Logistic, Ridge
-from transfer_exp.pipeline import Combination, Outcome, run
-from transfer_exp.pipeline.features import on_chosen_features
+from transfer_exp.margin import binary_score
+from transfer_exp.scenarios import Combination, Outcome, run
 from transfer_exp.store import Store
 from transfer_exp.types import Dataset, Grid, Sizes, dense
+from transfer_exp.work.features import on_chosen_features
 
 GRID = Grid(grid=(0, 1, 2, 5, 10), reference=5, shown=(2, 5))
 SIZES = Sizes(target=300, surrogate=300, validation=400, test=300)
@@ -55,12 +56,12 @@ def test_evasion_rates_are_what_plain_counting_gives(data: Dataset, outcome: Out
     split = make_split(data, seed=0)
     training = np.concatenate([split.target, split.surrogate])
     x, y = dense(data.x), data.y
-    gap = np.abs(x[training][y[training] == 1].mean(0) - x[training][y[training] == -1].mean(0))
+    gap = np.abs(x[training][y[training] == 1].mean(0) - x[training][y[training] == 0].mean(0))
     columns = np.sort(np.argsort(-gap.round(12), kind="stable")[:N_FEATURES])
     x = x[:, columns]
-    surrogate: Any = Logistic(C=1).fit(x[split.surrogate], y[split.surrogate], seed=0)
-    target = Ridge(alpha=10).fit(x[split.target], y[split.target], seed=0)
-    legitimate = np.sort(target.scores(x[split.validation][y[split.validation] == -1]))
+    surrogate: Any = Logistic(C=1).fit(x[split.surrogate], y[split.surrogate], n_classes=2, seed=0)
+    target = Ridge(alpha=10).fit(x[split.target], y[split.target], n_classes=2, seed=0)
+    legitimate = np.sort(binary_score(target.logits(x[split.validation][y[split.validation] == 0])))
     threshold = legitimate[-1 - int(RATE * len(legitimate))]
     attacked = x[sample_class(data, split.test, label=1, size=50, seed=0)]
     weight = surrogate.weight.numpy()
@@ -69,12 +70,12 @@ def test_evasion_rates_are_what_plain_counting_gives(data: Dataset, outcome: Out
         for point in points:
             addable = [j for j in np.argsort(weight) if point[j] == 0 and weight[j] < 0]
             point[addable[: int(epsilon)]] = 1
-        assert outcome.curves["error"][k] == (target.scores(points) <= threshold).mean()
+        assert outcome.curves["error"][k] == (binary_score(target.logits(points)) <= threshold).mean()
         assert outcome.curves["perturbation_l1"][k] == pytest.approx((points - attacked).sum(1).mean())
     assert outcome.metrics["threshold"] == pytest.approx(threshold)
-    flagged = target.scores(x[split.test]) > threshold
+    flagged = binary_score(target.logits(x[split.test])) > threshold
     test = y[split.test]
-    assert outcome.metrics["false_alarm_rate"] == flagged[test == -1].mean()
+    assert outcome.metrics["false_alarm_rate"] == flagged[test == 0].mean()
     assert outcome.metrics["clean_evasion_rate"] == (~flagged)[test == 1].mean()
     assert outcome.metrics["clean_error"] == (flagged != (test == 1)).mean()
 
@@ -87,8 +88,8 @@ def test_noise_by_hand(data: Dataset, tmp_path: Path, change: Change) -> None:
     found = run(chosen, Store(tmp_path)).curves["noise_error"]
     columns, split, y = np.array(_columns(data)), make_split(data, seed=0), data.y
     x = dense(data.x)[:, columns]
-    target = Forest(n_trees=9).fit(x[split.target], y[split.target], seed=seeds.integer(0, "target_training"))
-    legitimate = np.sort(target.scores(x[split.validation][y[split.validation] == -1]))
+    target = Forest(n_trees=9).fit(x[split.target], y[split.target], n_classes=2, seed=seeds.integer(0, "target_training"))
+    legitimate = np.sort(binary_score(target.logits(x[split.validation][y[split.validation] == 0])))
     threshold = legitimate[-1 - int(RATE * len(legitimate))]
     clean = x[sample_class(data, split.test, label=1, size=50, seed=0)]
     may_change = ~np.isin(columns, fixed) & ((clean == 0) | (change == "both"))
@@ -100,7 +101,7 @@ def test_noise_by_hand(data: Dataset, tmp_path: Path, change: Change) -> None:
             for point, chance, allowed in zip(points, chances, may_change, strict=True):
                 first = sorted(np.flatnonzero(allowed), key=lambda j, own=chance: own[j])[: int(epsilon)]
                 point[first] = 1 - point[first]
-            evaded[draw, k] = (target.scores(points) <= threshold).mean()
+            evaded[draw, k] = (binary_score(target.logits(points)) <= threshold).mean()
     assert found == pytest.approx(evaded.mean(axis=0), abs=1e-12)
     assert len({tuple(draw) for draw in evaded}) == 3
 
@@ -126,9 +127,9 @@ def test_s_on_linear_models_is_the_largest_weight(data: Dataset, outcome: Outcom
     # l1 ball, so the dual norm is linf; the target's squared loss has the slope |y - f|, a mean over the attacked points.
     part = on_chosen_features(combination(data)).dataset
     split = make_split(part, seed=0)
-    target: Any = Ridge(alpha=10).fit(part.x[split.target], part.y[split.target], seed=0)
+    target: Any = Ridge(alpha=10).fit(part.x[split.target], part.y[split.target], n_classes=2, seed=0)
     attacked = sample_class(part, split.test, label=1, size=50, seed=0)
-    slope = np.abs(1 - target.scores(part.x[attacked])).mean()
+    slope = np.abs(1 - binary_score(target.logits(part.x[attacked]))).mean()
     assert outcome.metrics["gradient_size"] == pytest.approx(slope * np.abs(target.weight.numpy()).max(), rel=1e-6)
 
 
@@ -176,7 +177,9 @@ def test_the_store_tells_features_apart_and_not_what_is_only_measured(data: Data
         run(combination(given, **changes), store)
         return {kind: count for kind, count in store.misses.items() if count}
 
-    assert set(made()) == {"learner", "crafted", "own_scores", "extent", "noise_scores", "varied_scores"}
+    assert set(made()) == {
+        *("learner", "crafted", "own_logits", "extent", "noise_logits", "varied_logits", "gradient_sizes"),
+    }
     assert made() == {}
     assert made(false_alarm_rate=0.05) == {}
     assert made(n_attacked=40)["crafted"] == 2

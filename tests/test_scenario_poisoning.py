@@ -12,11 +12,12 @@ from transfer_exp.attacks.poisoning import Poisoning, validation_gradients
 from transfer_exp.data.digits import load_digits_pair
 from transfer_exp.data.splits import make_split
 from transfer_exp.learners import MLP, Forest, LinearSVM, Ridge
-from transfer_exp.pipeline import Combination, Outcome, run
-from transfer_exp.pipeline.noise import N_DRAWS
-from transfer_exp.pipeline.poisoning import poisoning_counts
+from transfer_exp.margin import predict
+from transfer_exp.scenarios import Combination, Outcome, run
+from transfer_exp.scenarios.poisoning import poisoning_counts
 from transfer_exp.store import Store
 from transfer_exp.types import Dataset, Grid, Sizes, UserError
+from transfer_exp.work.noise import N_DRAWS
 
 GRID = Grid(grid=(0.0, 0.1, 0.2), reference=0.1, shown=(0.1, 0.2))
 
@@ -52,13 +53,13 @@ def test_errors_are_those_of_the_target_retrained_by_hand(digits, outcome) -> No
     x, y = digits.x[split.surrogate], digits.y[split.surrogate]
     val = digits.x[split.validation], digits.y[split.validation]
     made = Poisoning().craft(Ridge(alpha=10), x, y, *val, n_points=15, box=digits.box, seed=0)
-    assert (made.labels == -y[made.start_rows]).all()
+    assert (made.labels == 1 - y[made.start_rows]).all()
     assert made.points.min() >= 0
     assert made.points.max() <= 1
     for k, m in enumerate((0, 7, 15)):
         joined = np.r_[digits.x[split.target], made.points[:m]], np.r_[digits.y[split.target], made.labels[:m]]
-        target = LinearSVM(C=0.01).fit(*joined, seed=seeds.integer(0, "target_training"))
-        wrong = np.sign(target.scores(digits.x[split.test])) != digits.y[split.test]
+        target = LinearSVM(C=0.01).fit(*joined, n_classes=2, seed=seeds.integer(0, "target_training"))
+        wrong = predict(target.logits(digits.x[split.test])) != digits.y[split.test]
         assert outcome.curves["error"][k] == pytest.approx(wrong.mean())
     assert outcome.metrics["clean_error"] == outcome.curves["error"][0]
 
