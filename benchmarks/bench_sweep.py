@@ -15,7 +15,7 @@ from conftest import Add
 _TIMED = """
 import json, sys, time
 begin = time.perf_counter()
-from transfer_exp import job
+from transfer_exp.cli import job
 inner, spent = job.run, []
 def run(*arguments):
     start = time.perf_counter()

@@ -13,7 +13,7 @@ from rich.table import Table
 from threadpoolctl import threadpool_limits
 from world import SURROGATES, World, load_world
 
-from transfer_exp.allocator import keep_freed_memory
+from transfer_exp.system.memory import keep_freed_memory
 
 ROWS = pytest.StashKey[list["Row"]]()
 _QUICK = ("logistic_low", "rbf_high", "mlp_low")

@@ -24,7 +24,7 @@ class WordSweeper(BasicSweeper):
 
     params: values that all combinations have, ``key: value,value``. blocks: more of them; the combinations are those of
     each block in turn, so that two axes need not meet (each block: params x block x command line, the last of a key
-    counts). Composing takes a tenth of a second a combination; the callback ``transfer_exp.sweep.Sweep`` has composed
+    counts). Composing takes a tenth of a second a combination; the callback ``transfer_exp.cli.sweep.Sweep`` has composed
     each word of the sweep before. Combinations come in an order in which workers seldom wait for each other.
     """
 
@@ -39,7 +39,7 @@ class WordSweeper(BasicSweeper):
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Give the launcher a loader that composes the jobs of a sweep quickly."""
-        from transfer_exp.composing import SweepLoader  # here: every Hydra program reads this file
+        from transfer_exp.cli.composing import SweepLoader  # here: every Hydra program reads this file
 
         loader = SweepLoader.of(hydra_context.config_loader)
         context = HydraContext(config_loader=loader, callbacks=hydra_context.callbacks)

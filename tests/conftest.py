@@ -19,8 +19,8 @@ from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
 import transfer_exp
-from transfer_exp.connecting import sqlite_uri
-from transfer_exp.tracking import Tracker
+from transfer_exp.tracking.connecting import sqlite_uri
+from transfer_exp.tracking.tracker import Tracker
 
 # The same examples on every machine and every day; others by: pytest --hypothesis-profile=explore
 settings.register_profile("repeatable", derandomize=True, deadline=None, max_examples=60)

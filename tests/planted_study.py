@@ -10,7 +10,7 @@ import pandas as pd
 
 from transfer_exp.figures.learner_style import family, level
 from transfer_exp.report.records import CURVE_COLUMNS, MEASURES, Study, assemble
-from transfer_exp.settings import as_text
+from transfer_exp.tracking.settings import as_text
 
 TWINS = ["svm_low", "logistic_low", "ridge_low", "svm_high", "logistic_high", "ridge_high"]
 SURROGATES = ["svm_low", "logistic_low", "ridge_low", "rbf_low", "svm_high", "logistic_high", "ridge_high"]  # one twinless

@@ -16,7 +16,7 @@ from mlflow.entities import Metric, Param, Run, RunData, RunInfo, RunTag
 from mlflow.utils.file_utils import local_file_uri_to_path
 
 from transfer_exp.report.records import CURVE_COLUMNS, Study, assemble, curves_frame, runs_frame
-from transfer_exp.settings import as_text
+from transfer_exp.tracking.settings import as_text
 
 EPSILONS = [0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5.0]
 FAMILIES = ["svm", "rbf", "logistic", "ridge", "mlp"]

@@ -10,13 +10,13 @@ import weakref
 
 import pytest
 
-from transfer_exp.allocator import settle
+from transfer_exp.system.memory import settle
 
 PAGES = """
 import resource
 import sys
 import numpy as np
-from transfer_exp.allocator import keep_freed_memory
+from transfer_exp.system.memory import keep_freed_memory
 
 kept = keep_freed_memory() if sys.argv[1] == "kept" else None
 np.ones((1000, 784))

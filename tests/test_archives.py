@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from transfer_exp.archives import member_names, read_npz
 from transfer_exp.data.arrays import load_arrays
+from transfer_exp.system.npz import member_names, read_npz
 from transfer_exp.types import Sizes, UserError
 
 CONTENT = {

@@ -15,10 +15,10 @@ from mlflow import MlflowClient
 from mlflow.entities import Param, Run, RunTag
 from synthetic_study import combination, examples, grid, write_store
 
-from transfer_exp.artifacts import CHECKSUMS, checksums
 from transfer_exp.report.checked import wrong_curve
 from transfer_exp.report.examples import load_examples, unpack
 from transfer_exp.report.records import Study, load
+from transfer_exp.tracking.artifacts import CHECKSUMS, checksums
 from transfer_exp.types import UserError
 
 TARGETS = ["ridge_low", "svm_low"]

@@ -19,7 +19,7 @@ from mlflow.tracking import MlflowClient
 from omegaconf import OmegaConf
 
 from transfer_exp.report.records import load
-from transfer_exp.tracking import Tracker
+from transfer_exp.tracking.tracker import Tracker
 
 # What may differ between two runs of one command: the time they take and what the store already had.
 FLEETING = {"seconds", "store/hits", "store/misses"}

@@ -17,9 +17,9 @@ from hydra.types import RunMode
 from omegaconf import Container, DictConfig, OmegaConf
 from omegaconf.base import Node
 
-from transfer_exp import composing
-from transfer_exp.composing import SweepLoader
-from transfer_exp.naming import CONFIG
+from transfer_exp.cli import composing
+from transfer_exp.cli.composing import SweepLoader
+from transfer_exp.cli.naming import CONFIG
 
 WORDS = ["epsilon.grid=[0,0.5]", "+extra=1", "dataset.split={test: 20}", "hydra.job.chdir=false"]
 

@@ -15,11 +15,11 @@ from conftest import SMALL, SOURCE, runs
 
 SCRIPT = """
 import ctypes, os, signal, sys, threading, time
-from transfer_exp import ending
+from transfer_exp.system import signals
 
 # Short only where it has to pass; long where the main thread must come first, however busy the machine is.
 ending.HANDLED_SECONDS, ending.UNWOUND_SECONDS = {"stuck": (0.1, 0.2), "deaf": (60, 3), "prompt": (60, 60)}[sys.argv[1]]
-ending.exit_on_signals()
+signals.exit_on_signals()
 
 def stuck():  # in C, where a signal wakes nothing: a lock that this thread holds already
     lock = ctypes.create_string_buffer(256)
@@ -33,8 +33,8 @@ def deaf():
         except BaseException:
             print("heard", flush=True)
 
-with ending.closing(lambda reason: print("outer", reason, flush=True)):
-    with ending.closing(lambda reason: print("inner", reason, flush=True)), ending.closing(lambda reason: 1 / 0):
+with signals.closing(lambda reason: print("outer", reason, flush=True)):
+    with signals.closing(lambda reason: print("inner", reason, flush=True)), signals.closing(lambda reason: 1 / 0):
         threading.Timer(0.2, os.kill, (os.getpid(), int(sys.argv[2]))).start()
         {"stuck": stuck, "deaf": deaf, "prompt": lambda: time.sleep(60)}[sys.argv[1]]()
 """

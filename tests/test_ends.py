@@ -15,13 +15,13 @@ from mlflow.entities import Run
 from mlflow.experiments import commands as mlflow_experiments
 from test_bad_worlds import mounted
 
-from transfer_exp import progress
-from transfer_exp.connecting import sqlite_uri
-from transfer_exp.job import Job
+from transfer_exp.cli import progress
+from transfer_exp.cli.job import Job
 from transfer_exp.report import __main__ as report
 from transfer_exp.report import build
-from transfer_exp.studies import check_study, study_folder
-from transfer_exp.tracking import Tracker
+from transfer_exp.tracking.connecting import sqlite_uri
+from transfer_exp.tracking.studies import check_study, study_folder
+from transfer_exp.tracking.tracker import Tracker
 from transfer_exp.types import UserError
 
 ONE = ("-m", *SMALL, "study=tiny", "seed=0")

@@ -15,7 +15,6 @@ from mlflow import MlflowClient
 from mlflow.utils.file_utils import local_file_uri_to_path
 from synthetic_study import EPSILONS, combination, frames, grid, write_store
 
-from transfer_exp.cells import harmless
 from transfer_exp.figures.learner_style import base, family, label, level, options, ordered
 from transfer_exp.report import client as store
 from transfer_exp.report import database, repair, tables
@@ -24,7 +23,8 @@ from transfer_exp.report.build import build_report, study_summary, write_csv
 from transfer_exp.report.curves import curves_frame
 from transfer_exp.report.factors import chosen, telling
 from transfer_exp.report.records import load
-from transfer_exp.settings import shortened
+from transfer_exp.system.cells import harmless
+from transfer_exp.tracking.settings import shortened
 from transfer_exp.types import UserError
 
 SEEDS = range(3)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from transfer_exp.locks import Timeout, acquire, release
+from transfer_exp.system.locks import Timeout, acquire, release
 
 ROUNDS, WORKERS = 40, 4
 

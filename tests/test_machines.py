@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from conftest import SMALL, SOURCE, Cli, runs
 
-from transfer_exp import ending
-from transfer_exp.ending import exit_on_signals, hold_signals
+from transfer_exp.system import signals
+from transfer_exp.system.signals import exit_on_signals, hold_signals
 
 # A Python that claims a version, and to have venv or not; it makes an environment that is a copy of itself.
 PYTHON = """#!/bin/sh
@@ -143,7 +143,7 @@ def test_a_python_that_does_not_fit_is_told_in_a_line(
 def test_without_posix_signals_a_combination_runs_all_the_same(
     cli: Cli, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    importlib.import_module("transfer_exp.sweep")  # libraries, which have ways of their own, are imported before
+    importlib.import_module("transfer_exp.cli.sweep")  # libraries, which have ways of their own, are imported before
     for owner, name in (
         (signal, "pthread_sigmask"),
         (signal, "SIG_BLOCK"),
@@ -152,9 +152,9 @@ def test_without_posix_signals_a_combination_runs_all_the_same(
     ):
         monkeypatch.delattr(owner, name)
     monkeypatch.setattr(signal, "set_wakeup_fd", None)  # Windows has one, for sockets
-    ending._start_watching.cache_clear()
+    signals._start_watching.cache_clear()
     exit_on_signals()
     hold_signals()()
     assert cli(*SMALL).rc == 0
-    ending._start_watching.cache_clear()
+    signals._start_watching.cache_clear()
     assert [run.info.status for run in runs(root, kind="combination")] == ["FINISHED"]

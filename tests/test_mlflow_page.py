@@ -13,9 +13,9 @@ from conftest import SMALL, Cli, runs
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
-from transfer_exp import described
 from transfer_exp.data.digits import load_digits_pair
 from transfer_exp.data.splits import make_split
+from transfer_exp.tracking import described
 from transfer_exp.types import Sizes
 
 NOTE = "mlflow.note.content"
@@ -125,7 +125,9 @@ def test_without_psutil_system_metrics_are_refused_before_anything_is_recorded(
     words: tuple[str, ...], cli: Cli, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     find = importlib.util.find_spec
-    monkeypatch.setattr("transfer_exp.system_metrics.find_spec", lambda name: None if name == "psutil" else find(name))
+    monkeypatch.setattr(
+        "transfer_exp.tracking.system_metrics.find_spec", lambda name: None if name == "psutil" else find(name)
+    )
     ended = cli(*words, *SMALL, "tracking.system_metrics=true")
     assert ended.rc != 0
     assert "error: tracking.system_metrics: expected psutil to be installed, got none; pip install" in ended.stderr

@@ -16,11 +16,11 @@ from synthetic_study import grid, write_store
 from test_bad_worlds import mounted
 
 from transfer_exp import ui
-from transfer_exp.artifacts import repair
-from transfer_exp.connecting import sqlite_uri
 from transfer_exp.report.__main__ import main as report
 from transfer_exp.report.records import load
-from transfer_exp.tracking import Tracker
+from transfer_exp.tracking.artifacts import repair
+from transfer_exp.tracking.connecting import sqlite_uri
+from transfer_exp.tracking.tracker import Tracker
 from transfer_exp.types import UserError
 
 SWEEP = ("-m", *SMALL, "study=group/tiny", "surrogate=ridge_high,ridge_low")

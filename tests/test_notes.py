@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from transfer_exp import notes
+from transfer_exp.tracking import notes
 
 
 def test_a_description_is_replaced_and_the_words_of_a_person_stay() -> None:

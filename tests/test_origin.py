@@ -16,11 +16,10 @@ import numpy as np
 import pytest
 from own_learner import LEARNER
 
-from transfer_exp import origin as origins
 from transfer_exp import signature as signatures
 from transfer_exp.learners import Ridge
-from transfer_exp.origin import origin
-from transfer_exp.signature import Key, code_version, is_current, signature, sources
+from transfer_exp.signature import Key, code_version, is_current, outside, signature, sources
+from transfer_exp.signature.outside import origin
 from transfer_exp.store import Store
 
 Write = Callable[..., ModuleType]
@@ -97,7 +96,7 @@ def test_a_library_that_it_imports_counts_by_its_version(write: Write, monkeypat
     module = write("import tqdm\n" + LEARNER)
     before = key(module)
     assert before.made_with["library tqdm"]
-    monkeypatch.setattr(origins, "library_version", lambda top: "other")
+    monkeypatch.setattr(outside, "library_version", lambda top: "other")
     assert key(module) != before
 
 

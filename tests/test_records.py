@@ -17,8 +17,8 @@ import pytest
 from omegaconf import DictConfig, OmegaConf
 
 import transfer_exp
-from transfer_exp import records
 from transfer_exp.attacks.evasion import Evasion
+from transfer_exp.cli import recording
 from transfer_exp.learners import MLP, Ridge
 from transfer_exp.pipeline import CURVES, Combination, Outcome
 from transfer_exp.store import Store
@@ -73,11 +73,11 @@ def outcome() -> Outcome:
 
 
 @pytest.fixture
-def record(combination: Combination, outcome: Outcome, tmp_path: Path) -> records.Record:
+def record(combination: Combination, outcome: Outcome, tmp_path: Path) -> recording.Record:
     store = Store(tmp_path)
     for key in ("a", "a", "b", "a"):
         store.get("learner", key, lambda: {"x": np.ones(1)})
-    return records.record(config(), combination, outcome, store, ["seed=3", "strength=2.5"])
+    return recording.record(config(), combination, outcome, store, ["seed=3", "strength=2.5"])
 
 
 def test_parameters_tell_all_that_was_chosen(combination: Combination) -> None:
@@ -91,8 +91,8 @@ def test_parameters_tell_all_that_was_chosen(combination: Combination) -> None:
         "strength": "2.5",
         **{name: str(value) for name, value in IDENTITY.items()},
     }
-    assert records.parameters(config()) == found
-    assert records.parameters(config(), combination) == {**found, "attack.norm": "linf"}  # no option of this attack
+    assert recording.parameters(config()) == found
+    assert recording.parameters(config(), combination) == {**found, "attack.norm": "linf"}  # no option of this attack
 
 
 @pytest.mark.parametrize("broken", ["${nowhere}", "${oc.env:NOT_SET_ANYWHERE}"])
@@ -101,13 +101,13 @@ def test_parameters_that_resolve_are_recorded_though_others_do_not(broken: str) 
     OmegaConf.set_struct(node, value=False)
     node.surrogate.alpha, node.seed = broken, broken
     lacking = {"surrogate.alpha", "seed"}
-    assert records.parameters(node) == {k: v for k, v in records.parameters(config()).items() if k not in lacking}
+    assert recording.parameters(node) == {k: v for k, v in recording.parameters(config()).items() if k not in lacking}
 
 
 def test_a_learner_without_a_name_goes_by_its_class() -> None:
     for name in ("", None):
         node = config(surrogate={"_target_": "transfer_exp.learners.linear.Ridge", "name": name})
-        assert records.identity(node)["surrogate"] == "Ridge"
+        assert recording.identity(node)["surrogate"] == "Ridge"
 
 
 @pytest.mark.parametrize("missing", IDENTITY)
@@ -116,19 +116,19 @@ def test_what_a_configuration_lacks_or_cannot_resolve_is_left_out(missing: str) 
     assert isinstance(node, dict)
     lacking, broken = ({k: v for k, v in node.items() if k != missing}, {**node, missing: "${nowhere}"})
     expected = {name: value for name, value in IDENTITY.items() if name != missing}
-    assert list(records.identity(config()).items()) == list(IDENTITY.items())
-    for found in (records.identity(OmegaConf.create(lacking)), records.identity(OmegaConf.create(broken))):
+    assert list(recording.identity(config()).items()) == list(IDENTITY.items())
+    for found in (recording.identity(OmegaConf.create(lacking)), recording.identity(OmegaConf.create(broken))):
         assert found == expected
 
 
-def test_numbers_and_sizes_are_those_of_the_outcome(record: records.Record, outcome: Outcome) -> None:
+def test_numbers_and_sizes_are_those_of_the_outcome(record: recording.Record, outcome: Outcome) -> None:
     assert record.params == outcome.sizes
     assert record.metrics == {**outcome.metrics, "store/hits": 2, "store/misses": 3}
     assert record.curves == {**outcome.curves, "epsilon": [0.0, 0.5, 1.0]}
 
 
 def test_curves_csv_has_a_row_per_epsilon_and_nothing_where_a_value_is_undefined(
-    record: records.Record, outcome: Outcome
+    record: recording.Record, outcome: Outcome
 ) -> None:
     assert b"\r" not in record.files["curves.csv"]
     rows = list(csv.reader(io.StringIO(record.files["curves.csv"].decode())))
@@ -145,7 +145,7 @@ def test_curves_csv_has_a_row_per_epsilon_and_nothing_where_a_value_is_undefined
 
 
 def test_files_hold_the_resolved_configuration_what_was_typed_and_the_pictures(
-    record: records.Record, combination: Combination, outcome: Outcome, tmp_path: Path
+    record: recording.Record, combination: Combination, outcome: Outcome, tmp_path: Path
 ) -> None:
     assert set(record.files) == {"config.yaml", "overrides.yaml", "curves.csv", "examples.npz", "examples.png"}
     resolved = OmegaConf.create(record.files["config.yaml"].decode())
@@ -155,12 +155,12 @@ def test_files_hold_the_resolved_configuration_what_was_typed_and_the_pictures(
         np.testing.assert_equal(dict(found), vars(outcome.examples))
     assert record.files["examples.png"].startswith(b"\x89PNG")
     outcome.examples = None
-    without = records.record(config(), combination, outcome, Store(tmp_path), [])
+    without = recording.record(config(), combination, outcome, Store(tmp_path), [])
     assert set(without.files) == {"config.yaml", "overrides.yaml", "curves.csv"}
 
 
 def test_versions_are_those_installed() -> None:
-    found = records.versions()
+    found = recording.versions()
     for package in ("torch", "scikit-learn", "numpy", "scipy", "mlflow", "hydra-core"):
         assert found[f"version/{package}"] == version(package)
     assert found["version/transfer_exp"] == transfer_exp.__version__
@@ -179,19 +179,19 @@ def _lacks(*_: Any, **__: Any) -> None:
 def test_the_commit_is_that_of_a_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
     (tmp_path / "__init__.py").touch()
-    monkeypatch.setattr(records, "__file__", str(tmp_path / "records.py"))
-    assert records._git_commit() == "unknown"
+    monkeypatch.setattr(transfer_exp, "__file__", str(tmp_path / "__init__.py"))
+    assert recording._git_commit() == "unknown"
     for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "first"], ["tag", "v1"]):
         subprocess.run([*git, *words], check=True)
-    assert re.fullmatch("[0-9a-f]{40}", records._git_commit())
+    assert re.fullmatch("[0-9a-f]{40}", recording._git_commit())
     (tmp_path / "__init__.py").write_text("changed")
-    assert re.fullmatch("[0-9a-f]{40}-dirty", records._git_commit())
+    assert re.fullmatch("[0-9a-f]{40}-dirty", recording._git_commit())
 
 
 @pytest.mark.parametrize("git", [_fails, _lacks])
 def test_without_git_the_commit_is_unknown(git: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(subprocess, "run", git)
-    assert records._git_commit() == "unknown"
+    assert recording._git_commit() == "unknown"
 
 
 def test_the_commit_is_that_of_a_tree_which_holds_the_package(tmp_path, monkeypatch):
@@ -201,11 +201,11 @@ def test_the_commit_is_that_of_a_tree_which_holds_the_package(tmp_path, monkeypa
     package.mkdir(parents=True)
     (package / "__init__.py").write_text("")
     (tmp_path / "other").write_text("")
-    monkeypatch.setattr(records, "__file__", str(package / "records.py"))
+    monkeypatch.setattr(transfer_exp, "__file__", str(package / "__init__.py"))
     for words in (["init", "-q"], ["add", "other"], ["commit", "-qm", "theirs"]):
         subprocess.run([*git, *words], check=True)
-    assert records._git_commit() == "unknown"
+    assert recording._git_commit() == "unknown"
     for words in (["add", "site"], ["commit", "-qm", "ours"]):
         subprocess.run([*git, *words], check=True)
     head = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
-    assert records._git_commit() == head
+    assert recording._git_commit() == head

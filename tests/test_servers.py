@@ -14,10 +14,10 @@ from conftest import SMALL, Cli, Ended, subprocess_cli
 from mlflow import MlflowClient
 from servers import Server, gate, mlflow_server
 
-from transfer_exp import connecting
-from transfer_exp.connecting import check_server
-from transfer_exp.masking import MaskingFormatter, masked
 from transfer_exp.report import __main__ as report
+from transfer_exp.system.masking import MaskingFormatter, masked
+from transfer_exp.tracking import connecting
+from transfer_exp.tracking.connecting import check_server
 from transfer_exp.types import UserError
 
 USER, PASSWORD, TOKEN = "mallory", "pa55w0rd-of-hers", "t0ken-of-hers"

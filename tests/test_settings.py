@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from transfer_exp.run_names import run_name, varied_keys
-from transfer_exp.settings import LONGEST, as_text, canonical, is_shortened, leaves, shortened
+from transfer_exp.tracking.run_names import run_name, varied_keys
+from transfer_exp.tracking.settings import LONGEST, as_text, canonical, is_shortened, leaves, shortened
 
 
 def test_leaves_are_those_that_can_change_a_result():

@@ -10,8 +10,8 @@ from conftest import SMALL, Cli, runs
 from mlflow.entities import Run
 from own_learner import LEARNER
 
-from transfer_exp import job
-from transfer_exp.tracking import Tracker
+from transfer_exp.cli import job
+from transfer_exp.tracking.tracker import Tracker
 
 ATTACK = """
 from dataclasses import dataclass, replace

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from transfer_exp.locks import acquire, release
 from transfer_exp.signature import Key, code_version, signature
 from transfer_exp.store import Store
 from transfer_exp.store.__main__ import main
 from transfer_exp.store.contents import contents
+from transfer_exp.system.locks import acquire, release
 
 SIZE = 1000
 

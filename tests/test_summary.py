@@ -14,7 +14,7 @@ from synthetic_study import combination, frames
 
 from transfer_exp.report.records import Study
 from transfer_exp.report.summary import cell_metrics, legal_names, markdown_matrices
-from transfer_exp.tracking import Record, Tracker
+from transfer_exp.tracking.tracker import Record, Tracker
 
 T_1 = 12.706204736432095  # Student's t with one degree of freedom, 97.5%: tan(0.475 pi)
 

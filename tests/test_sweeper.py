@@ -13,8 +13,8 @@ from hydra._internal.config_search_path_impl import ConfigSearchPathImpl
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from hydra_plugins.transfer_exp_sweeper import by_diagonals, split
-from transfer_exp import job
-from transfer_exp.checks import with_new_words
+from transfer_exp.cli import job
+from transfer_exp.cli.preflight import with_new_words
 
 
 def test_every_word_is_there_and_no_job_without_need() -> None:

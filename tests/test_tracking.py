@@ -18,11 +18,12 @@ from filelock import FileLock
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
-from transfer_exp import connecting, tracking
-from transfer_exp.data_parts import DataPart
-from transfer_exp.ending import exit_on_signals
-from transfer_exp.logged import Record
-from transfer_exp.tracking import Tracker
+from transfer_exp.system.signals import exit_on_signals
+from transfer_exp.tracking import connecting
+from transfer_exp.tracking import tracker as tracking
+from transfer_exp.tracking.data_parts import DataPart
+from transfer_exp.tracking.logged import Record
+from transfer_exp.tracking.tracker import Tracker
 from transfer_exp.types import UserError
 
 

@@ -46,7 +46,7 @@ def test_no_file_of_the_package_calls_what_runs_what_it_reads() -> None:
             if unsafe:
                 found.append(f"{file.relative_to(PACKAGE)}:{call.lineno} {name}")
     # torch's module.eval() sets a mode; it takes no words. Configurations are copied by way of pickle, within one process.
-    unpickling = [entry for entry in found if entry.startswith("composing.py") and entry.endswith(" pickle.loads")]
+    unpickling = [entry for entry in found if entry.startswith("cli/composing.py") and entry.endswith(" pickle.loads")]
     assert len(unpickling) == 1
     assert not [entry for entry in found if not entry.endswith(".eval") and entry not in unpickling]
 

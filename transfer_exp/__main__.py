@@ -11,15 +11,15 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig
 
-from transfer_exp.masking import MaskingStream
-from transfer_exp.naming import CONFIG
+from transfer_exp.cli.naming import CONFIG
+from transfer_exp.system.masking import MaskingStream
 
 _OLDEST, _NEWEST = (3, 11), (3, 13)
 
 
 @hydra.main(version_base="1.3", config_path=str(CONFIG), config_name="config")
 def _task(config: DictConfig) -> None:
-    from transfer_exp.sweep import run_one  # heavy imports only where work is done
+    from transfer_exp.cli.sweep import run_one  # heavy imports only where work is done
 
     run_one(config)
 

@@ -8,8 +8,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from transfer_exp import artifacts, connecting
-from transfer_exp.masking import masked
+from transfer_exp.system.masking import masked
+from transfer_exp.tracking import artifacts, connecting
 from transfer_exp.types import UserError
 
 _PLACE = ("--host", "127.0.0.1", "--port", "5000")  # this machine only

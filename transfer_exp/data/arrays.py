@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse as sp
 
-from transfer_exp.archives import Arrays, member_names, read_npz
 from transfer_exp.data.groups import equal_rows
 from transfer_exp.data.sparse import Array, csr_points
 from transfer_exp.signature import signature
+from transfer_exp.system.npz import Arrays, member_names, read_npz
 from transfer_exp.types import Box, Dataset, Floats, Ints, Matrix, Sizes, UserError
 
 _SPARSE = ("X_data", "X_indices", "X_indptr", "X_shape")

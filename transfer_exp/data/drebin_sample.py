@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse as sp
 
-from transfer_exp.archives import read_npz
 from transfer_exp.data.binary import binary_dataset
 from transfer_exp.data.sparse import csr_points
+from transfer_exp.system.npz import read_npz
 from transfer_exp.types import Dataset, Ints, Sizes, UserError
 
 _PARTS = ("data", "indices", "indptr", "shape")

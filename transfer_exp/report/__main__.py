@@ -8,8 +8,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from transfer_exp.masking import masked
-from transfer_exp.studies import study_folder
+from transfer_exp.system.masking import masked
+from transfer_exp.tracking.studies import study_folder
 from transfer_exp.types import UserError
 
 HELP = """\
@@ -55,7 +55,7 @@ def settings(text: str) -> dict[str, str]:
 
 def default_uri(root: Path) -> str:
     """The store of the environment, else the one in the root folder."""
-    from transfer_exp.connecting import sqlite_uri
+    from transfer_exp.tracking.connecting import sqlite_uri
 
     return os.environ.get("MLFLOW_TRACKING_URI") or sqlite_uri(root)
 

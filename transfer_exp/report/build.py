@@ -16,8 +16,6 @@ from mlflow.entities import Run
 from pandas.api.types import is_numeric_dtype
 from tqdm import tqdm
 
-from transfer_exp import notes
-from transfer_exp.cells import harmless
 from transfer_exp.report import client as store
 from transfer_exp.report import control, drawing, page, path_drawing, paths, tables, verdicts, words
 from transfer_exp.report.claims import Claim, Numbers
@@ -26,6 +24,8 @@ from transfer_exp.report.drawing import Picture
 from transfer_exp.report.examples import Example, load_examples
 from transfer_exp.report.records import Study, load
 from transfer_exp.report.summary import Summary, cell_metrics, markdown_matrices
+from transfer_exp.system.cells import harmless
+from transfer_exp.tracking import notes
 from transfer_exp.types import UserError, counted
 
 NamedTable = tuple[str, str, str, pd.DataFrame]  # section of the page, file name without ending, caption, content

@@ -14,10 +14,10 @@ from itertools import pairwise
 
 from mlflow.entities import Run
 
-from transfer_exp import artifacts
 from transfer_exp.report import client as store
 from transfer_exp.report.earlier import renamed
-from transfer_exp.settings import LONGEST, canonical
+from transfer_exp.tracking import artifacts
+from transfer_exp.tracking.settings import LONGEST, canonical
 
 CURVES = "curves.csv"
 DAMAGED = "DAMAGED"

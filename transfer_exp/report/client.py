@@ -16,10 +16,10 @@ from mlflow import MlflowClient
 from mlflow.entities import Run, ViewType
 from tqdm import tqdm
 
-from transfer_exp import artifacts, connecting
-from transfer_exp.masking import masked
 from transfer_exp.report import database
 from transfer_exp.report.snapshot import readable_copy
+from transfer_exp.system.masking import masked
+from transfer_exp.tracking import artifacts, connecting
 from transfer_exp.types import UserError
 
 _PAGE = 1000

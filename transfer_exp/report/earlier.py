@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 from mlflow.entities import Run
 
-from transfer_exp.settings import NOT_SETTINGS, canonical, is_shortened, leaves
+from transfer_exp.tracking.settings import NOT_SETTINGS, canonical, is_shortened, leaves
 
 UNKNOWN = "unknown"
 _NEW_NAMES = {

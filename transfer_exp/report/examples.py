@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from mlflow.entities import Run
 
-from transfer_exp.archives import read_npz
-from transfer_exp.artifacts import logged_checksum
 from transfer_exp.figures.learner_style import family, level
 from transfer_exp.report import client as store
 from transfer_exp.report.checked import wrong_checksum
 from transfer_exp.report.records import Study
+from transfer_exp.system.npz import read_npz
+from transfer_exp.tracking.artifacts import logged_checksum
 from transfer_exp.types import Floats
 
 _POINTS = 2

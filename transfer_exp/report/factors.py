@@ -16,7 +16,7 @@ import pandas as pd
 
 from transfer_exp.figures.learner_style import family
 from transfer_exp.report.earlier import UNKNOWN
-from transfer_exp.settings import canonical
+from transfer_exp.tracking.settings import canonical
 from transfer_exp.types import UserError, counted
 
 KEY = ["surrogate", "target", "surrogate_fraction", "seed"]

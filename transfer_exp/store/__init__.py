@@ -18,10 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from transfer_exp.archives import Arrays, read_npz
-from transfer_exp.locks import FileLock, acquire, release
 from transfer_exp.signature import Key
 from transfer_exp.store.label import LABEL, label_of, mismatch
+from transfer_exp.system.locks import FileLock, acquire, release
+from transfer_exp.system.npz import Arrays, read_npz
 from transfer_exp.types import UserError
 
 __all__ = ["Arrays", "Store"]

@@ -8,10 +8,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from transfer_exp.archives import read_npz
-from transfer_exp.locks import Timeout, acquire, release
 from transfer_exp.signature import is_current
 from transfer_exp.store.label import LABEL, read_label
+from transfer_exp.system.locks import Timeout, acquire, release
+from transfer_exp.system.npz import read_npz
 
 
 @dataclass

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from transfer_exp.archives import Arrays
+from transfer_exp.system.npz import Arrays
 
 LABEL = "made_with"
 """The member of an entry that holds it, as JSON."""

@@ -8,8 +8,8 @@ from hydra.core.override_parser.types import Override, ValueType
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from transfer_exp.cli.job import build, check_settings, reason_of
 from transfer_exp.data.splits import make_split
-from transfer_exp.job import build, check_settings, reason_of
 from transfer_exp.pipeline.pieces import torch_device
 from transfer_exp.types import UserError
 

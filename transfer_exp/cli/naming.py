@@ -9,7 +9,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-_HERE = Path(__file__).parent
+_HERE = Path(__file__).parents[1]
 # In a wheel the configuration lies inside the package, in a source tree beside it.
 CONFIG = _HERE / "conf" if (_HERE / "conf").is_dir() else _HERE.parent / "conf"
 _PLACES = ("_target_", "name", "folder", "store", "split")  # where data lie and how they are split: not which they are

@@ -27,21 +27,22 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from hydra_plugins.transfer_exp_sweeper import split
-from transfer_exp import notes, progress
-from transfer_exp.allocator import settle, start_collecting
-from transfer_exp.artifacts import files_below
-from transfer_exp.checks import check_before_first, check_listed, check_one_study, with_new_words
-from transfer_exp.described import origin, show_summary
-from transfer_exp.ending import closing, exit_on_signals
-from transfer_exp.job import Job, check_settings, in_words, reason_of, run_job
-from transfer_exp.locks import FileLock, Timeout, acquire, release
-from transfer_exp.masking import masked
-from transfer_exp.records import versions
-from transfer_exp.run_names import varied_keys
+from transfer_exp.cli import progress
+from transfer_exp.cli.job import Job, check_settings, in_words, reason_of, run_job
+from transfer_exp.cli.preflight import check_before_first, check_listed, check_one_study, with_new_words
+from transfer_exp.cli.recording import versions
 from transfer_exp.signature import signature
 from transfer_exp.store import Store
-from transfer_exp.studies import study_folder
-from transfer_exp.tracking import Tracker
+from transfer_exp.system.locks import FileLock, Timeout, acquire, release
+from transfer_exp.system.masking import masked
+from transfer_exp.system.memory import settle, start_collecting
+from transfer_exp.system.signals import closing, exit_on_signals
+from transfer_exp.tracking import notes
+from transfer_exp.tracking.artifacts import files_below
+from transfer_exp.tracking.described import origin, show_summary
+from transfer_exp.tracking.run_names import varied_keys
+from transfer_exp.tracking.studies import study_folder
+from transfer_exp.tracking.tracker import Tracker
 from transfer_exp.types import UserError, counted
 
 _log = logging.getLogger(__name__)

@@ -19,21 +19,21 @@ from omegaconf.errors import OmegaConfBaseException
 from threadpoolctl import threadpool_limits
 
 import transfer_exp
-from transfer_exp import connecting, notes
-from transfer_exp.allocator import keep_freed_memory, settle_before_second_job, start_collecting
-from transfer_exp.described import data_parts, origin, sentence
-from transfer_exp.ending import exit_on_signals
-from transfer_exp.masking import masked
-from transfer_exp.naming import dataset_name
+from transfer_exp.cli.naming import dataset_name
+from transfer_exp.cli.recording import display_name, identity, parameters, record, versions
+from transfer_exp.cli.schema import check_node, check_values
 from transfer_exp.pipeline import Combination, run
-from transfer_exp.records import display_name, identity, parameters, record, versions
-from transfer_exp.run_names import run_name
-from transfer_exp.schema import check_node, check_values
 from transfer_exp.signature import signature, sources
 from transfer_exp.store import Store
-from transfer_exp.studies import check_study
-from transfer_exp.system_metrics import require_psutil, system_metrics
-from transfer_exp.tracking import Tracker
+from transfer_exp.system.masking import masked
+from transfer_exp.system.memory import keep_freed_memory, settle_before_second_job, start_collecting
+from transfer_exp.system.signals import exit_on_signals
+from transfer_exp.tracking import connecting, notes
+from transfer_exp.tracking.described import data_parts, origin, sentence
+from transfer_exp.tracking.run_names import run_name
+from transfer_exp.tracking.studies import check_study
+from transfer_exp.tracking.system_metrics import require_psutil, system_metrics
+from transfer_exp.tracking.tracker import Tracker
 from transfer_exp.types import Dataset, UserError
 
 _log = logging.getLogger(__name__)

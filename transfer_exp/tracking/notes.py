@@ -10,8 +10,8 @@ import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from transfer_exp.masking import masked
-from transfer_exp.studies import study_folder
+from transfer_exp.system.masking import masked
+from transfer_exp.tracking.studies import study_folder
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -11,8 +11,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from transfer_exp.job import Job
-from transfer_exp.masking import masked
+from transfer_exp.cli.job import Job
+from transfer_exp.system.masking import masked
 from transfer_exp.types import UserError
 
 _log = logging.getLogger(__name__)

@@ -18,13 +18,13 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 import transfer_exp
-from transfer_exp.cells import harmless
-from transfer_exp.logged import Record
-from transfer_exp.naming import dataset_name
+from transfer_exp.cli.naming import dataset_name
 from transfer_exp.pipeline import CURVES, Combination, Outcome
-from transfer_exp.settings import NOT_SETTINGS, as_text, leaves, shortened
 from transfer_exp.signature import code_version, signature
 from transfer_exp.store import Store
+from transfer_exp.system.cells import harmless
+from transfer_exp.tracking.logged import Record
+from transfer_exp.tracking.settings import NOT_SETTINGS, as_text, leaves, shortened
 from transfer_exp.types import Examples
 
 _MOST_PARTS = 1000  # of a configuration, kept as YAML
@@ -44,7 +44,7 @@ def versions() -> dict[str, str]:
 
 def _git_commit() -> str:
     """Commit of the source tree, with ``-dirty`` when files differ from it; ``unknown`` outside a checkout."""
-    source = Path(__file__).parent
+    source = Path(transfer_exp.__file__).parent
     command = ["git", "-C", str(source), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     tracked = ["git", "-C", str(source), "ls-files", "--error-unmatch", "__init__.py"]
     try:

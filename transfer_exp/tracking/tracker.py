@@ -17,13 +17,13 @@ from typing import Any
 from mlflow.entities import Experiment, Run, RunTag
 from mlflow.tracking import MlflowClient
 
-from transfer_exp import artifacts, connecting, notes
-from transfer_exp.database import tend_sqlite
-from transfer_exp.ending import closing, hold_signals
-from transfer_exp.locks import FileLock, acquire, release
-from transfer_exp.logged import MAX_VALUE, Record, harmless, log_numbers
-from transfer_exp.masking import masked
-from transfer_exp.studies import study_folder
+from transfer_exp.system.locks import FileLock, acquire, release
+from transfer_exp.system.masking import masked
+from transfer_exp.system.signals import closing, hold_signals
+from transfer_exp.tracking import artifacts, connecting, notes
+from transfer_exp.tracking.database import tend_sqlite
+from transfer_exp.tracking.logged import MAX_VALUE, Record, harmless, log_numbers
+from transfer_exp.tracking.studies import study_folder
 from transfer_exp.types import UserError
 
 # Servers that did not answer this process: MLflow's client takes half a minute to see that again.

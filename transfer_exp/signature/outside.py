@@ -18,7 +18,7 @@ from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
 
-from transfer_exp.modules import (
+from transfer_exp.signature.modules import (
     PACKAGE,
     NoSource,
     digest,

@@ -11,9 +11,9 @@ from typing import Any
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.tracking import MlflowClient
 
-from transfer_exp.artifacts import CHECKSUMS, checksums
-from transfer_exp.data_parts import DataPart, log_inputs
-from transfer_exp.masking import masked
+from transfer_exp.system.masking import masked
+from transfer_exp.tracking.artifacts import CHECKSUMS, checksums
+from transfer_exp.tracking.data_parts import DataPart, log_inputs
 
 MAX_VALUE = 500
 """Characters of a parameter or a reason, as some servers take."""

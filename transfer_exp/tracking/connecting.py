@@ -26,7 +26,7 @@ from mlflow.tracking import MlflowClient
 from mlflow.utils.credentials import get_default_host_creds
 from mlflow.utils.rest_utils import http_request
 
-from transfer_exp.masking import masked
+from transfer_exp.system.masking import masked
 from transfer_exp.types import UserError
 
 PATIENCE_SECONDS = 5.0

@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from transfer_exp import notes
 from transfer_exp.data.splits import make_split
-from transfer_exp.data_parts import DataPart
-from transfer_exp.logged import Record
 from transfer_exp.pipeline import Combination
 from transfer_exp.signature import checksum, signature
-from transfer_exp.tracking import Tracker
+from transfer_exp.tracking import notes
+from transfer_exp.tracking.data_parts import DataPart
+from transfer_exp.tracking.logged import Record
+from transfer_exp.tracking.tracker import Tracker
 
 if TYPE_CHECKING:
     from transfer_exp.report.summary import Summary

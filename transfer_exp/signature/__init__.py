@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from transfer_exp.modules import NoSource
-from transfer_exp.origin import FITTING, origin, still_so
+from transfer_exp.signature.modules import NoSource
+from transfer_exp.signature.outside import FITTING, origin, still_so
 
-_PACKAGE = Path(__file__).parent
+_PACKAGE = Path(__file__).parents[1]
 _log = logging.getLogger(__name__)
 
 

@@ -25,7 +25,7 @@ from urllib.parse import urlsplit
 from mlflow.tracking import MlflowClient
 from mlflow.utils.file_utils import local_file_uri_to_path
 
-from transfer_exp.connecting import sqlite_file
+from transfer_exp.tracking.connecting import sqlite_file
 
 CHECKSUMS = "checksums"
 """Tag of a run: the checksum of each of its files by name, as JSON."""

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any, Literal, TypeAlias
 
-PACKAGE = Path(__file__).parent
+PACKAGE = Path(__file__).parents[1]
 Kind: TypeAlias = Literal["package", "python", "library", "own", "cell", "unknown"]
 _BEGIN = time.time()
 _STANDARD = tuple({str(Path(sysconfig.get_path(name)).resolve()) for name in ("stdlib", "platstdlib")})

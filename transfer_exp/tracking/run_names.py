@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from itertools import chain
 
-from transfer_exp.settings import NOT_SETTINGS
+from transfer_exp.tracking.settings import NOT_SETTINGS
 
 _SHOWN_ANYWAY = {"seed", "surrogate", "target", "surrogate_fraction", "surrogate.name", "target.name", "threads"}
 _LONGEST = 200  # characters; MLflow takes 250

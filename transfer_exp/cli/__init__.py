@@ -1,0 +1,1 @@
+"""The command line: Hydra composes configurations, and each becomes a combination. Nothing else imports Hydra."""
