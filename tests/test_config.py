@@ -18,7 +18,7 @@ from transfer_exp.cli.naming import dataset_name
 from transfer_exp.cli.recording import identity
 from transfer_exp.data.splits import make_split
 from transfer_exp.learners import Forest
-from transfer_exp.pipeline import Combination
+from transfer_exp.combination import Combination
 from transfer_exp.types import UserError, dense
 
 CONF = SOURCE / "conf"

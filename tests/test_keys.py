@@ -14,7 +14,6 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import numpy as np
 import pytest
-import torch
 from conftest import PACKAGE
 
 from transfer_exp import learners, seeds
@@ -22,11 +21,12 @@ from transfer_exp.attacks.evasion import Evasion
 from transfer_exp.attacks.evasion_add import EvasionAdd
 from transfer_exp.attacks.poisoning import Poisoning
 from transfer_exp.learners import MLP, Learner, Ridge
-from transfer_exp.pipeline import Combination, run
-from transfer_exp.pipeline.pieces import fitted
+from transfer_exp.scenarios import Combination, run
 from transfer_exp.signature import checksum, signature
 from transfer_exp.store import Arrays, Store
 from transfer_exp.types import Box, Dataset, Grid, Sizes, UserError
+from transfer_exp.work import Work
+from transfer_exp.work.fitted import fitted
 
 N = 150
 # Values that a rule by type cannot give; a new field of another type needs one here.
@@ -35,7 +35,7 @@ OTHERS: dict[str, Any] = {
     "Combination.device": "auto",
     "Dataset.test_pool": np.arange(N) < 40,
     "Dataset.group": np.arange(N) // 2,
-    "Dataset.image_shape": (2, 4),
+    "Dataset.shape": (2, 4),
     "Dataset.notes": {"dropped": 1.0},
     "Dataset.n_selected": 3,
     "Dataset.checksum": "other",
@@ -49,16 +49,16 @@ OTHERS: dict[str, Any] = {
     "MLP.hidden": (7,),
 }
 # A name is for display; the checksum stands for the content of x and y.
-NOT_COUNTED = {"Dataset.name", "Dataset.x", "Dataset.y"}
+NOT_COUNTED = {"Dataset.name", "Dataset.x", "Dataset.y", "Dataset.class_names"}
 
 
 def combination(attack: Evasion | EvasionAdd | Poisoning) -> Combination:
     random = np.random.default_rng(0)
-    y = np.where(random.permutation(N) < N // 2, 1, -1)
-    x = (random.random((N, 8)) < 0.5 + 0.15 * y[:, None]).astype(float)  # binary: features can be chosen, and added
+    y = np.where(random.permutation(N) < N // 2, 1, 0)
+    x = (random.random((N, 8)) < 0.5 + 0.15 * (2 * y[:, None] - 1)).astype(float)  # binary: features can be chosen, and added
     sizes = Sizes(target=16, surrogate=16, validation=18, test=18)
     pool = np.zeros(N, dtype=bool)
-    data = Dataset(name="tiny", x=x, y=y, box=Box.uniform(8), sizes=sizes, test_pool=pool, checksum=signature(x=x, y=y))
+    data = Dataset(name="tiny", x=x, y=y, box=Box.uniform(8), sizes=sizes, test_pool=pool, checksum=signature(x=x, y=y), class_names=("0", "1"))
     grid = (0.0, 1.0, 2.0) if isinstance(attack, EvasionAdd) else (0.0, 0.06, 0.12)  # of 16 points: 1 and 2 poison
     epsilon = Grid(grid=grid, reference=grid[2], shown=grid[2:])
     pair = {"surrogate": Ridge(alpha=1.0), "target": Ridge(alpha=5.0)}
@@ -205,7 +205,8 @@ def test_another_seed_or_stream_is_another_fit(tmp_path: Path) -> None:
     store, whole, rows = Store(tmp_path), combination(Evasion()), np.arange(20)
     sources: list[tuple[int, seeds.Stream]] = [(0, "surrogate_training"), (1, "surrogate_training"), (0, "target_training")]
     learner = MLP(hidden=(3,), n_epochs=1)
-    fits = [fitted(store, learner, whole.dataset, rows, seed, stream, torch.device("cpu")) for seed, stream in sources]
+    work = Work.of(whole, store)
+    fits = [fitted(work, learner, rows, seed=seed, stream=stream) for seed, stream in sources]
     assert len({one.key for one in fits}) == len({checksum(one.model.state()["weight_0"]) for one in fits}) == 3
 
 
@@ -220,7 +221,7 @@ def test_keys_hold_the_version_of_all_code_that_took_part(attack: str, monkeypat
         return key
 
     for name, module in list(sys.modules.items()):
-        if name.startswith("transfer_exp.pipeline"):
+        if name.startswith(("transfer_exp.work", "transfer_exp.scenarios")):
             for function, other in (("code_version", lambda *rooms: " ".join(rooms)), ("signature", signed)):
                 if hasattr(module, function):
                     monkeypatch.setattr(module, function, other)

@@ -16,17 +16,18 @@ from transfer_exp.attacks.evasion_add import EvasionAdd
 from transfer_exp.attacks.poisoning import Poisoning
 from transfer_exp.data.splits import make_split
 from transfer_exp.learners import RBFSVM, Ridge
-from transfer_exp.pipeline import Combination, remarks, run
+from transfer_exp.optim.balls import ball
+from transfer_exp.scenarios import Combination, remarks, run
 from transfer_exp.store import Store
-from transfer_exp.types import Box, Dataset, Floats, Grid, Norm, Sizes
+from transfer_exp.types import Box, Dataset, Floats, Grid, Sizes
 
 
 def dataset(x: Any, **changes: Any) -> Dataset:
     """Points of two classes, taking turns."""
     n, d = x.shape
     given = {"box": Box(lower=np.full(d, -50.0), upper=np.full(d, 50.0)), "sizes": Sizes(test=20, validation=20), **changes}
-    y = np.tile([-1, 1], n // 2)
-    return Dataset(name="own", x=x, y=y, test_pool=np.zeros(n, dtype=bool), checksum=str(float(x.sum())), **given)
+    y = np.tile([0, 1], n // 2)
+    return Dataset(name="own", x=x, y=y, test_pool=np.zeros(n, dtype=bool), checksum=str(float(x.sum())), class_names=("a", "b"), **given)
 
 
 def apart(distance: float, width: float = 0.1) -> Floats:
@@ -42,9 +43,9 @@ def said(caplog: pytest.LogCaptureFixture, folder: Path, data: Dataset, **change
     usual = {"surrogate": Ridge(alpha=1e-3, name="near"), "target": Ridge(alpha=1e-2, name="far"), "attack": Evasion()}
     combination = Combination(dataset=data, epsilon=changes.pop("epsilon", grid), n_variability=2, **{**usual, **changes})
     caplog.clear()
-    with caplog.at_level(logging.WARNING, logger="transfer_exp.pipeline.remarks"):
+    with caplog.at_level(logging.WARNING, logger="transfer_exp.scenarios.remarks"):
         run(combination, Store(folder))
-    return [record.getMessage() for record in caplog.records if record.name == "transfer_exp.pipeline.remarks"]
+    return [record.getMessage() for record in caplog.records if record.name == "transfer_exp.scenarios.remarks"]
 
 
 def test_nothing_is_said_of_a_usual_run(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
@@ -68,34 +69,34 @@ def test_a_grid_that_moves_no_point_is_told_with_one_that_does(caplog: pytest.Lo
     [
         (
             5,
-            [-1, -1, 1, 1],
+            [0, 0, 1, 1],
             0,
             "up to epsilon 5; the median distance to the other class is 3.5 in l1; choose a smoother model",
         ),
         (
             2,
-            [-1, -1, 1, 1],
+            [0, 0, 1, 1],
             0,
             "up to epsilon 2; the median distance to the other class is 3.5 in l1; choose larger epsilons, ",
         ),
-        (5, [-1, 1, 1, 1], 0.25, "up to epsilon 5; "),  # one is wrong before
-        (5, [-1, 1, 1, 1], 0.5, None),
+        (5, [0, 1, 1, 1], 0.25, "up to epsilon 5; "),  # one is wrong before
+        (5, [0, 1, 1, 1], 0.5, None),
         (5, [1, 1, 1, 1], 0.5, None),  # constant
-        (5, [1, 1, -1, -1], 1, None),  # there is nothing left to move
-        (0, [-1, -1, 1, 1], 0, None),
+        (5, [1, 1, 0, 0], 1, None),  # there is nothing left to move
+        (0, [0, 0, 1, 1], 0, None),
     ],
 )
-def test_a_model_on_which_nothing_moves(largest: float, clean: list[float], after: float, message: str | None) -> None:
-    y = np.array([-1, -1, 1, 1])
+def test_a_model_on_which_nothing_moves(largest: float, clean: list[int], after: float, message: str | None) -> None:
+    y = np.array([0, 0, 1, 1])
     points = np.array([[0.0, 0], [0, 1], [2, 2], [5, 3]])  # to the other class in l1: 4, 3, 3 and 7
     remark = remarks.nothing_moved(
         "target",
         RBFSVM(C=1, gamma=9, name="rbf"),
-        clean=np.array(clean),
-        clean_labels=y,
+        before=np.array(clean),
+        classes=y,
         largest_error=after,
         largest=largest,
-        norm="l1",
+        ball=ball("l1"),
         points=points,
         labels=y,
     )
@@ -115,11 +116,11 @@ def test_a_classifier_of_one_class_is_told(attack: Any, caplog: pytest.LogCaptur
     grid = Grid(grid=(0, 0.1), reference=0.1, shown=(0.1,))
     x = apart(4)
     x[:, 0] = np.random.default_rng(1).permutation(x[:, 0])
-    y = np.where(np.arange(100) < 30, 1, -1)
+    y = np.where(np.arange(100) < 30, 1, 0)
     data = replace(dataset(x), y=y)
     lines = said(caplog, tmp_path, data, surrogate=Ridge(alpha=1e9, name="near"), attack=attack, epsilon=grid)
     start = (
-        "surrogate near takes all 20 test points for class -1, so its errors say nothing about attacks; scale the features"
+        "surrogate near takes all 20 test points for class a, so its errors say nothing about attacks; scale the features"
     )
     assert sum(line.startswith(start) for line in lines) == 1
     assert not any("changes sides on surrogate" in line for line in lines)
@@ -127,11 +128,11 @@ def test_a_classifier_of_one_class_is_told(attack: Any, caplog: pytest.LogCaptur
 
 def test_one_who_scales_is_not_told_to() -> None:
     scaled = Ridge(alpha=1e9, scale="minmax", name="near")
-    line = str(remarks.constant("target", scaled, np.full(5, 0.5)))
+    line = str(remarks.constant("target", scaled, np.ones(5, dtype=np.int64), ("a", "b")))
     assert line.startswith(
-        "target near takes all 5 test points for class +1, so its errors say nothing about attacks; choose"
+        "target near takes all 5 test points for class b, so its errors say nothing about attacks; choose"
     )
-    assert remarks.constant("target", scaled, np.array([0.5, 0.0])) is None
+    assert remarks.constant("target", scaled, np.array([1, 0]), ("a", "b")) is None
 
 
 @pytest.mark.parametrize(("value", "text"), [(460.4, "460"), (0.012345, "0.012"), (1234567, "1.2e+06"), (3, "3")])
@@ -147,7 +148,7 @@ def test_a_detector_that_flags_nothing_is_told(caplog: pytest.LogCaptureFixture,
     attack = EvasionAdd(n_attacked=None, false_alarm_rate=0.2)
     lines = said(caplog, tmp_path, data, attack=attack, epsilon=grid)
     for role in ("surrogate near", "target far"):
-        assert sum(line.startswith(f"{role} takes all 20 test points for class -1") for line in lines) == 1
+        assert sum(line.startswith(f"{role} takes all 20 test points for class a") for line in lines) == 1
 
 
 @pytest.mark.parametrize(
@@ -165,16 +166,16 @@ def test_a_detector_that_flags_nothing_is_told(caplog: pytest.LogCaptureFixture,
         (0, "l2", 1, None),
     ],
 )
-def test_epsilons_that_look_like_another_unit(largest: float, norm: Norm, width: float, message: str | None) -> None:
+def test_epsilons_that_look_like_another_unit(largest: float, norm: str, width: float, message: str | None) -> None:
     upper = np.full(67, width)
     upper[64:] = 0  # features that cannot move
-    line = remarks.epsilons_of_another_unit(largest, norm, Box(lower=np.zeros(67), upper=upper))
+    line = remarks.epsilons_of_another_unit(largest, ball(norm), Box(lower=np.zeros(67), upper=upper))
     assert line is None if message is None else str(line).startswith(message)
-    assert remarks.epsilons_of_another_unit(1, norm, Box.uniform(3, 2, 2)) is None
+    assert remarks.epsilons_of_another_unit(1, ball(norm), Box.uniform(3, 2, 2)) is None
 
 
 def test_one_feature_of_a_large_unit_is_no_reason(caplog: pytest.LogCaptureFixture) -> None:
-    assert remarks.epsilons_of_another_unit(2, "l2", Box(lower=np.zeros(5), upper=np.array([1, 1, 1, 1, 1e5]))) is None
+    assert remarks.epsilons_of_another_unit(2, ball("l2"), Box(lower=np.zeros(5), upper=np.array([1, 1, 1, 1, 1e5]))) is None
 
 
 @pytest.mark.parametrize("sparse", [False, True])

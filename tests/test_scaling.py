@@ -22,7 +22,7 @@ from transfer_exp.attacks.poisoning import Poisoning
 from transfer_exp.learners import MLP, RBFSVM, Forest, Learner, LinearSVM, Logistic, Model, Ridge
 from transfer_exp.learners.scaling import Scaling
 from transfer_exp.measures import score_gradients
-from transfer_exp.pipeline import Combination
+from transfer_exp.combination import Combination
 from transfer_exp.types import Box, Dataset, Floats, Grid, Ints, Norm, Sizes, UserError
 
 UNITS = np.array([1e4, 1.0, 1e-3, 50.0, 1.0])

@@ -22,7 +22,7 @@ import transfer_exp
 from transfer_exp.cli.naming import dataset_name
 from transfer_exp.cli.recording import display_name, identity, parameters, record, versions
 from transfer_exp.cli.schema import check_node, check_values
-from transfer_exp.pipeline import Combination, run
+from transfer_exp.scenarios import Combination, run
 from transfer_exp.signature import signature, sources
 from transfer_exp.store import Store
 from transfer_exp.system.masking import masked

@@ -19,7 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 import transfer_exp
 from transfer_exp.cli.naming import dataset_name
-from transfer_exp.pipeline import CURVES, Combination, Outcome
+from transfer_exp.combination import Combination, Outcome
 from transfer_exp.signature import code_version, signature
 from transfer_exp.store import Store
 from transfer_exp.system.cells import harmless
