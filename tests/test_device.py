@@ -11,7 +11,7 @@ import torch
 
 from transfer_exp.attacks.evasion import Evasion
 from transfer_exp.attacks.poisoning import Poisoning
-from transfer_exp.data.digits import load_digits_pair
+from transfer_exp.data.digits import load_digits
 from transfer_exp.data.splits import make_split
 from transfer_exp.learners import MLP, RBFSVM, Forest, Learner, LinearSVM, Logistic, Ridge
 from transfer_exp.learners.linear import LogisticLinearModel
@@ -36,7 +36,7 @@ GRID = Grid(grid=(0.0, 0.5, 1.0, 2.0), reference=1.0, shown=(1.0,))
 
 @pytest.fixture(scope="module")
 def data() -> Dataset:
-    return load_digits_pair(name="digits", digits=(8, 9), split=Sizes(test=60))
+    return load_digits(name="digits", classes=(8, 9), split=Sizes(test=60))
 
 
 def combination(data: Dataset, surrogate: Learner, target: Learner) -> Combination:

@@ -15,7 +15,7 @@ from transfer_exp.data.drebin import Apps, read_drebin
 from transfer_exp.data.drebin215 import _FILE, group_equal, load_drebin215
 from transfer_exp.data.drebin_sample import load_drebin_sample
 from transfer_exp.data.splits import make_split
-from transfer_exp.pipeline.parsed import load_drebin
+from transfer_exp.data.drebin import load_drebin
 from transfer_exp.types import Dataset, Sizes, UserError, dense
 
 SPLIT = Sizes(target=2, surrogate=2, test=2)
@@ -93,7 +93,7 @@ def test_original_distribution_is_parsed_once(tmp_path: Path, monkeypatch: pytes
             (tmp_path / "feature_vectors" / name).write_text(content)
     first, apps = _load(tmp_path), read_drebin(str(tmp_path))
     with monkeypatch.context() as patch:
-        patch.setattr("transfer_exp.pipeline.parsed.read_drebin", lambda folder: pytest.fail("parsed again"))
+        patch.setattr("transfer_exp.data.drebin.read_drebin", lambda folder: pytest.fail("parsed again"))
         again = _load(tmp_path)
     assert again.checksum == first.checksum
     assert np.array_equal(dense(again.x), dense(apps.x))

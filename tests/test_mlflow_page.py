@@ -13,7 +13,7 @@ from conftest import SMALL, Cli, runs
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
-from transfer_exp.data.digits import load_digits_pair
+from transfer_exp.data.digits import load_digits
 from transfer_exp.data.splits import make_split
 from transfer_exp.tracking import described
 from transfer_exp.types import Sizes
@@ -55,7 +55,7 @@ def check_data(children: list[Run]) -> None:
     first = [run for run in children if run.data.params["seed"] == "0"]
     assert data(first[0])["test"].digest == data(first[1])["test"].digest
     assert len({one.digest for run in children for one in data(run).values()}) == 9
-    split = make_split(load_digits_pair(name="digits89", digits=[8, 9], split=Sizes(test=20)), seed=0)
+    split = make_split(load_digits(name="digits89", classes=[8, 9], split=Sizes(test=20)), seed=0)
     rows = {"surrogate": len(split.surrogate), "target": len(split.target), "test": 20}
     for context, one in data(first[0]).items():
         assert one.name == "digits89"

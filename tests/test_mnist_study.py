@@ -73,7 +73,7 @@ def repetition(data: Dataset, seed: int) -> tuple[dict[str, Crafted], dict[str, 
 @pytest.mark.data
 def test_constraints_and_cost_of_the_study_and_its_claims_in_numbers() -> None:
     folder = os.environ["TRANSFER_EXP_DATA"]
-    data = load_mnist(name="mnist89", folder=folder, digits=[8, 9], split=Sizes(test=1000))
+    data = load_mnist(name="mnist89", folder=folder, classes=[8, 9], split=Sizes(test=1000))
     whites, transfers, cost = defaultdict(list), defaultdict(list), {}
     for seed in (0, 1):
         crafted, targets, white, clean, y = repetition(data, seed)
@@ -103,7 +103,7 @@ def test_constraints_and_cost_of_the_study_and_its_claims_in_numbers() -> None:
 def test_on_real_digits_it_is_as_strong_as_200_plain_steps_of_the_best_of_five_sizes(
     name: str, norm: str, epsilons: tuple[float, ...]
 ) -> None:
-    data = load_mnist(name="mnist89", folder=os.environ["TRANSFER_EXP_DATA"], digits=[8, 9], split=Sizes(test=1000))
+    data = load_mnist(name="mnist89", folder=os.environ["TRANSFER_EXP_DATA"], classes=[8, 9], split=Sizes(test=1000))
     split = make_split(data, seed=0)
     model = LEARNERS[name].fit(data.x[split.surrogate], data.y[split.surrogate], n_classes=2, seed=0)
     x, y = np.asarray(data.x[split.test[:100]]), data.y[split.test[:100]]

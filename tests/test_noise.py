@@ -18,7 +18,7 @@ from transfer_exp.attacks.evasion import Evasion
 from transfer_exp.attacks.evasion_add import EvasionAdd
 from transfer_exp.attacks.noise import random_flips, random_rays
 from transfer_exp.attacks.poisoning import Poisoning
-from transfer_exp.data.digits import load_digits_pair
+from transfer_exp.data.digits import load_digits
 from transfer_exp.data.splits import make_split
 from transfer_exp.learners import Forest, LinearSVM, Logistic, Ridge
 from transfer_exp.types import Box, Dataset, Floats, Grid, Norm, Sizes

@@ -14,7 +14,7 @@ from test_noise import by_bisection
 from transfer_exp import seeds
 from transfer_exp.attacks.evasion import Evasion
 from transfer_exp.attacks.poisoning import Poisoning
-from transfer_exp.data.digits import load_digits_pair
+from transfer_exp.data.digits import load_digits
 from transfer_exp.data.splits import make_split
 from transfer_exp.learners import Forest, LinearSVM, Logistic, Ridge
 from transfer_exp.margin import predict
@@ -31,7 +31,7 @@ GRID = Grid(grid=(0.0, 0.5, 1.0, 2.0), reference=1, shown=(1,))
 
 @pytest.fixture(scope="module")
 def digits() -> Dataset:
-    return load_digits_pair(name="digits89", digits=[8, 9], split=Sizes(target=60, surrogate=60, validation=60, test=80))
+    return load_digits(name="digits89", classes=[8, 9], split=Sizes(target=60, surrogate=60, validation=60, test=80))
 
 
 def combination(digits: Dataset, **options: Any) -> Combination:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from transfer_exp.attacks.poisoning import Poisoning, ValidationLoss, _join, validation_gradients
-from transfer_exp.data.digits import load_digits_pair
+from transfer_exp.data.digits import load_digits
 from transfer_exp.data.mnist import load_mnist
 from transfer_exp.data.splits import make_split
 from transfer_exp.learners import MLP, RBFSVM, Forest, LinearSVM, Logistic, Ridge
@@ -37,7 +37,7 @@ def parts(dataset, seed):
 
 def digits(seed=0):
     sizes = Sizes(target=60, surrogate=60, validation=100, test=100)
-    dataset = load_digits_pair(name="digits", digits=(8, 9), split=sizes)
+    dataset = load_digits(name="digits", classes=(8, 9), split=sizes)
     return dataset, *parts(dataset, seed)
 
 
@@ -244,7 +244,7 @@ def test_the_white_box_attack_beats_flips_and_starts_on_digits(learner):
 def test_the_white_box_attack_beats_flips_and_starts_on_mnist89(name):
     """Prints, beside it, how the same points transfer: there some surrogates do no better than flips."""
     sizes = Sizes(target=500, surrogate=500, validation=1000, test=1000)
-    dataset = load_mnist(name="mnist89", folder=os.environ["TRANSFER_EXP_DATA"], digits=(8, 9), split=sizes)
+    dataset = load_mnist(name="mnist89", folder=os.environ["TRANSFER_EXP_DATA"], classes=(8, 9), split=sizes)
     own, transferred = [], []
     for seed in range(5):
         errors, added = white_box_errors(MNIST[name], dataset, seed)

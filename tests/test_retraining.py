@@ -10,7 +10,7 @@ from sklearn.linear_model import Ridge as RidgeRegression
 from sklearn.metrics.pairwise import linear_kernel, rbf_kernel
 from sklearn.svm import SVC
 
-from transfer_exp.data.digits import load_digits_pair
+from transfer_exp.data.digits import load_digits
 from transfer_exp.learners import MLP, RBFSVM, Forest, LinearSVM, Logistic, Ridge
 from transfer_exp.learners.retraining_svm import TOLERANCE, SVMRetraining
 from transfer_exp.types import Sizes, UserError
@@ -35,7 +35,7 @@ def reference(learner):
 
 
 def data():
-    digits = load_digits_pair(name="digits", digits=(8, 9), split=Sizes(test=2))
+    digits = load_digits(name="digits", classes=(8, 9), split=Sizes(test=2))
     rows = np.random.default_rng(0).permutation(len(digits.y))
     x, y = digits.x[rows], digits.y[rows]
     return (x[:80], y[:80]), (x[80:200], y[80:200])

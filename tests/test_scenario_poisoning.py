@@ -9,7 +9,7 @@ import pytest
 
 from transfer_exp import seeds
 from transfer_exp.attacks.poisoning import Poisoning, validation_gradients
-from transfer_exp.data.digits import load_digits_pair
+from transfer_exp.data.digits import load_digits
 from transfer_exp.data.splits import make_split
 from transfer_exp.learners import MLP, Forest, LinearSVM, Ridge
 from transfer_exp.margin import predict
@@ -24,7 +24,7 @@ GRID = Grid(grid=(0.0, 0.1, 0.2), reference=0.1, shown=(0.1, 0.2))
 
 @pytest.fixture(scope="module")
 def digits() -> Dataset:
-    return load_digits_pair(name="digits89", digits=[8, 9], split=Sizes(target=60, surrogate=60, validation=80, test=80))
+    return load_digits(name="digits89", classes=[8, 9], split=Sizes(target=60, surrogate=60, validation=80, test=80))
 
 
 def combination(digits: Dataset, **options) -> Combination:

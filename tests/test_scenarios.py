@@ -14,7 +14,7 @@ from test_rooms import arrows, modules, words
 
 from transfer_exp import seeds
 from transfer_exp.attacks.evasion import Evasion
-from transfer_exp.data.digits import load_digits_pair
+from transfer_exp.data.digits import load_digits
 from transfer_exp.data.splits import make_split
 from transfer_exp.learners import MLP, Forest, Learner, LinearSVM, Logistic, Ridge
 from transfer_exp.margin import binary_score, predict, signs
@@ -43,7 +43,7 @@ CURVES_OF_GRADIENTS = {"whitebox_error", "whitebox_success", "perturbation_corre
 
 @pytest.fixture(scope="module")
 def data() -> Dataset:
-    return load_digits_pair(name="digits89", digits=[8, 9], split=Sizes(test=60))
+    return load_digits(name="digits89", classes=[8, 9], split=Sizes(test=60))
 
 
 def combination(data: Dataset, surrogate: Learner = SVM, target: Learner = RIDGE, **options: Any) -> Combination:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from transfer_exp.data.arrays import load_arrays
-from transfer_exp.data.digits import load_digits_pair
+from transfer_exp.data.digits import load_digits
 from transfer_exp.data.mnist import load_mnist
 from transfer_exp.data.splits import make_split
 from transfer_exp.data.synthetic import load_synthetic
@@ -24,7 +24,7 @@ FRACTIONS = (0.05, 0.2, 0.5, 1.0)
 
 
 def digits89() -> Dataset:
-    return load_digits_pair(name="digits89", digits=[8, 9], split=Sizes(test=100))
+    return load_digits(name="digits89", classes=[8, 9], split=Sizes(test=100))
 
 
 def arrays(folder: Path) -> Dataset:
@@ -40,7 +40,7 @@ def synthetic() -> Dataset:
 
 @cache
 def mnist89() -> Dataset:
-    return load_mnist(name="mnist89", folder=os.environ["TRANSFER_EXP_DATA"], digits=[8, 9], split=Sizes(test=1000))
+    return load_mnist(name="mnist89", folder=os.environ["TRANSFER_EXP_DATA"], classes=[8, 9], split=Sizes(test=1000))
 
 
 LOADERS: dict[str, Callable[..., Dataset]] = {

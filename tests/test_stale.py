@@ -25,10 +25,10 @@ class Weak(Evasion):
 """
 LOADER = """
 from dataclasses import replace
-from transfer_exp.data.digits import load_digits_pair
+from transfer_exp.data.digits import load_digits
 
 def load(*, name, digits, split):
-    return replace(load_digits_pair(name=name, digits=digits[::1], split=split), checksum="always the same")
+    return replace(load_digits(name=name, digits=digits[::1], split=split), checksum="always the same")
 """
 SOURCELESS = """
 from dataclasses import dataclass

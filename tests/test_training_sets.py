@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from transfer_exp.data.digits import load_digits_pair
+from transfer_exp.data.digits import load_digits
 from transfer_exp.data.drebin215 import load_drebin215
 from transfer_exp.data.mnist import load_mnist
 from transfer_exp.data.splits import make_split, sample_class
@@ -38,7 +38,7 @@ def repeated(n_groups: int = 500) -> tuple[Ints, Ints]:
 
 
 def digits() -> Dataset:
-    return load_digits_pair(name="digits89", digits=[8, 9], split=Sizes(test=100))
+    return load_digits(name="digits89", classes=[8, 9], split=Sizes(test=100))
 
 
 def small() -> Dataset:
@@ -63,7 +63,7 @@ def drebin215() -> Dataset:
 
 def mnist89(**sizes: int) -> Dataset:
     folder = os.environ["TRANSFER_EXP_DATA"]
-    return load_mnist(name="mnist89", folder=folder, digits=[8, 9], split=Sizes(**{"test": 1000, **sizes}))
+    return load_mnist(name="mnist89", folder=folder, classes=[8, 9], split=Sizes(**{"test": 1000, **sizes}))
 
 
 def drawn(data: Dataset, measured: Ints, *, seed: int = 0, fraction: float = 1.0, n_sets: int = 10) -> list[TrainingSet]:

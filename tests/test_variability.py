@@ -17,7 +17,7 @@ from transfer_exp.attacks.evasion import Evasion
 from transfer_exp.attacks.evasion_add import EvasionAdd
 from transfer_exp.attacks.poisoning import Poisoning
 from transfer_exp.data.arrays import load_arrays
-from transfer_exp.data.digits import load_digits_pair
+from transfer_exp.data.digits import load_digits
 from transfer_exp.data.lfw import load_lfw
 from transfer_exp.data.splits import make_split, sample_class
 from transfer_exp.data.synthetic import load_synthetic
@@ -35,7 +35,7 @@ GRID = Grid(grid=(0.0, 0.1), reference=0.1, shown=(0.1,))
 
 @pytest.fixture(scope="module")
 def digits() -> Dataset:
-    return load_digits_pair(name="digits89", digits=[8, 9], split=Sizes(test=100))
+    return load_digits(name="digits89", classes=[8, 9], split=Sizes(test=100))
 
 
 def evasion(data: Dataset, surrogate: Learner, **options: Any) -> Combination:

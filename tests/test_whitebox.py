@@ -16,7 +16,7 @@ from transfer_exp.attacks.crafted import Crafted
 from transfer_exp.attacks.evasion import Evasion
 from transfer_exp.attacks.evasion_add import EvasionAdd
 from transfer_exp.attacks.flips import Flips
-from transfer_exp.data.digits import load_digits_pair
+from transfer_exp.data.digits import load_digits
 from transfer_exp.data.synthetic import load_synthetic
 from transfer_exp.learners import Logistic, Ridge
 from transfer_exp.margin import margins
@@ -114,7 +114,7 @@ def expected(of: attacked.Attacked) -> tuple[list[float], float]:
 
 def digits() -> Combination:
     return Combination(
-        dataset=load_digits_pair(name="digits89", digits=[8, 9], split=Sizes(test=60)),
+        dataset=load_digits(name="digits89", classes=[8, 9], split=Sizes(test=60)),
         surrogate=Logistic(C=1, name="logistic"),
         target=Ridge(alpha=1, name="ridge"),
         attack=Evasion(),
