@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -88,34 +89,99 @@ class Grid:
             )
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Pixels:
+    """Images as bytes, ``values`` ``(n, d)`` uint8: an eighth of the memory. ``pixels[rows]`` is float64 in [0, 1]."""
+
+    values: npt.NDArray[np.uint8]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """``(n, d)``."""
+        n, d = self.values.shape
+        return n, d
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __getitem__(self, key: Any) -> Floats:
+        return np.asarray(self.values[key] / 255.0)
+
+    def toarray(self) -> Floats:
+        """All points ``(n, d)`` as float64, eight times the memory."""
+        return self[:]
+
+
+Points: TypeAlias = "Matrix | Pixels"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """A binary problem: points, labels, the box they live in, how to split them.
+    """Points of K classes, the box they live in, how to split them.
 
-    x: ``(n, d)`` float64, dense or CSR, in raw units. y: ``(n,)`` in {-1, +1}. test_pool: ``(n,)`` bool, the
-    rows that only the test part may use (an official test set); all False when there is none.
+    x: ``(n, d)`` in raw units; ``x[rows]`` is float64, dense or CSR. y: ``(n,)`` class indices 0..K-1, each of them used.
+    class_names: K names, by default the indices. shape: of one point, as a network or a picture takes it, ``(h, w)`` or
+    ``(channels, h, w)``; None for points that are no images.
+    test_pool: ``(n,)`` bool, the rows that only the test part may use (an official test set); all False when there is none.
     checksum: hex digest of the content, part of every signature. group: ``(n,)``, rows of one group (equal rows, say)
     never stand in two parts of a split; None when every row may go anywhere. notes: counts of what reading the data
     dropped or changed, to be logged. n_selected: how many features a repetition keeps, chosen on its training parts; None
-    for all.
+    for all. Raises UserError on labels, names or a shape that do not fit.
     """
 
     name: str
-    x: Matrix
+    x: Points
     y: Ints
     box: Box
     sizes: Sizes
     test_pool: npt.NDArray[np.bool_]
     checksum: str
-    image_shape: tuple[int, int] | None = None
+    class_names: tuple[str, ...] = ()
+    shape: tuple[int, ...] | None = None
     group: Ints | None = None
     notes: dict[str, float] = field(default_factory=dict)
     n_selected: int | None = None
+
+    def __post_init__(self) -> None:
+        names = tuple(self.class_names) or tuple(map(str, range(_n_classes(self.name, self.y))))
+        object.__setattr__(self, "class_names", names)
+        _check_labels(self.name, self.y, names, n_points=self.x.shape[0])
+        if self.shape is not None and math.prod(self.shape) != self.n_features:
+            raise UserError(f"{self.name}: expected a shape of {self.n_features} features, got {self.shape}")
 
     @property
     def n_features(self) -> int:
         """d, the number of columns of x."""
         return int(self.x.shape[1])
+
+    @property
+    def n_classes(self) -> int:
+        """K."""
+        return len(self.class_names)
+
+
+def _n_classes(name: str, y: Ints) -> int:
+    if y.dtype.kind not in "iu" or not len(y) or y.min() < 0:
+        found = np.unique(y)[:5].tolist()
+        raise UserError(f"{name}: expected labels that are class indices 0, 1, ..., got {found}; number the classes from 0")
+    return int(y.max()) + 1
+
+
+def _check_labels(name: str, y: Ints, names: tuple[str, ...], *, n_points: int) -> None:
+    if y.shape != (n_points,):
+        raise UserError(
+            f"{name}: expected one label for each of {counted(n_points, 'point')}, got labels of shape {y.shape}"
+        )
+    if _n_classes(name, y) > len(names):
+        raise UserError(f"{name}: expected a name for each class, got {len(names)} names and labels up to {y.max()}")
+    if len(names) < 2 or len(set(names)) < len(names):
+        raise UserError(f"{name}: expected two or more different classes, got {list(names)}")
+    empty = np.flatnonzero(np.bincount(y, minlength=len(names)) == 0)
+    if len(empty):
+        raise UserError(
+            f"{name}: expected points of each of its {len(names)} classes, got none of class {names[empty[0]]}; leave it "
+            "out, or number the classes without gaps"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,7 +196,7 @@ class Split:
 
 @dataclass(frozen=True, kw_only=True)
 class Examples:
-    """A few test points ``(k, h, w)``, and them attacked at some epsilons ``(m, k, h, w)``."""
+    """A few test points ``(k, *shape)``, and them attacked at some epsilons ``(m, k, *shape)``; ``label``: their classes."""
 
     index: Ints
     label: Ints
@@ -139,6 +205,6 @@ class Examples:
     adversarial: Floats
 
 
-def dense(x: Matrix) -> Floats:
-    """x as a dense float64 array (a copy only when x is sparse)."""
+def dense(x: Points) -> Floats:
+    """x as a dense float64 array (a copy only when x is none)."""
     return np.asarray(x.toarray() if hasattr(x, "toarray") else x, dtype=np.float64)

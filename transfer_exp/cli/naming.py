@@ -14,6 +14,8 @@ _HERE = Path(__file__).parents[1]
 CONFIG = _HERE / "conf" if (_HERE / "conf").is_dir() else _HERE.parent / "conf"
 _PLACES = ("_target_", "name", "folder", "store", "split")  # where data lie and how they are split: not which they are
 
+_DIGITS = tuple("0123456789")
+
 
 def dataset_name(options: Mapping[str, Any]) -> str | None:
     """The name in the resolved configuration of a data set, or else one made of what differs from the shipped choice.
@@ -27,11 +29,13 @@ def dataset_name(options: Mapping[str, Any]) -> str | None:
         return None
     name, defaults = shipped
     changed = {key: value for key, value in options.items() if key not in _PLACES and value != defaults.get(key)}
-    digits, file = changed.pop("digits", None), changed.pop("file", None)
-    if digits is not None:
-        name = name.rstrip("0123456789") + "".join(map(str, digits if isinstance(digits, list) else [digits]))
-    if file is not None:
-        name = Path(str(file)).stem
+    if changed.get("file") is not None:
+        name = Path(str(changed.pop("file"))).stem
+    if changed.get("images") is not None:
+        name = Path(str(changed.pop("images"))).name
+    classes = changed.get("classes")
+    if isinstance(classes, list) and all(str(one) in _DIGITS for one in classes):
+        name += "".join(map(str, changed.pop("classes")))
     return f"{name} ({', '.join(f'{key} {value}' for key, value in changed.items())})" if changed else name
 
 
@@ -41,5 +45,5 @@ def _shipped() -> dict[str, tuple[str, Mapping[str, Any]]]:
     found: dict[str, tuple[str, Mapping[str, Any]]] = {}
     for file in sorted((CONFIG / "dataset").glob("*.yaml")):
         node: Any = OmegaConf.to_container(OmegaConf.load(file))
-        found[node["_target_"]] = file.stem, node
+        found.setdefault(node["_target_"], (file.stem, node))  # mnist comes before mnist89
     return found

@@ -1,4 +1,4 @@
-"""A user's own data: one ``.npz`` with points, binary labels and, optionally, the box they live in.
+"""A user's own data: one ``.npz`` with points, labels of two or more classes and, optionally, the box they live in.
 
 Either a dense file (``np.savez(file, X=X, y=y)``) or a CSR matrix saved by its parts
 (``np.savez(file, X_data=X.data, X_indices=X.indices, X_indptr=X.indptr, X_shape=X.shape, y=y)``).
@@ -8,10 +8,12 @@ Files are read without pickle, so a file can hold nothing but numbers.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 
+from transfer_exp.data.classes import Classes, restrict
 from transfer_exp.data.groups import equal_rows
 from transfer_exp.data.sparse import Array, csr_points
 from transfer_exp.signature import signature
@@ -96,18 +98,26 @@ def _numbers(file: Path, key: str, array: Array) -> Floats:
     return numbers
 
 
-def _labels(file: Path, arrays: Arrays, n_points: int) -> Ints:
+def _labels(file: Path, arrays: Arrays, n_points: int) -> tuple[Ints, list[str]]:
+    """A class number for each point, and the classes' names: the labels in ascending order."""
     if "y" not in arrays:
         raise UserError(f"{file}: expected an array y of {n_points} labels, got {sorted(member_names(file))}")
     y = arrays["y"]
     if y.shape != (n_points,):
         raise UserError(f"{file}: expected y of shape ({n_points},), got {y.shape}")
     if y.dtype.kind in "fc" and not np.isfinite(y).all():
-        raise UserError(f"{file}: expected two labels in y, got {np.count_nonzero(~np.isfinite(y))} NaN or inf")
-    classes = np.unique(y)
-    if len(classes) != 2:
-        raise UserError(f"{file}: expected two different labels in y, got {len(classes)}: {classes[:5].tolist()}")
-    return np.where(y == classes[1], 1, -1)
+        raise UserError(f"{file}: expected a class for each point in y, got {np.count_nonzero(~np.isfinite(y))} NaN or inf")
+    labels, numbers = np.unique(y, return_inverse=True)
+    if len(labels) < 2:
+        raise UserError(f"{file}: expected two or more different labels in y, got {len(labels)}: {labels[:5].tolist()}")
+    return numbers.astype(np.int64), [_name(label) for label in labels]
+
+
+def _name(label: Any) -> str:
+    """Text of a label; whole numbers without a point."""
+    if isinstance(label, bytes):
+        return label.decode("utf-8", "backslashreplace")
+    return str(label).removesuffix(".0") if isinstance(label, np.floating) else str(label)
 
 
 def _bound(file: Path, arrays: Arrays, key: str, default: Floats) -> Floats:
@@ -124,19 +134,41 @@ def _extreme(x: Matrix, which: str) -> Floats:
     return np.asarray(values.toarray() if hasattr(values, "toarray") else values, dtype=np.float64).ravel()
 
 
-def load_arrays(*, name: str, file: str | None, split: Sizes, group_equal: bool = True) -> Dataset:
-    """Read the file; the smaller label becomes -1, the larger +1.
+def load_arrays(*, name: str, file: str | None, split: Sizes, group_equal: bool = True, classes: Classes = None) -> Dataset:
+    """Read the file; its labels in ascending order become the classes 0, 1, ...
 
-    Without ``lower`` or ``upper`` in the file, the box is the range of each feature over all points. ``group_equal``: equal
-    rows stay in one part of a split; the note ``duplicate_rows`` counts those that equal an earlier one.
-    Raises UserError on anything but two classes of finite points inside the box.
+    classes: only points with these labels, numbered in this order; None: all. Without ``lower`` or ``upper`` in the file,
+    the box is the range of each feature over these points. ``group_equal``: equal rows stay in one part of a split; the note
+    ``duplicate_rows`` counts those that equal an earlier one.
+    Raises UserError on anything but finite points of two or more classes inside the box.
     """
     if file is None:
         raise UserError("dataset.file: expected the path of an .npz with X and y, got none; add dataset.file=PATH")
     path = Path(file).expanduser()
     arrays = _read(path)
     x = _points(path, arrays)
-    y = _labels(path, arrays, x.shape[0])
+    numbers, names = _labels(path, arrays, x.shape[0])
+    kept, y, class_names = restrict(numbers, names, classes)
+    x = x if kept.all() else x[kept]
+    lower, upper = _box(path, arrays, x)
+    group = equal_rows(x)
+    n_duplicates = len(group) - 1 - int(group.max())
+    return Dataset(
+        name=name,
+        x=x,
+        y=y,
+        class_names=class_names,
+        box=Box(lower=lower, upper=upper),
+        sizes=split,
+        test_pool=np.zeros(len(y), dtype=bool),
+        checksum=signature(x=x, y=y, lower=lower, upper=upper),
+        group=group if group_equal and n_duplicates else None,
+        notes={"duplicate_rows": n_duplicates},
+    )
+
+
+def _box(path: Path, arrays: Arrays, x: Matrix) -> tuple[Floats, Floats]:
+    """Lower and upper bounds ``(d,)``, which all points keep."""
     least, most = _extreme(x, "min"), _extreme(x, "max")
     lower, upper = _bound(path, arrays, "lower", least), _bound(path, arrays, "upper", most)
     outside = np.flatnonzero((least < lower) | (most > upper))
@@ -146,16 +178,4 @@ def load_arrays(*, name: str, file: str | None, split: Sizes, group_equal: bool 
             f"{path}: expected every point inside the box, got feature {k} from {least[k]:g} to {most[k]:g} "
             f"in [{lower[k]:g}, {upper[k]:g}] ({len(outside)} such features)"
         )
-    group = equal_rows(x)
-    n_duplicates = len(group) - 1 - int(group.max())
-    return Dataset(
-        name=name,
-        x=x,
-        y=y,
-        box=Box(lower=lower, upper=upper),
-        sizes=split,
-        test_pool=np.zeros(len(y), dtype=bool),
-        checksum=signature(x=x, y=y, lower=lower, upper=upper),
-        group=group if group_equal and n_duplicates else None,
-        notes={"duplicate_rows": n_duplicates},
-    )
+    return lower, upper

@@ -8,12 +8,14 @@ import numpy as np
 import scipy.sparse as sp
 
 from transfer_exp.signature import checksum, signature
-from transfer_exp.types import Box, Dataset, Ints, Matrix, Sizes, UserError
+from transfer_exp.types import Box, Dataset, Ints, Points, Sizes, UserError
+
+MALWARE_CLASSES = ("legitimate", "malware")
 
 
-def require_binary(x: Matrix, what: str) -> None:
+def require_binary(x: Points, what: str) -> None:
     """Raise UserError unless every entry of ``x`` ``(n, d)``, dense or CSR, is 0 or 1; ``what`` opens the message."""
-    values = x.data if isinstance(x, sp.csr_array) else x
+    values = x.data if isinstance(x, sp.csr_array) else x[:]
     wrong = (values != 0) & (values != 1)
     if wrong.any():
         raise UserError(
@@ -32,18 +34,19 @@ def binary_dataset(
     notes: dict[str, float] | None = None,
     n_selected: int | None = None,
 ) -> Dataset:
-    """A data set of binary points ``(n, d)`` (float64 CSR) in the box [0, 1], labels +1 for malware.
+    """A data set of binary points ``(n, d)`` (float64 CSR) in the box [0, 1]; class 1 is malware, class 0 is not.
 
     Raises UserError on other values and on a class without points.
     """
     require_binary(x, name)
-    for label, meaning in ((1, "malware"), (-1, "legitimate")):
+    for label, meaning in enumerate(MALWARE_CLASSES):
         if not (y == label).any():
             raise UserError(f"{name}: expected malware and legitimate apps, got no {meaning} one; check its labels")
     return Dataset(
         name=name,
         x=x,
         y=y,
+        class_names=MALWARE_CLASSES,
         box=Box.uniform(int(x.shape[1])),
         sizes=split,
         test_pool=np.zeros(len(y), dtype=bool),
@@ -61,7 +64,7 @@ def keep_features(dataset: Dataset, columns: Ints) -> Dataset:
         x=dataset.x[:, columns],
         box=Box(lower=dataset.box.lower[columns], upper=dataset.box.upper[columns]),
         checksum=signature(whole=dataset.checksum, columns=columns),
-        image_shape=None,
+        shape=None,
         notes={**dataset.notes, "dropped_features": dataset.n_features - len(columns)},
         n_selected=None,
     )

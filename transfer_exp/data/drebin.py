@@ -24,7 +24,8 @@ import scipy.sparse as sp
 from tqdm import tqdm
 
 from transfer_exp.data.binary import binary_dataset
-from transfer_exp.signature import checksum, signature
+from transfer_exp.signature import checksum, code_version, signature
+from transfer_exp.store import Store
 from transfer_exp.types import Dataset, Ints, Sizes, UserError
 
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
@@ -34,7 +35,7 @@ _REQUEST = "the data set is given out on request for research at https://drebin.
 
 @dataclass(frozen=True, kw_only=True)
 class Apps:
-    """Parsed apps: x ``(n, d)`` float64 CSR of zeros and ones, y ``(n,)`` +1 for malware, -1 else.
+    """Parsed apps: x ``(n, d)`` float64 CSR of zeros and ones, y ``(n,)`` 1 for malware, 0 else.
 
     Rows stand in the order of ``apps`` (hashes), columns in that of ``features`` (``set::feature``), both sorted: the
     order of files in the archive does not count. skipped_lines: lines that were no ``set::feature``.
@@ -211,7 +212,7 @@ def read_drebin(folder: str) -> Apps:
             f"{family_file}: expected a feature vector for each of its {len(malware)} apps, got none for {len(absent)} "
             f"(first: {min(absent)}); unpack or copy the feature vectors again"
         )
-    y = np.where([app in malware for app in apps], 1, -1)
+    y = np.array([app in malware for app in apps], dtype=np.int64)
     return Apps(x=x, y=y, features=features, apps=apps, skipped_lines=parser.skipped)
 
 
@@ -219,3 +220,13 @@ def drebin_dataset(apps: Apps, *, name: str, split: Sizes, n_features: int | Non
     """The data set of parsed apps. n_features: as ``Dataset.n_selected``. Raises UserError when one class is missing."""
     notes: dict[str, float] = {"skipped_lines": apps.skipped_lines}
     return binary_dataset(name=name, x=apps.x, y=apps.y, split=split, notes=notes, n_selected=n_features)
+
+
+def load_drebin(*, name: str, folder: str, store: str, split: Sizes, n_features: int | None = None) -> Dataset:
+    """The data set of the distribution in ``folder``, from the store at ``store`` when it was parsed before.
+
+    n_features: as ``Dataset.n_selected``. Raises UserError on missing, damaged or contradicting files, and stores nothing.
+    """
+    key = signature(content=fingerprint(folder), code=code_version("data/drebin.py"))
+    apps = Apps.restore(Store(store).get("parsed", key, lambda: read_drebin(folder).state()))
+    return drebin_dataset(apps, name=name, split=split, n_features=n_features)

@@ -19,7 +19,7 @@ from transfer_exp.data.binary import binary_dataset
 from transfer_exp.types import Dataset, Ints, Sizes, UserError
 
 _FILE = "drebin-215-dataset-5560malware-9476-benign.csv.gz"
-_LABELS = {"S": 1, "B": -1}
+_LABELS = ("S", "B")
 
 
 def _find(folder: Path) -> Path:
@@ -51,7 +51,7 @@ def _labels(file: Path, column: pd.Series) -> Ints:
     unknown = sorted(set(column.astype(str)) - set(_LABELS))
     if unknown:
         raise UserError(f"{file}: expected S (malware) or B (benign) in column 'class', got {unknown[:3]}")
-    return np.where(column == "S", 1, -1)
+    return np.asarray(column == "S", dtype=np.int64)
 
 
 def _cells(file: Path, table: pd.DataFrame) -> npt.NDArray[np.uint8]:

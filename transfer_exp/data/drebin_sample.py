@@ -51,7 +51,7 @@ def _labels(file: Path, n_points: int) -> Ints:
     labels = [known.get(str(i)) for i in range(n_points)]
     if len(rows) - 1 != n_points or not set(labels) <= {"0", "1"}:
         raise UserError(f"{file}: expected one label 0 or 1 for each row 0..{n_points - 1}, got {len(rows) - 1} entries")
-    return np.where([label == "1" for label in labels], 1, -1)
+    return np.array([label == "1" for label in labels], dtype=np.int64)
 
 
 def load_drebin_sample(*, name: str, folder: str, split: Sizes, n_features: int | None = None) -> Dataset:

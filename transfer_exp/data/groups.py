@@ -8,16 +8,18 @@ import itertools
 import numpy as np
 import scipy.sparse as sp
 
-from transfer_exp.types import Ints, Matrix
+from transfer_exp.types import Ints, Pixels, Points
 
 
-def equal_rows(x: Matrix) -> Ints:
-    """A number for each row ``(n,)`` of ``x`` ``(n, d)``, dense or CSR, the same for equal rows, in order of appearance."""
+def equal_rows(x: Points) -> Ints:
+    """A number for each row ``(n,)`` of ``x`` ``(n, d)``, the same for equal rows, in order of appearance."""
     numbers: dict[bytes, int] = {}
     return np.array([numbers.setdefault(row, len(numbers)) for row in _digests(x)], dtype=np.int64)
 
 
-def _digests(x: Matrix) -> list[bytes]:
+def _digests(x: Points) -> list[bytes]:
+    if isinstance(x, Pixels):
+        return [hashlib.blake2b(row, digest_size=16).digest() for row in np.ascontiguousarray(x.values)]
     if not isinstance(x, sp.csr_array):
         return [hashlib.blake2b(row, digest_size=16).digest() for row in np.ascontiguousarray(x + 0.0)]  # -0 is 0
     x = x.copy()

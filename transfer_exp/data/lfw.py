@@ -1,4 +1,4 @@
-"""Labeled Faces in the Wild: the seven people with at least 70 images, George W. Bush (+1) against the other six (-1).
+"""Labeled Faces in the Wild: the seven people with at least 70 images, George W. Bush (class 1) against the other six.
 
 Grey images of 62 x 47 pixels in [0, 1]: rows 70 to 194 and columns 78 to 171 of the 250 x 250 frame, halved. They are read
 from ``<folder>/lfw/lfw-deepfunneled/<Person>/*.jpg`` where that folder is, else taken from scikit-learn's
@@ -13,7 +13,7 @@ from urllib.error import URLError
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from transfer_exp.signature import checksum
+from transfer_exp.signature import signature
 from transfer_exp.types import Box, Dataset, Floats, Ints, Sizes, UserError
 
 _PEOPLE = {
@@ -32,18 +32,22 @@ _SHAPE = (62, 47)
 
 
 def load_lfw(*, name: str, folder: str, split: Sizes) -> Dataset:
-    """George W. Bush (+1, 530 images) against six others (-1, 758). Raises UserError on missing or damaged images."""
+    """Class 1, George W. Bush (530 images), against class 0, the six others (758).
+
+    Raises UserError on missing or damaged images.
+    """
     place = Path(folder) / "lfw" / "lfw-deepfunneled"
     x, y = _read_folder(place) if place.is_dir() else _fetch(Path(folder))
     return Dataset(
         name=name,
         x=x,
         y=y,
+        class_names=("others", _POSITIVE),
         box=Box.uniform(x.shape[1]),
         sizes=split,
         test_pool=np.zeros(len(y), dtype=bool),
-        checksum=checksum(np.column_stack([x, y])),
-        image_shape=_SHAPE,
+        checksum=signature(x=x, y=y),
+        shape=_SHAPE,
     )
 
 
@@ -57,7 +61,7 @@ def _read_folder(place: Path) -> tuple[Floats, Ints]:
             )
     images = [_read_image(file) for person in _PEOPLE for file in files[person]]
     people = np.repeat(list(_PEOPLE), list(_PEOPLE.values()))
-    return np.array(images), np.where(people == _POSITIVE, 1, -1)
+    return np.array(images), np.asarray(people == _POSITIVE, dtype=np.int64)
 
 
 def _read_image(file: Path) -> Floats:
@@ -86,4 +90,4 @@ def _fetch(folder: Path) -> tuple[Floats, Ints]:
         ) from error
     x = np.asarray(faces.data, dtype=np.float64)
     names = np.asarray(faces.target_names)[faces.target]
-    return np.clip(x, 0.0, 1.0), np.where(names == _POSITIVE.replace("_", " "), 1, -1)
+    return np.clip(x, 0.0, 1.0), np.asarray(names == _POSITIVE.replace("_", " "), dtype=np.int64)

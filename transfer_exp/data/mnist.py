@@ -1,87 +1,55 @@
-"""MNIST (LeCun, Cortes, Burges): two digits, 28 x 28 pixels / 255, from the four IDX files.
+"""MNIST and Fashion-MNIST: ten classes, 28 x 28 pixels in [0, 1]; 60,000 images to train on, 10,000 to test on.
 
-Training images feed the training parts, the official test images the test part. Files are looked for in
-``<folder>/mnist`` and ``<folder>``; a file found in neither is downloaded to the former.
+MNIST (LeCun, Cortes, Burges): digits. Its IDX files are looked for in ``<folder>/mnist`` and ``<folder>``.
+Fashion-MNIST (Xiao, Rasul, Vollgraf 2017, arXiv 1708.07747): clothes, in files of the same names, looked for in
+``<folder>/fashion_mnist``, ``<folder>/fashion-mnist`` and ``<folder>``. In ``<folder>`` itself the content tells which of
+the two a file is of. What is found nowhere is downloaded to the folder named first.
 """
 
 from __future__ import annotations
 
-import gzip
-import hashlib
-import zlib
-from collections.abc import Sequence
-from pathlib import Path
+from transfer_exp.data.classes import Classes
+from transfer_exp.data.idx import Source, digests, load_idx
+from transfer_exp.types import Dataset, Sizes
 
-import numpy as np
-import numpy.typing as npt
-import pooch
-
-from transfer_exp.data.pairs import two_digits
-from transfer_exp.types import Dataset, Floats, Sizes, UserError
-
-_URL = "https://ossci-datasets.s3.amazonaws.com/mnist/"
-# SHA-256 of the unzipped content: how a file was compressed does not matter.
-_SHA256 = {
-    "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
-    "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
-    "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
-    "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
-}
-_HEADER = {"idx3": 16, "idx1": 8}
-
-
-def _find(folder: Path, name: str) -> Path:
-    for place in (folder / "mnist", folder):
-        for file in (place / f"{name}.gz", place / name):
-            if file.is_file():
-                return file
-    return _download(folder / "mnist", name)
-
-
-def _download(folder: Path, name: str) -> Path:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        return Path(pooch.retrieve(f"{_URL}{name}.gz", None, f"{name}.gz", folder, progressbar=True))
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"MNIST file {name}.gz: expected in {folder} or its parent, found in neither, and the download from {_URL} "
-            f"failed ({type(error).__name__}); put the four IDX files there, or set paths.data or TRANSFER_EXP_DATA"
-        ) from error
+_MNIST = digests(
+    "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+    "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+    "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+    "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+)
+_FASHION = digests(
+    "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+    "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+    "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+    "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+)
+MNIST = Source(
+    title="MNIST",
+    folders=("mnist",),
+    url="https://ossci-datasets.s3.amazonaws.com/mnist/",
+    class_names=tuple("0123456789"),
+    sha256=_MNIST,
+    others=frozenset(_FASHION.values()),
+)
+FASHION_MNIST = Source(
+    title="Fashion-MNIST",
+    folders=("fashion_mnist", "fashion-mnist"),
+    url="http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+    class_names=(
+        *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
+        *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+    ),
+    sha256=_FASHION,
+    others=frozenset(_MNIST.values()),
+)
 
 
-def _read(folder: Path, name: str) -> bytes:
-    file = _find(folder, name)
-    try:
-        content = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
-    except (OSError, EOFError, ValueError, zlib.error) as error:
-        raise UserError(f"{file}: expected a gzip file, got a damaged one ({error}); delete it and run again") from error
-    digest = hashlib.sha256(content).hexdigest()
-    if digest != _SHA256[name]:
-        raise UserError(
-            f"{file}: expected unzipped content with SHA-256 {_SHA256[name][:12]}..., got {digest[:12]}...; "
-            "delete it and run again"
-        )
-    return content
+def load_mnist(*, name: str, folder: str, split: Sizes, classes: Classes = None) -> Dataset:
+    """The digits ``classes``, in that order; None: all ten. Raises UserError on a missing or damaged file."""
+    return load_idx(MNIST, name=name, folder=folder, classes=classes, split=split)
 
 
-def _array(folder: Path, name: str) -> npt.NDArray[np.uint8]:
-    return np.frombuffer(_read(folder, name), np.uint8, offset=_HEADER[name.split("-")[2]])
-
-
-def load_mnist(*, name: str, folder: str, digits: Sequence[int], split: Sizes) -> Dataset:
-    """Digits ``digits[0]`` (-1) against ``digits[1]`` (+1). Raises UserError on a missing or damaged file."""
-    place = Path(folder)
-    images = [_array(place, f"{part}-images-idx3-ubyte").reshape(-1, 784) for part in ("train", "t10k")]
-    labels = [_array(place, f"{part}-labels-idx1-ubyte") for part in ("train", "t10k")]
-    test_pool = np.repeat([False, True], [len(part) for part in labels])
-    kept = np.isin(np.concatenate(labels), list(digits))
-    pixels: Floats = np.concatenate(images)[kept] / 255.0
-    return two_digits(
-        name=name,
-        pixels=pixels,
-        labels=np.concatenate(labels)[kept].astype(np.int64),
-        digits=digits,
-        split=split,
-        test_pool=test_pool[kept],
-        image_shape=(28, 28),
-    )
+def load_fashion_mnist(*, name: str, folder: str, split: Sizes, classes: Classes = None) -> Dataset:
+    """The ``classes``, by name or number, in that order; None: all ten. Raises UserError on a missing or damaged file."""
+    return load_idx(FASHION_MNIST, name=name, folder=folder, classes=classes, split=split)

@@ -7,6 +7,8 @@ points take no part.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from transfer_exp.data.binary import require_binary
@@ -14,19 +16,20 @@ from transfer_exp.types import Ints, Matrix, UserError
 
 
 def share_gaps(x: Matrix, y: Ints) -> Ints:
-    """|p(x_k=1 | y=+1) - p(x_k=1 | y=-1)| of each column ``(d,)``, times n_+1 n_-1: whole numbers, so ties are exact.
+    """max_k p(x_j=1 | y=k) - min_k p(x_j=1 | y=k) of each column j ``(d,)``, times a number that makes all of them whole.
 
+    That number is the least common multiple of the classes' sizes. So ties are exact.
     Raises UserError on values other than 0 and 1 in ``x`` ``(n, d)``, or labels of one class only.
     """
     require_binary(x, "feature selection")
-    positive = np.asarray(y == 1)
-    n_positive, n_negative = int(positive.sum()), int((~positive).sum())
-    if not n_positive or not n_negative:
-        raise UserError(f"feature selection: expected points of both classes, got {n_positive} of +1, {n_negative} of -1")
-    in_positive = np.asarray(x.T @ positive.astype(np.float64)).astype(np.int64)
-    in_negative = np.asarray(x.T @ (~positive).astype(np.float64)).astype(np.int64)
-    gaps: Ints = np.abs(in_positive * n_negative - in_negative * n_positive)
-    return gaps
+    labels, sizes = np.unique(y, return_counts=True)
+    if len(labels) < 2:
+        raise UserError(f"feature selection: expected points of two or more classes, got those of {len(labels)}")
+    multiple = math.lcm(*sizes.tolist())
+    kind = np.int64 if multiple < 2**62 else object  # whole numbers of any size
+    ones = [np.asarray(x.T @ (y == label).astype(np.float64)).astype(np.int64).astype(kind) for label in labels]
+    shares = np.array([n * (multiple // size) for n, size in zip(ones, sizes.tolist(), strict=True)], dtype=kind)
+    return np.asarray(shares.max(axis=0) - shares.min(axis=0))
 
 
 def select_features(x: Matrix, y: Ints, *, n_features: int) -> Ints:

@@ -16,17 +16,30 @@ from transfer_exp.seeds import generator
 from transfer_exp.types import Dataset, Ints, Split, UserError, counted
 
 
+def class_counts(available: Ints, size: int) -> Ints:
+    """How many of ``size`` points each class gets ``(K,)``, where so many are ``available`` ``(K,)``.
+
+    The exact shares ``size * available / sum(available)`` rounded by largest remainders; then each class that is there gets
+    one point at least, from the class furthest above its share, as long as ``size`` allows.
+    """
+    total = max(int(available.sum()), 1)
+    counts, remainders = np.divmod(size * available, total)
+    # Of equal remainders, half is rounded to even, first for the last class: for K = 2, as `round` does its share.
+    place = np.arange(len(available))
+    order = np.lexsort((np.where(counts % 2, -place, place), counts % 2 == 0, -remainders))
+    counts[order[: size - int(counts.sum())]] += 1
+    while size >= np.count_nonzero(available) and (counts < np.minimum(available, 1)).any():
+        counts[np.argmax(np.where(counts > 1, counts * total - size * available, -total))] -= 1
+        counts[np.argmax((counts == 0) & (available > 0))] += 1
+    return counts
+
+
 def _take(rows: Ints, y: Ints, size: int) -> tuple[Ints, Ints]:
     """The first ``size`` of the shuffled ``rows`` with the class shares of all of them, and the others, both in order."""
-    positive = np.flatnonzero(y[rows] == 1)
-    negative = np.flatnonzero(y[rows] != 1)
-    n_positive = round(size * len(positive) / max(len(rows), 1))
-    n_positive = int(np.clip(n_positive, size - len(negative), len(positive)))
-    if size >= 2 and len(positive) and len(negative):
-        n_positive = int(np.clip(n_positive, 1, size - 1))
+    labels = y[rows]
     chosen = np.zeros(len(rows), dtype=bool)
-    chosen[positive[:n_positive]] = True
-    chosen[negative[: size - n_positive]] = True
+    for label, count in enumerate(class_counts(np.bincount(labels), size)):
+        chosen[np.flatnonzero(labels == label)[:count]] = True
     return rows[chosen], rows[~chosen]
 
 
@@ -61,7 +74,26 @@ def _part(dataset: Dataset, part: str, rows: Ints, size: int) -> tuple[Ints, Int
     if size > len(rows):
         raise _too_many(dataset, part, size, len(rows))
     chosen, left = _take(rows, dataset.y, size)
+    if size:
+        _require_all_classes(dataset, part, chosen)
     return chosen, apart(dataset, left, chosen)
+
+
+def _require_all_classes(dataset: Dataset, part: str, rows: Ints) -> None:
+    """Raise UserError unless each class has one of these rows of the named part."""
+    n_classes = dataset.n_classes
+    if len(rows) < n_classes:
+        raise UserError(
+            f"dataset.split.{part}: expected at least {n_classes} points (one of each class), got {len(rows)}; ask for more"
+        )
+    empty = np.flatnonzero(np.bincount(dataset.y[rows], minlength=n_classes) == 0)
+    if len(empty):
+        name = dataset.class_names[empty[0]]
+        raise UserError(
+            f"dataset.split.{part}: expected points of each of the {n_classes} classes of {dataset.name}, got none of class "
+            f"{name} ({counted(int((dataset.y == empty[0]).sum()), 'point')} in all); ask for smaller parts, or leave that "
+            "class out"
+        )
 
 
 def make_split(dataset: Dataset, *, seed: int, surrogate_fraction: float = 1.0) -> Split:
@@ -84,9 +116,9 @@ def make_split(dataset: Dataset, *, seed: int, surrogate_fraction: float = 1.0) 
         n_surrogate = min(n_surrogate, len(rest))
     surrogate, _ = _part(dataset, "surrogate", rest, n_surrogate)
     n_kept = round(surrogate_fraction * n_surrogate)
-    if n_kept < 2:
+    if n_kept < dataset.n_classes:
         raise UserError(
-            f"surrogate_fraction: expected at least 2 of the {counted(n_surrogate, 'surrogate point')}, "
+            f"surrogate_fraction: expected at least {dataset.n_classes} of the {counted(n_surrogate, 'surrogate point')}, "
             f"got {surrogate_fraction} of them; choose a larger fraction"
         )
     surrogate, _ = _take(surrogate, dataset.y, n_kept)
@@ -99,7 +131,7 @@ def _training_sizes(dataset: Dataset, available: int) -> tuple[int, int]:
         target = available // 2 if surrogate is None else available - surrogate
     if surrogate is None:
         surrogate = available // 2 if dataset.sizes.target is None else available - target
-    if min(target, surrogate) < 2 or target + surrogate > available:
+    if min(target, surrogate) < dataset.n_classes or target + surrogate > available:
         raise _too_many(dataset, "target + surrogate", target + surrogate, available)
     return target, surrogate
 
@@ -113,6 +145,6 @@ def sample_class(dataset: Dataset, rows: Ints, *, label: int, size: int, seed: i
     if not 1 <= size <= len(own):
         raise UserError(
             f"attacked points: expected from 1 to {len(own)} of the {counted(len(rows), 'row')} of {dataset.name} (those of "
-            f"class {label:+d}), got {size}; ask for fewer, or for a larger part"
+            f"class {dataset.class_names[label]}), got {size}; ask for fewer, or for a larger part"
         )
     return np.sort(generator(seed, "test_sample").choice(own, size, replace=False))

@@ -1,7 +1,7 @@
 """Synthetic sparse binary points with the shape of DREBIN, for tests and for scaling. They are not DREBIN.
 
-What is matched (DREBIN's figures and a sample of 1,000 of its apps): 129,013 points, 545,333 columns, 4.3% of class +1;
-46 features a point of class -1 and 70 of class +1; columns used by a heavy-tailed share of points,
+What is matched (DREBIN's figures and a sample of 1,000 of its apps): 129,013 points, 545,333 columns, 4.3% of class 1;
+46 features a point of class 0 and 70 of class 1; columns used by a heavy-tailed share of points,
 
     p_k = 0.99 (1 + k / k0)^-1.25,  k = 0, 1, ...,  k0 such that sum_k p_k is the mean number of features,
 
@@ -9,8 +9,8 @@ with which 1,000 points use about 11,000 columns (sample: 10,745) at the full nu
 lognormal factor. What is not: columns are independent given the class (in apps, libraries bring whole sets), there are no
 families, and of the rare columns only about half are used at all.
 
-A point x with factor a has x_k = 1 with probability 1 - exp(-a m_k r_k), m_k = -log(1 - p_k). r_k is 1 in class -1; in
-class +1 it is c exp(separation z_k) for a random tenth of the columns (z_k standard normal) and c for the others, with c
+A point x with factor a has x_k = 1 with probability 1 - exp(-a m_k r_k), m_k = -log(1 - p_k). r_k is 1 in class 0; in
+class 1 it is c exp(separation z_k) for a random tenth of the columns (z_k standard normal) and c for the others, with c
 such that the mean number of features is right for a = 1. Drawing a Poisson number of hits for every column and throwing
 them on points with probability proportional to a gives exactly these independent entries, at a cost of the ones alone.
 """
@@ -29,7 +29,7 @@ from transfer_exp.data.binary import binary_dataset
 from transfer_exp.types import Dataset, Floats, Sizes, UserError
 
 _EXPONENT, _HIGHEST = 1.25, 0.99
-_FEATURES = {-1: 46.0, 1: 70.0}
+_FEATURES = (46.0, 70.0)
 _SIZE_SPREAD = 0.5  # standard deviation of log a
 _INFORMATIVE = 0.1
 
@@ -44,7 +44,7 @@ def _root(excess: Callable[[float], float]) -> float:
 def _column_shares(n_features: int) -> Floats:
     """p_k ``(d,)``, falling; the mean is lowered where d columns cannot hold it."""
     k = np.arange(n_features)
-    mean = min(_FEATURES[-1], n_features / 4)
+    mean = min(_FEATURES[0], n_features / 4)
     scale = _root(lambda log_scale: float((_HIGHEST * (1 + k / np.exp(log_scale)) ** -_EXPONENT).sum() - mean))
     shares: Floats = _HIGHEST * (1 + k / scale) ** -_EXPONENT
     return shares
@@ -53,7 +53,7 @@ def _column_shares(n_features: int) -> Floats:
 def _malware_rates(rates: Floats, separation: float, random: np.random.Generator) -> Floats:
     informative = random.random(len(rates)) < _INFORMATIVE
     tilted = rates * np.where(informative, np.exp(separation * random.standard_normal(len(rates))), 1.0)
-    mean = -np.expm1(-rates).sum() * _FEATURES[1] / _FEATURES[-1]
+    mean = -np.expm1(-rates).sum() * _FEATURES[1] / _FEATURES[0]
     factor = _root(lambda log_factor: float(-np.expm1(-np.exp(log_factor) * tilted).sum() - mean))
     return factor * tilted
 
@@ -94,10 +94,10 @@ def load_synthetic(
         )
     random = np.random.default_rng(generator_seed)
     rates = -np.log1p(-_column_shares(n_columns))[random.permutation(n_columns)]
-    y = np.full(n_points, -1)
+    y = np.zeros(n_points, dtype=np.int64)
     y[random.permutation(n_points)[:n_malware]] = 1
     parts = []
-    for label, column_rates in ((-1, rates), (1, _malware_rates(rates, separation, random))):
+    for label, column_rates in enumerate((rates, _malware_rates(rates, separation, random))):
         own = np.flatnonzero(y == label).astype(np.int32)
         rows, columns = _ones(len(own), column_rates, random)
         parts.append((own[rows], columns))

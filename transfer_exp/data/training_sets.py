@@ -1,6 +1,6 @@
 """The training sets over which V, the variability of the loss, is taken (paper, section 3).
 
-Each has as many points of either class as the surrogate's own training part, and none that V is measured on, nor a row of
+Each has as many points of each class as the surrogate's own training part, and none that V is measured on, nor a row of
 the same group (an equal row). Two cases:
 
 - V is measured on points that no training part may use, as an official test set is: the sets are the surrogate parts of
@@ -54,10 +54,10 @@ def training_sets(
     allowed = _allowed(dataset, measured)
     allowed = np.concatenate([mine, shuffled(dataset, allowed[~np.isin(allowed, mine)], random)])
     dealt = []
-    for label in (-1, 1):
+    for label in range(dataset.n_classes):
         size = int((dataset.y[own] == label).sum())
         dealt.append(_deal(dataset, allowed[dataset.y[allowed] == label], size, n_sets, random))
-    chosen = (np.isin(allowed, np.concatenate(both)) for both in zip(*dealt, strict=True))
+    chosen = (np.isin(allowed, np.concatenate(parts)) for parts in zip(*dealt, strict=True))
     return [TrainingSet(rows=allowed[mask], seed=seed + j) for j, mask in enumerate(chosen)]
 
 
@@ -67,12 +67,10 @@ def require_others(dataset: Dataset, own: Ints, measured: Ints, *, n_sets: int, 
     That takes ``n_sets - 1`` points more than one set has. ``n_more``: rows of ``own``, not known yet, that V will be
     measured on too; the worst choice of them counts.
     """
-    allowed, own_label, label = _allowed(dataset, measured), dataset.y[own], dataset.y
-    parts = {
-        "points": (allowed, len(own) + n_sets - 1),
-        "points of class -1": (allowed[label[allowed] == -1], int((own_label == -1).sum())),
-        "points of class +1": (allowed[label[allowed] == 1], int((own_label == 1).sum())),
-    }
+    allowed = _allowed(dataset, measured)
+    parts = {"points": (allowed, len(own) + n_sets - 1)}
+    for label, name in enumerate(dataset.class_names):
+        parts[f"points of class {name}"] = (allowed[dataset.y[allowed] == label], int((dataset.y[own] == label).sum()))
     for what, (rows, needed) in parts.items():
         available = len(rows) - _most_equal(dataset, rows, own, n_more)
         if available < needed:
