@@ -36,6 +36,7 @@ OTHERS: dict[str, Any] = {
     "Dataset.test_pool": np.arange(N) < 40,
     "Dataset.group": np.arange(N) // 2,
     "Dataset.shape": (2, 4),
+    "Dataset.class_names": ("no", "yes"),
     "Dataset.notes": {"dropped": 1.0},
     "Dataset.n_selected": 3,
     "Dataset.checksum": "other",
@@ -49,7 +50,7 @@ OTHERS: dict[str, Any] = {
     "MLP.hidden": (7,),
 }
 # A name is for display; the checksum stands for the content of x and y.
-NOT_COUNTED = {"Dataset.name", "Dataset.x", "Dataset.y", "Dataset.class_names"}
+NOT_COUNTED = {"Dataset.name", "Dataset.x", "Dataset.y"}
 
 
 def combination(attack: Evasion | EvasionAdd | Poisoning) -> Combination:

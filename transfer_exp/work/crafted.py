@@ -41,6 +41,7 @@ def crafted_key(work: Work, attacked: Fitted, rows: Ints) -> Key:
     return signature(
         model=attacked.key,
         attack=work.combination.attack,
+        goal=work.combination.goal,  # a class by its index: names of classes are no part of the data's checksum
         data=work.dataset.checksum,
         box=work.dataset.box,
         rows=checksum(rows),
