@@ -39,11 +39,11 @@ def load_image_folder(
     files = [[_files(folder / part / one) for one in chosen] for part in ("train", "test")]
     pixels = _read_all([file for part in files for own in part for file in own], size)
     y_train, y_test = (np.repeat(np.arange(len(chosen)), [len(own) for own in part]) for part in files)
-    rows = pixels.reshape(len(pixels), -1)
     return image_dataset(
         name=name,
-        train=(rows[: len(y_train)], y_train),
-        test=(rows[len(y_train) :], y_test),
+        pixels=pixels.reshape(len(pixels), -1),
+        labels=np.concatenate([y_train, y_test]),
+        n_train=len(y_train),
         class_names=chosen,
         classes=None,
         shape=pixels.shape[1:],
@@ -88,8 +88,8 @@ def _read_all(files: Sequence[Path], size: Sequence[int] | None) -> Bytes:
         images.append(_read(file, size))
         if images[-1].shape != images[0].shape:
             raise UserError(
-                f"{file}: expected {_kind(images[0])}, as {files[0]} is, got {_kind(images[-1])}; make all images alike (for the "
-                "size: dataset.size)"
+                f"{file}: expected {_kind(images[0])}, as {files[0]} is, got {_kind(images[-1])}; make all alike (for "
+                "the size: dataset.size)"
             )
     return np.stack(images)
 
