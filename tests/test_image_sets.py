@@ -28,7 +28,7 @@ SPLIT = Sizes(test=4)
 
 
 def load(folder: Path, **options: Any) -> Dataset:
-    return load_image_folder(name="own", images=str(folder), split=SPLIT, **options)
+    return load_image_folder(name="own", path=str(folder), split=SPLIT, **options)
 
 
 def pixels(k: int, *, grey: bool = False, size: tuple[int, int] = (4, 6)) -> Bytes:
@@ -156,8 +156,8 @@ def test_what_is_damaged_or_mixed_is_named_in_one_line(tmp_path: Path, damage: s
     ("options", "message"),
     [
         (
-            {"images": None},
-            r"dataset\.images: expected a folder with train/<class>/\* and test/<class>/\*, got none; set it",
+            {"path": None},
+            r"dataset\.path: expected a folder with train/<class>/\* and test/<class>/\*, got none; set it",
         ),
         ({"size": [32]}, r"dataset\.size: expected a height and a width, got \[32\]"),
         ({"size": [0, 8]}, r"dataset\.size: expected a height and a width, got \[0, 8\]"),
@@ -167,7 +167,7 @@ def test_what_is_damaged_or_mixed_is_named_in_one_line(tmp_path: Path, damage: s
 def test_bad_options_are_refused(tmp_path: Path, options: dict[str, Any], message: str) -> None:
     folder_of(tmp_path)
     with pytest.raises(UserError, match=message):
-        load_image_folder(**{"name": "own", "images": str(tmp_path), "split": SPLIT, **options})
+        load_image_folder(**{"name": "own", "path": str(tmp_path), "split": SPLIT, **options})
 
 
 @pytest.mark.data
@@ -175,7 +175,7 @@ def test_the_shared_images_are_ten_classes(tmp_path: Path) -> None:
     folder = Path(os.environ["TRANSFER_EXP_DATA"]) / "cifar10-jpeg"
     if not folder.is_dir():
         pytest.skip(f"needs {folder}")
-    data = load_image_folder(name="cifar", images=str(folder), split=Sizes(test=100), classes=["ship", "frog", "cat"])
+    data = load_image_folder(name="cifar", path=str(folder), split=Sizes(test=100), classes=["ship", "frog", "cat"])
     assert (data.shape, data.class_names) == ((3, 32, 32), ("ship", "frog", "cat"))
     assert np.bincount(data.y[~data.test_pool]).tolist() == [1000] * 3
     assert np.bincount(data.y[data.test_pool]).tolist() == [200] * 3
