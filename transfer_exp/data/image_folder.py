@@ -57,9 +57,7 @@ def _class_names(folder: Path) -> list[str]:
     for part in ("train", "test"):
         place = folder / part
         if not place.is_dir():
-            raise UserError(
-                f"dataset.path: expected train/<class>/* and test/<class>/* in {folder}, got no folder {place}"
-            )
+            raise UserError(f"dataset.path: expected train/<class>/* and test/<class>/* in {folder}, got no folder {place}")
         found[part] = {own.name for own in place.iterdir() if own.is_dir() and not own.name.startswith(".")}
     differing = sorted(found["train"] ^ found["test"])
     if differing:
