@@ -84,7 +84,7 @@ ROWS: dict[str, Row] = {
         "dataset.split.target + surrogate: expected at most 334 points of digits89 (all parts are disjoint), got 600",
     ),
     "a size below zero": Row(["dataset.split.test=-1"], "dataset.split.test: expected at least 2 points, got -1"),
-    "one digit": Row(["dataset.digits=[8,8]"], "expected two different digits from 0 to 9, got [8, 8]"),
+    "one digit": Row(["dataset.classes=[8,8]"], "expected two or more different classes, got ['8', '8']"),
     "epsilon negative": Row(
         ["epsilon.grid=[-1,0.5]"],
         "epsilon.grid: expected a strictly ascending list of finite numbers >= 0, got [-1, 0.5]",

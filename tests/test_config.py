@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pooch
 import pytest
 import yaml
 from conftest import SOURCE
 from hydra import compose, initialize_config_dir
 from hydra.errors import ConfigCompositionException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
+from PIL import Image
 
 from transfer_exp.cli.job import build
 from transfer_exp.cli.naming import dataset_name
@@ -23,9 +26,9 @@ from transfer_exp.types import UserError, dense
 
 CONF = SOURCE / "conf"
 PICKED = ("dataset", "surrogate", "target", "attack", "epsilon", "tracking", "experiment", "hyperparameters")
-REAL_DATA = ("mnist89", "drebin215", "drebin_sample", "lfw")
-ON_REQUEST = ("drebin",)  # what is said without it: test_bad_input.py
-OWN_FILE = ("arrays",)
+REAL_DATA = ("mnist", "mnist89", "fashion_mnist", "drebin215", "drebin_sample", "lfw")
+NOT_THERE = ("drebin", "cifar10")  # on request or large: read from made files in test_drebin.py and test_image_sets.py
+OWN_FILES = ("arrays", "image_folder")
 
 # paper.md, 4.1, by hand.
 PAPER = {
@@ -103,37 +106,63 @@ def test_what_the_paper_leaves_open_of_an_mlp_is_in_the_table_or_has_its_default
     [
         pytest.param(name, marks=pytest.mark.data) if name in REAL_DATA else name
         for name in choices("dataset")
-        if name not in ON_REQUEST
+        if name not in NOT_THERE
     ],
 )
 def test_every_data_set_loads(name: str, tmp_path: Path) -> None:
     words = [f"dataset={name}"]
-    if name in OWN_FILE:
+    if name == "arrays":
         np.savez(tmp_path / "own.npz", X=np.eye(8), y=np.arange(8) % 2)
         words += [f"dataset.file={tmp_path / 'own.npz'}", "dataset.split.test=2"]
+    if name == "image_folder":
+        for place in itertools.product(("train", "test"), ("cat", "dog")):
+            folder = tmp_path.joinpath("own", *place)
+            folder.mkdir(parents=True)
+            for k in range(4):
+                Image.new("L", (3, 2), 60 * k).save(folder / f"{k}.png")
+        words += [f"dataset.path={tmp_path / 'own'}", "dataset.split.test=2"]
     dataset = built(*words).dataset
-    assert dataset.name == ("own" if name in OWN_FILE else name)
-    assert set(dataset.y) == {-1, 1}
-    least, most = (getattr(dataset.x, which)(axis=0) for which in ("min", "max"))
-    for bound in (least, most):  # of sparse points: sparse
-        values = dense(bound).ravel()
+    assert dataset.name == ("own" if name in OWN_FILES else name)
+    assert set(dataset.y) == set(range(dataset.n_classes))
+    rows = np.arange(0, len(dataset.y), 10)
+    points = dataset.x[rows]
+    for which in ("min", "max"):  # of sparse points: sparse
+        values = dense(getattr(points, which)(axis=0)).ravel()
         assert (values >= dataset.box.lower).all()
         assert (values <= dataset.box.upper).all()
     make_split(dataset, seed=0)  # its sizes fit
 
 
+@pytest.mark.parametrize(("name", "title"), [("drebin", "DREBIN"), ("cifar10", "CIFAR-10")])
+def test_a_data_set_that_is_not_there_is_asked_for(
+    name: str, title: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_network(*_: object, **__: object) -> str:
+        raise OSError("no route")
+
+    monkeypatch.setattr(pooch, "retrieve", no_network)
+    with pytest.raises(UserError, match=f"^{title}: expected .* in .*put (it|its .*) there, or set"):
+        built(f"dataset={name}", f"paths.data={tmp_path}")
+
+
 @pytest.mark.parametrize(
     ("words", "name"),
     [
-        (["dataset=digits89", "dataset.digits=[4,9]"], "digits49"),
-        (["dataset=mnist89", "dataset.digits=[9,8]"], "mnist98"),
+        (["dataset=digits89", "dataset.classes=[4,9]"], "digits49"),
+        (["dataset=digits", "dataset.classes=[4,7,9]"], "digits479"),
+        (["dataset=mnist89", "dataset.classes=[9,8]"], "mnist98"),
+        (["dataset=mnist89", "dataset.classes=null"], "mnist"),
+        (["dataset=mnist"], "mnist"),
+        (["dataset=mnist", "dataset.classes=[8,9]"], "mnist89"),
+        (["dataset=fashion_mnist", "dataset.classes=[Coat,Shirt]"], "fashion_mnist (classes Coat Shirt)"),
         (["dataset=mnist89", "dataset.split.test=500", "paths.data=/elsewhere"], "mnist89"),
-        (["dataset=mnist89", "dataset.digits=7"], "mnist7"),
-        (["dataset=mnist89", "dataset.name=mine", "dataset.digits=[4,9]"], "mine"),
+        (["dataset=mnist89", "dataset.classes=7"], "mnist (classes 7)"),
+        (["dataset=mnist89", "dataset.name=mine", "dataset.classes=[4,9]"], "mine"),
         (["dataset=drebin215", "dataset.n_features=50"], "drebin215 (n_features 50)"),
         (["dataset=synthetic", "dataset.n_points=600", "dataset.separation=1"], "synthetic (n_points 600, separation 1)"),
         (["dataset=arrays", "dataset.file=some/folder/spam.v2.npz"], "spam.v2"),
         (["dataset=arrays", "dataset.file=spam.npz", "dataset.group_equal=false"], "spam (group_equal False)"),
+        (["dataset=image_folder", "dataset.path=some/pets.v2/", "dataset.size=[32,32]"], "pets.v2 (size 32 32)"),
         (["dataset=lfw", "~dataset"], None),
     ],
 )
@@ -178,7 +207,7 @@ def test_the_study_of_the_paper_is_the_papers() -> None:
     assert [float(f) for f in params.surrogate_fraction.split(",")] == [1.0, 0.2]
     assert list(config.epsilon.grid) == [k / 2 for k in range(11)]
     assert list(config.epsilon.shown) == [1, 2, 5]
-    assert (config.dataset.split.test, config.attack.norm, list(config.dataset.digits)) == (1000, "l2", [8, 9])
+    assert (config.dataset.split.test, config.attack.norm, list(config.dataset.classes)) == (1000, "l2", [8, 9])
 
 
 @pytest.mark.parametrize("role", ["surrogate", "target"])
@@ -252,15 +281,15 @@ def test_one_key_scales_every_learner_and_another_only_one() -> None:
 
 
 def test_other_digits_by_one_key() -> None:
-    assert len(built("dataset.digits=[4,9]").dataset.y) == 181 + 180  # fours and nines of scikit-learn's digits
+    assert len(built("dataset.classes=[4,9]").dataset.y) == 181 + 180  # fours and nines of scikit-learn's digits
 
 
 @pytest.mark.data
 def test_other_mnist_digits_by_one_key() -> None:
-    dataset = built("dataset=mnist89", "dataset.digits=[4,9]").dataset
+    dataset = built("dataset=mnist89", "dataset.classes=[4,9]").dataset
     # The counts of MNIST: 5,842 + 5,949 training and 982 + 1,009 test images.
-    assert np.bincount((dataset.y[~dataset.test_pool] + 1) // 2).tolist() == [5842, 5949]
-    assert np.bincount((dataset.y[dataset.test_pool] + 1) // 2).tolist() == [982, 1009]
+    assert np.bincount(dataset.y[~dataset.test_pool]).tolist() == [5842, 5949]
+    assert np.bincount(dataset.y[dataset.test_pool]).tolist() == [982, 1009]
 
 
 @pytest.mark.parametrize("key", ["nothing=1", "surrogate.alpha=1", "dataset.split.tests=3", "attack.norms=l2"])
@@ -303,7 +332,7 @@ def test_a_forest_is_no_surrogate_from_python() -> None:
         ("attack.norm=l3", "attack.norm: expected one of l1, l2, linf, got 'l3'"),
         ("epsilon.grid=3", "epsilon.grid: expected a list, each a number, got 3"),
         ("epsilon.grid=[0,a]", "epsilon.grid: expected a list, each a number, got [0, 'a']"),
-        ("dataset.digits=7", "dataset.digits: expected a list, each a whole number, got 7"),
+        ("dataset.classes=7", "dataset.classes: expected a list, each a whole number or text or null, got 7"),
         ("dataset.split.target=1.5", "dataset.split.target: expected a whole number or null, got 1.5"),
         ("target.hidden=50", "target.hidden: expected a list, each a whole number, got 50"),
         ("surrogate.C=low", "surrogate.C: expected a number, got 'low'"),

@@ -11,11 +11,10 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from transfer_exp.data.drebin import Apps, read_drebin
+from transfer_exp.data.drebin import Apps, load_drebin, read_drebin
 from transfer_exp.data.drebin215 import _FILE, group_equal, load_drebin215
 from transfer_exp.data.drebin_sample import load_drebin_sample
 from transfer_exp.data.splits import make_split
-from transfer_exp.data.drebin import load_drebin
 from transfer_exp.types import Dataset, Sizes, UserError, dense
 
 SPLIT = Sizes(target=2, surrogate=2, test=2)
@@ -61,7 +60,7 @@ def test_original_distribution_is_read_the_same_from_everywhere(tmp_path: Path, 
     assert apps.apps == [letter * 64 for letter in "abcd"]
     assert apps.features == ["intent::MAIN", "permission::SEND_SMS", "url::http://a.example/?q=1::2"]
     assert dense(apps.x).tolist() == [[1, 1, 0], [0, 0, 0], [0, 1, 1], [1, 0, 0]]
-    assert apps.y.tolist() == [-1, 1, 1, -1]
+    assert apps.y.tolist() == [0, 1, 1, 0]
     assert apps.skipped_lines == 1
 
 
@@ -183,7 +182,7 @@ def test_table_groups_equal_rows_and_drops_contradictory_ones(tmp_path: Path) ->
     _table(tmp_path, ["1,0,1,S", "0,0,1,B", "1,0,1,S", "1,1,0,B", "1,1,0,S", "0,?,1,B", "1,1,1,S"])
     data = load_drebin215(name="drebin215", folder=str(tmp_path), split=SPLIT)
     assert dense(data.x).tolist() == [[1, 0, 1], [0, 0, 1], [1, 0, 1], [0, 0, 1], [1, 1, 1]]  # ? counts as 0
-    assert data.y.tolist() == [1, -1, 1, -1, 1]
+    assert data.y.tolist() == [1, 0, 1, 0, 1]
     assert data.group is not None
     a, b, c, d, e = data.group
     assert (a == c, b == d, len({a, b, e})) == (True, True, 3)
@@ -241,7 +240,7 @@ def test_sample_is_read_and_its_damages_are_refused(tmp_path: Path) -> None:
     _sample(tmp_path, x, "row,label\n0,0\n1,1\n")
     data = load_drebin_sample(name="sample", folder=str(tmp_path), split=SPLIT)
     assert dense(data.x).tolist() == x.tolist()
-    assert data.y.tolist() == [-1, 1]
+    assert data.y.tolist() == [0, 1]
     for labels, message in (("row,label\n0,0\n", "one label"), ("row,label\n0,0\n1,2\n", "one label"), ("a,b\n", "header")):
         _sample(tmp_path, x, labels)
         with pytest.raises(UserError, match=message):

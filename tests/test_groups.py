@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -21,7 +23,7 @@ def _heavy(n_groups: int, seed: int = 0) -> tuple[Ints, Ints]:
     random = np.random.default_rng(seed)
     sizes = np.minimum(random.zipf(1.8, n_groups), 60)
     group = np.repeat(np.arange(n_groups), sizes)
-    label = np.where(random.random(n_groups) < 0.4, 1, -1)
+    label = np.where(random.random(n_groups) < 0.4, 1, 0)
     order = random.permutation(len(group))
     return group[order], label[group[order]]
 
@@ -47,17 +49,29 @@ def test_no_group_stands_in_two_parts_and_sizes_are_exact(seed: int) -> None:
         assert abs((y[rows] == 1).mean() - (y == 1).mean()) < 0.12  # what was cut from large groups shifts shares a little
 
 
+def test_groups_of_ten_classes_stay_in_one_part() -> None:
+    random = np.random.default_rng(0)
+    group = np.repeat(np.arange(600), random.integers(1, 4, 600))
+    y = (group * 7) % 10
+    parts = _parts(make_split(_data(group, y, Sizes(target=200, surrogate=200, validation=50, test=150)), seed=2))
+    assert [len(rows) for rows in parts.values()] == [200, 200, 50, 150]
+    seen = [set(group[rows].tolist()) for rows in parts.values()]
+    assert sum(map(len, seen)) == len(set.union(*seen))
+    for rows in parts.values():
+        assert np.bincount(y[rows], minlength=10).min() >= 1
+
+
 def test_every_group_is_as_likely_to_come_first() -> None:
     # One group of 50 rows among 50 single rows: by rows it would hold 50% of the first places, by groups about 2%.
     group = np.concatenate([np.zeros(50, dtype=np.int64), np.arange(1, 51)])
-    y = np.where(np.arange(100) % 2, 1, -1)
+    y = np.where(np.arange(100) % 2, 1, 0)
     data = _data(group, y, Sizes(target=10, surrogate=10, test=10))
     held = [np.any(group[make_split(data, seed=s).test] == 0) for s in range(100)]
     assert sum(held) < 40  # 10 of 51 groups: 20 expected, standard deviation 4
 
 
 def test_all_rows_their_own_group_gives_stratified_disjoint_parts() -> None:
-    y = np.where(np.arange(100) < 30, 1, -1)
+    y = np.where(np.arange(100) < 30, 1, 0)
     data = _data(np.arange(100), y, Sizes(validation=20, test=20))
     parts = _parts(make_split(data, seed=1))
     assert sorted(np.concatenate(list(parts.values())).tolist()) == list(range(100))
@@ -66,7 +80,7 @@ def test_all_rows_their_own_group_gives_stratified_disjoint_parts() -> None:
 
 def test_test_pool_and_training_share_no_group() -> None:
     group = np.repeat(np.arange(40), 3)
-    y = np.where(group % 2, 1, -1)
+    y = np.where(group % 2, 1, 0)
     pool = np.arange(120) % 3 == 0  # every group straddles the pool
     data = _data(group, y, Sizes(target=20, surrogate=20, test=15), pool)
     parts = _parts(make_split(data, seed=0))
@@ -77,7 +91,7 @@ def test_test_pool_and_training_share_no_group() -> None:
 
 def test_parts_that_do_not_fit_are_refused_with_the_reason() -> None:
     group = np.array([0] * 9 + [1] * 9)
-    y = np.array([1] * 9 + [-1] * 9)
+    y = np.array([1] * 9 + [0] * 9)
     # 4 test points cut both groups: nothing is left, although 14 rows are.
     with pytest.raises(UserError, match=r"split\.target.*at most 0 .*equal rows stay in one part"):
         make_split(_data(group, y, Sizes(target=5, surrogate=5, test=4)), seed=0)
@@ -92,13 +106,13 @@ def test_open_sizes_share_what_groups_leave() -> None:
 
 @pytest.mark.parametrize("grouped", [True, False])
 def test_apart_drops_rows_and_their_groups(grouped: bool) -> None:
-    data = _data(np.array([0, 0, 1, 1, 2, 3]) if grouped else None, np.array([1, 1, -1, -1, 1, -1]), Sizes(test=2))
+    data = _data(np.array([0, 0, 1, 1, 2, 3]) if grouped else None, np.array([1, 1, 0, 0, 1, 0]), Sizes(test=2))
     expected = [5, 4] if grouped else [5, 4, 2]
     assert apart(data, np.array([5, 4, 2, 0]), np.array([0, 3])).tolist() == expected
 
 
 def test_sample_of_one_class() -> None:
-    y = np.where(np.arange(50) % 5 == 0, 1, -1)
+    y = np.where(np.arange(50) % 5 == 0, 1, 0)
     data = _data(None, y, Sizes(test=2))
     rows = np.arange(5, 50)
     drawn = sample_class(data, rows, label=1, size=4, seed=0)
@@ -111,3 +125,5 @@ def test_sample_of_one_class() -> None:
         assert sample_class(data, rows, label=1, size=9, seed=seed).tolist() == np.flatnonzero(y == 1)[1:].tolist()
     with pytest.raises(UserError, match=r"from 1 to 9 .*got 10"):
         sample_class(data, rows, label=1, size=10, seed=0)
+    with pytest.raises(UserError, match=r"those of class yes\), got 10"):
+        sample_class(replace(data, class_names=("no", "yes")), rows, label=1, size=10, seed=0)

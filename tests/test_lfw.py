@@ -30,8 +30,8 @@ def test_images_are_grey_means_in_the_unit_interval(tmp_path, few):
     write(tmp_path, "George_W_Bush", 1, [255, 255, 255])
     write(tmp_path, "George_W_Bush", 2, [120, 60, 30])
     dataset = lfw.load_lfw(name="lfw", folder=str(tmp_path), split=SPLIT)
-    assert dataset.y.tolist() == [-1, 1, 1]
-    assert dataset.image_shape == (62, 47)
+    assert dataset.y.tolist() == [0, 1, 1]
+    assert dataset.shape == (62, 47)
     assert dataset.x.shape == (3, 62 * 47)
     np.testing.assert_allclose(dataset.x[0], 0)
     np.testing.assert_allclose(dataset.x[1], 1)
@@ -96,7 +96,7 @@ def real():
 def test_real_images_are_the_530_against_758(real):
     _, dataset = real
     assert (dataset.y == 1).sum() == 530
-    assert (dataset.y == -1).sum() == 758
+    assert (dataset.y == 0).sum() == 758
     assert dataset.x.shape == (1288, 2914)
     assert dataset.x.min() >= 0
     assert dataset.x.max() <= 1

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import itertools
 import os
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pooch
 import pytest
 import requests
 
-from transfer_exp.data.mnist import load_mnist
+from transfer_exp.data.idx import Source, load_idx
+from transfer_exp.data.mnist import FASHION_MNIST, MNIST, load_fashion_mnist, load_mnist
 from transfer_exp.data.splits import make_split
-from transfer_exp.types import Dataset, Sizes, UserError, dense
+from transfer_exp.types import Dataset, Pixels, Sizes, UserError, dense
 
 FIRST = "train-images-idx3-ubyte"
 NAMES = (FIRST, "t10k-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-labels-idx1-ubyte")
@@ -26,8 +29,8 @@ TRAIN = (5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949)
 TEST = (980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009)
 
 
-def load(folder: Path | str, *, digits: tuple[int, int] = (8, 9), split: Sizes | None = None) -> Dataset:
-    return load_mnist(name="mnist", folder=str(folder), digits=digits, split=split or Sizes(test=1000))
+def load(folder: Path | str, *, digits: Sequence[int] | None = (8, 9), split: Sizes | None = None) -> Dataset:
+    return load_mnist(name="mnist", folder=str(folder), classes=digits, split=split or Sizes(test=1000))
 
 
 def idx(n: int = 20) -> bytes:
@@ -118,6 +121,69 @@ def test_a_broken_download_is_refused_by_its_checksum(tmp_path: Path, monkeypatc
         load(tmp_path)
 
 
+def image_files(seed: int, n_train: int = 30, n_test: int = 20) -> dict[str, bytes]:
+    """The four files of a small data set of three classes."""
+    random = np.random.default_rng(seed)
+    files = {}
+    for part, n in (("train", n_train), ("t10k", n_test)):
+        pixels = random.integers(0, 256, n * 784, dtype=np.uint8).tobytes()
+        files[f"{part}-images-idx3-ubyte"] = struct.pack(">IIII", 2051, n, 28, 28) + pixels
+        files[f"{part}-labels-idx1-ubyte"] = struct.pack(">II", 2049, n) + (np.arange(n) % 3).astype(np.uint8).tobytes()
+    return files
+
+
+def source_of(files: dict[str, bytes], **others: Any) -> Source:
+    digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+    names = ("a", "b", "c")
+    return Source(
+        title="toy", url="https://example.org/", class_names=names, sha256=digests, **{"folders": ("toy",), **others}
+    )
+
+
+def write(folder: Path, files: dict[str, bytes]) -> None:
+    folder.mkdir(exist_ok=True)
+    for name, content in files.items():
+        (folder / f"{name}.gz").write_bytes(gzip.compress(content))
+
+
+def test_made_files_are_read_as_they_were_written(tmp_path: Path) -> None:
+    files = image_files(0)
+    write(tmp_path, files)
+    data = load_idx(source_of(files), name="toy", folder=str(tmp_path), classes=None, split=Sizes(test=10))
+    written = np.frombuffer(files[FIRST][16:] + files["t10k-images-idx3-ubyte"][16:], np.uint8).reshape(50, 784)
+    assert np.array_equal(data.x[:], written / 255)
+    assert data.y.tolist() == [*(np.arange(30) % 3), *(np.arange(20) % 3)]
+    assert data.test_pool.tolist() == [False] * 30 + [True] * 20
+    some = load_idx(source_of(files), name="toy", folder=str(tmp_path), classes=["c", 0], split=Sizes(test=10))
+    rows = np.flatnonzero(data.y != 1)
+    assert np.array_equal(some.x[:], data.x[rows])
+    assert np.array_equal(some.y, np.where(data.y[rows] == 2, 0, 1))
+    assert (some.class_names, some.test_pool.tolist()) == (("c", "a"), data.test_pool[rows].tolist())
+    assert len({data.checksum, some.checksum}) == 2
+
+
+def test_files_of_the_other_data_set_beside_its_folders_are_passed_over(tmp_path: Path) -> None:
+    """Both have files of the same names; each is found where it is, and in its own folder nothing else is taken."""
+    mine, other = image_files(0), image_files(1)
+    others = frozenset(source_of(other).sha256.values())
+    write(tmp_path, other)
+    write(tmp_path / "second", mine)
+    source = source_of(mine, folders=("first", "second"), others=others)
+    data = load_idx(source, name="toy", folder=str(tmp_path), classes=None, split=Sizes(test=10))
+    assert (data.x[0] * 255).astype(np.uint8).tobytes() == mine[FIRST][16 : 16 + 784]
+    write(tmp_path / "second", {FIRST: other[FIRST]})
+    with pytest.raises(UserError, match=f"second/{FIRST}.gz: expected unzipped content with SHA-256"):
+        load_idx(source, name="toy", folder=str(tmp_path), classes=None, split=Sizes(test=10))
+    (tmp_path / "second" / f"{FIRST}.gz").unlink()
+    with pytest.raises(UserError, match=f"toy file {FIRST}.gz: expected in .*first or its parent.*download from https"):
+        load_idx(source, name="toy", folder=str(tmp_path), classes=None, split=Sizes(test=10))
+
+
+def test_the_two_data_sets_know_each_other() -> None:
+    assert MNIST.others == set(FASHION_MNIST.sha256.values())
+    assert FASHION_MNIST.others == set(MNIST.sha256.values())
+
+
 @pytest.fixture(scope="module")
 def real() -> str:
     folder = os.environ.get("TRANSFER_EXP_DATA")
@@ -130,21 +196,47 @@ def real() -> str:
 @pytest.mark.parametrize("digits", [(8, 9), (4, 9), (9, 4), (0, 1)])
 def test_classes_have_their_published_counts(real: str, digits: tuple[int, int]) -> None:
     data = load(real, digits=digits)
-    for label, digit in zip((-1, 1), digits, strict=True):
+    for label, digit in zip((0, 1), digits, strict=True):
         own = data.y == label
         assert (own & ~data.test_pool).sum() == TRAIN[digit]
         assert (own & data.test_pool).sum() == TEST[digit]
 
 
 @pytest.mark.data
+def test_all_ten_digits_have_their_published_counts(real: str) -> None:
+    data = load(real, digits=None)
+    assert data.class_names == tuple("0123456789")
+    assert (*np.bincount(data.y[~data.test_pool]),) == TRAIN
+    assert (*np.bincount(data.y[data.test_pool]),) == TEST
+    assert isinstance(data.x, Pixels)
+    pixels = data.x.values[~data.test_pool] / np.float32(255)
+    assert (round(float(pixels.mean()), 4), round(float(pixels.std()), 4)) == (0.1307, 0.3081)  # published with the data
+    two = load(real)
+    assert np.array_equal(two.x[:], data.x[np.isin(data.y, [8, 9])])  # the same rows in the same order
+
+
+@pytest.mark.data
+def test_the_clothes_have_their_published_counts_and_names(real: str) -> None:
+    data = load_fashion_mnist(name="fashion_mnist", folder=real, split=Sizes(test=1000))
+    assert np.bincount(data.y[~data.test_pool]).tolist() == [6000] * 10
+    assert np.bincount(data.y[data.test_pool]).tolist() == [1000] * 10
+    top = {name: data.x[data.y == k][:, : 8 * 28].mean() for k, name in enumerate(data.class_names)}
+    assert sorted(top, key=lambda name: top[name])[:2] == ["Sneaker", "Sandal"]  # low shoes leave the top empty
+    assert 0.01 > top["Sneaker"] < 0.1 < top["Ankle boot"] < 0.2 < top["Coat"]
+    some = load_fashion_mnist(name="some", folder=real, split=Sizes(test=1000), classes=["Ankle boot", 1])
+    assert some.class_names == ("Ankle boot", "Trouser")
+    assert np.array_equal(some.x[some.y == 1][:50], data.x[data.y == 1][:50])
+
+
+@pytest.mark.data
 def test_pixels_are_in_their_box_and_images_are_upright(real: str) -> None:
     data = load(real, digits=(0, 1))
     x = dense(data.x)
-    assert (x.min(), x.max(), data.n_features, data.image_shape) == (0, 1, 784, (28, 28))
+    assert (x.min(), x.max(), data.n_features, data.shape) == (0, 1, 784, (28, 28))
     assert np.array_equal(np.rint(x[:100] * 255) / 255, x[:100])
     assert (data.box.lower == 0).all()
     assert (data.box.upper == 1).all()
-    zero, one = (x[data.y == label].mean(0).reshape(28, 28) for label in (-1, 1))
+    zero, one = (x[data.y == label].mean(0).reshape(28, 28) for label in (0, 1))
     assert zero[14, 14] < 0.1 < 0.8 < one[14, 14]  # a ring and a stroke
     assert one.sum(1).std() < one.sum(0).std()  # the stroke stands
 

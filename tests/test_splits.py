@@ -6,6 +6,7 @@ import itertools
 import os
 from collections.abc import Callable
 from dataclasses import replace
+from fractions import Fraction
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,9 @@ import pytest
 from transfer_exp.data.arrays import load_arrays
 from transfer_exp.data.digits import load_digits
 from transfer_exp.data.mnist import load_mnist
-from transfer_exp.data.splits import make_split
+from transfer_exp.data.splits import class_counts, make_split
 from transfer_exp.data.synthetic import load_synthetic
-from transfer_exp.types import Dataset, Sizes, Split, UserError
+from transfer_exp.types import Box, Dataset, Ints, Sizes, Split, UserError
 
 FRACTIONS = (0.05, 0.2, 0.5, 1.0)
 
@@ -127,19 +128,93 @@ def test_every_row_is_as_likely_in_every_part() -> None:
     assert np.abs(counts / 200 - 100 / len(whole.y)).max() < 5 * 0.032
 
 
-@pytest.mark.parametrize("rare", [1, -1])
+@pytest.mark.parametrize("rare", [1, 0])
 @pytest.mark.parametrize(("n_rare", "fraction"), [(6, 1.0), (4, 1.0), (4, 0.2)])
 def test_rare_classes_are_in_every_part(rare: int, n_rare: int, fraction: float) -> None:
     """4 of 200 are 0.2 of a part of 10: by rounding alone, no part would have any."""
-    y = np.where(np.arange(200) < n_rare, rare, -rare)
-    whole = replace(digits89(), x=np.zeros((200, 1)), y=y, test_pool=np.zeros(200, dtype=bool))
-    whole = replace(whole, sizes=Sizes(target=10, surrogate=10, validation=10, test=10))
+    y = np.where(np.arange(200) < n_rare, rare, 1 - rare)
+    whole = toy(y, Sizes(target=10, surrogate=10, validation=10, test=10))
     for seed in range(3):
         found = parts(make_split(whole, seed=seed, surrogate_fraction=fraction))
         assert {name: len(rows) for name, rows in found.items()} == {**dict.fromkeys(found, 10), "surrogate": 10 * fraction}
         assert len(found) == 4
         for rows in found.values():
             assert 1 <= (y[rows] == rare).sum() < len(rows)
+
+
+def toy(y: Ints, sizes: Sizes) -> Dataset:
+    pool = np.zeros(len(y), dtype=bool)
+    return Dataset(
+        name="toy", x=np.zeros((len(y), 1)), y=y, box=Box.uniform(1), sizes=sizes, test_pool=pool, checksum="0" * 32
+    )
+
+
+def test_no_other_counts_of_classes_are_nearer_to_the_exact_shares() -> None:
+    """Against all counts that have a point of each class, where so many are asked for: in sum, in squares, at most."""
+    for n_classes, most in ((2, 6), (3, 4), (4, 2)):
+        for available in itertools.product(range(most + 1), repeat=n_classes):
+            for size in range(sum(available) + 1):
+                share = [Fraction(size * n, max(sum(available), 1)) for n in available]
+                least = [min(n, 1) if size >= sum(map(bool, available)) else 0 for n in available]
+                choices = [range(low, high + 1) for low, high in zip(least, available, strict=True)]
+                others = [one for one in itertools.product(*choices) if sum(one) == size]
+                counts = tuple(class_counts(np.array(available), size).tolist())
+                assert counts in others
+                for norm in (sum, lambda gaps: sum(gap**2 for gap in gaps), max):
+                    away = [norm([abs(n - s) for n, s in zip(one, share, strict=True)]) for one in (counts, *others)]
+                    assert away[0] == min(away)
+
+
+def test_of_two_classes_the_last_has_its_share_rounded_half_to_even() -> None:
+    for n_zero, n_one in itertools.product(range(1, 12), repeat=2):
+        for size in range(2, n_zero + n_one + 1):
+            expected = min(max(round(Fraction(size * n_one, n_zero + n_one)), 1), size - 1)
+            assert class_counts(np.array([n_zero, n_one]), size)[1] == expected
+
+
+def test_ten_classes_are_in_every_part_and_fraction() -> None:
+    """Classes from 8 to 80 points; the parts are large enough for one of each."""
+    y = np.random.default_rng(0).permutation(np.repeat(np.arange(10), np.arange(8, 88, 8)))
+    data = toy(y, Sizes(target=100, surrogate=100, validation=10, test=30))
+    share = np.bincount(y) / len(y)
+    for seed in range(5):
+        whole = make_split(data, seed=seed)
+        for part, rows in vars(whole).items():
+            counts = np.bincount(y[rows], minlength=10)
+            assert counts.min() >= 1
+            if part != "validation":  # of so few, each class has one
+                assert np.abs(counts - share * len(rows)).max() < 2
+        smaller: set[int] = set()
+        for fraction in (0.1, 0.3, 1.0):
+            rows = make_split(data, seed=seed, surrogate_fraction=fraction).surrogate
+            assert smaller < set(rows)
+            assert set(y[rows]) == set(range(10))
+            smaller = set(rows)
+
+
+def test_parts_that_cannot_hold_each_class_are_refused() -> None:
+    y = np.arange(90) % 3
+    for sizes, part in (
+        (Sizes(test=2), "test"),
+        (Sizes(validation=1, test=10), "validation"),
+        (Sizes(target=2, surrogate=10, test=10), "target"),
+        (Sizes(target=10, surrogate=2, test=10), "surrogate"),
+    ):
+        with pytest.raises(UserError, match=rf"dataset\.split\.{part}: expected at least 3 points \(one of each class\)"):
+            make_split(toy(y, sizes), seed=0)
+    with pytest.raises(UserError, match=r"expected at least 3 of the 40 surrogate points, got 0\.05 of them"):
+        make_split(toy(y, Sizes(test=10)), seed=0, surrogate_fraction=0.05)
+
+
+def test_a_class_with_fewer_points_than_parts_is_refused_by_name() -> None:
+    y = np.append(np.arange(90) % 2, [2, 2])
+    data = replace(toy(y, Sizes(test=10)), class_names=("cat", "dog", "yak"))
+    with pytest.raises(UserError) as refused:
+        make_split(data, seed=0)
+    assert str(refused.value) == (
+        "dataset.split.surrogate: expected points of each of the 3 classes of toy, got none of class yak (2 points in all); "
+        "ask for smaller parts, or leave that class out"
+    )
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ def repeated(n_groups: int = 500) -> tuple[Ints, Ints]:
     """Groups of equal rows, half of them of one row, some of many, each of one class."""
     random = np.random.default_rng(0)
     group = np.repeat(np.arange(n_groups), np.minimum(random.zipf(2.0, n_groups), 40))
-    label = np.where(random.random(n_groups) < 0.4, 1, -1)
+    label = np.where(random.random(n_groups) < 0.4, 1, 0)
     order = random.permutation(len(group))
     return group[order], label[group[order]]
 
@@ -43,7 +43,7 @@ def digits() -> Dataset:
 
 def small() -> Dataset:
     """130 rows, of which 100 are attacked: 15 train the target, 15 the surrogate."""
-    return toy(np.where(np.arange(130) % 3, 1, -1), Sizes(test=100))
+    return toy(np.where(np.arange(130) % 3, 1, 0), Sizes(test=100))
 
 
 def grouped() -> Dataset:
@@ -111,6 +111,31 @@ def test_sets_have_the_size_and_class_shares_of_the_surrogates_own_and_none_of_t
         assert all(np.array_equal(one.rows, other.rows) for one, other in zip(sets, again, strict=True))
 
 
+def test_sets_of_ten_classes_have_the_surrogates_counts_of_each() -> None:
+    y = np.random.default_rng(0).permutation(np.repeat(np.arange(10), np.arange(20, 70, 5)))
+    data = toy(y, Sizes(target=120, surrogate=120, test=60))
+    split = make_split(data, seed=1)
+    sets = drawn(data, split.test, seed=1)
+    for one in sets:
+        assert np.array_equal(np.bincount(y[one.rows]), np.bincount(y[split.surrogate]))
+        assert not np.isin(one.rows, split.test).any()
+        assert len(set(one.rows.tolist())) == 120
+    assert np.array_equal(sets[0].rows, split.surrogate)
+    uses = np.bincount(np.concatenate([one.rows for one in sets]), minlength=len(y))
+    for k in range(10):  # dealt out: of one class, no row is in many more sets than another
+        own = np.setdiff1d(np.flatnonzero(y == k), split.test)
+        assert np.ptp(uses[own]) <= 1
+
+
+def test_too_few_points_of_one_class_are_refused_by_its_name() -> None:
+    y = np.array([0] * 50 + [1] * 50 + [2] * 5)
+    data = replace(toy(y, Sizes(test=20)), class_names=("cat", "dog", "yak"))
+    own = np.array([*range(5), *range(50, 55), 100, 101, 102])
+    require_others(data, own, np.array([103, 104]), n_sets=3)
+    with pytest.raises(UserError, match=r"expected at least 3 points of class yak of toy besides .* got 2; lower"):
+        require_others(data, own, np.array([102, 103, 104]), n_sets=3)
+
+
 def test_sets_are_disjoint_where_there_are_points_enough() -> None:
     data = digits()
     test = make_split(data, seed=3).test
@@ -136,7 +161,7 @@ def test_no_other_sets_have_fewer_points_in_common(n_sets: int, size: int) -> No
         sum(len(set(one) & set(other)) for one, other in itertools.combinations(sets, 2))
         for sets in itertools.combinations_with_replacement(choices, n_sets)
     )
-    data = toy(np.array([1] * 5 + [-1] * 5), Sizes(test=2))
+    data = toy(np.array([1] * 5 + [0] * 5), Sizes(test=2))
     own = np.array([*range(size), 5])
     for seed in range(20):
         sets = training_sets(data, own, np.array([9]), seed=seed, surrogate_fraction=1.0, n_sets=n_sets)
@@ -155,7 +180,7 @@ def test_no_two_sets_are_nearly_the_same() -> None:
 
 def test_every_allowed_row_is_as_likely_to_be_drawn() -> None:
     """Sets but the own one of 400 repetitions of the same part: a share of 0.2 each, standard deviation 0.007 a row."""
-    data = toy(np.where(np.arange(120) < 40, 1, -1), Sizes(test=20))
+    data = toy(np.where(np.arange(120) < 40, 1, 0), Sizes(test=20))
     own, measured = np.array([*range(5), *range(40, 55)]), np.array([*range(5, 15), *range(100, 110)])
     counts = np.zeros(120)
     for seed in range(400):
@@ -183,7 +208,7 @@ def test_where_the_test_set_is_the_datas_own_the_sets_are_the_surrogate_parts_of
 
 
 def with_test_set() -> Dataset:
-    return toy(np.where(np.arange(301) % 7 < 3, 1, -1), Sizes(test=30, validation=31), pool=np.arange(60))
+    return toy(np.where(np.arange(301) % 7 < 3, 1, 0), Sizes(test=30, validation=31), pool=np.arange(60))
 
 
 def test_points_to_validate_on_come_from_the_training_rows_so_that_sets_are_drawn() -> None:
@@ -205,7 +230,7 @@ def test_points_to_validate_on_come_from_the_training_rows_so_that_sets_are_draw
     ],
 )
 def test_too_few_points_are_refused(n_sets: int, message: str) -> None:
-    data = toy(np.where(np.arange(120) < 40, 1, -1), Sizes(test=20))
+    data = toy(np.where(np.arange(120) < 40, 1, 0), Sizes(test=20))
     own, measured = np.array([*range(5), *range(40, 55)]), np.arange(5, 10)
     training_sets(data, own, measured, seed=0, surrogate_fraction=1.0, n_sets=96)
     with pytest.raises(UserError) as refused:
@@ -216,7 +241,7 @@ def test_too_few_points_are_refused(n_sets: int, message: str) -> None:
 def test_points_that_will_be_measured_on_later_count_by_their_worst_choice() -> None:
     """Against every choice of one or two of the own rows, with their equals."""
     group = np.array([0, 0, 1, 2, 3, 3, 3, 4, 5, 5, 6, 7, 8, 9, 10, 10])
-    y = np.array([1, 1, 1, 1, -1, -1, -1, -1, 1, 1, 1, -1, -1, -1, -1, -1])
+    y = np.array([1, 1, 1, 1, 0, 0, 0, 0, 1, 1, 1, 0, 0, 0, 0, 0])
     own = np.array([0, 3, 4, 7])
 
     def refused(data: Dataset, measured: Ints, n_more: int, n_sets: int) -> bool:

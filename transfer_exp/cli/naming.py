@@ -31,12 +31,13 @@ def dataset_name(options: Mapping[str, Any]) -> str | None:
     changed = {key: value for key, value in options.items() if key not in _PLACES and value != defaults.get(key)}
     if changed.get("file") is not None:
         name = Path(str(changed.pop("file"))).stem
-    if changed.get("images") is not None:
-        name = Path(str(changed.pop("images"))).name
+    if changed.get("path") is not None:
+        name = Path(str(changed.pop("path"))).name
     classes = changed.get("classes")
     if isinstance(classes, list) and all(str(one) in _DIGITS for one in classes):
         name += "".join(map(str, changed.pop("classes")))
-    return f"{name} ({', '.join(f'{key} {value}' for key, value in changed.items())})" if changed else name
+    settings = [f"{key} {' '.join(map(str, value)) if isinstance(value, list) else value}" for key, value in changed.items()]
+    return f"{name} ({', '.join(settings)})" if settings else name
 
 
 @cache

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import tarfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +22,7 @@ from transfer_exp.types import Dataset, Sizes, UserError
 _FILE = "cifar-10-binary.tar.gz"
 _URL = f"https://www.cs.toronto.edu/~kriz/{_FILE}"
 _SHA256 = "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"
-_TRAIN = tuple(f"cifar-10-batches-bin/data_batch_{k}.bin" for k in range(1, 6))
-_TEST = ("cifar-10-batches-bin/test_batch.bin",)
+_MEMBERS = tuple(f"cifar-10-batches-bin/{name}.bin" for name in (*(f"data_batch_{k}" for k in range(1, 6)), "test_batch"))
 _N_ROWS, _N_PIXELS = 10_000, 3 * 32 * 32
 _NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
@@ -34,12 +34,12 @@ def load_cifar10(*, name: str, folder: str, split: Sizes, classes: Classes = Non
         digest = hashlib.file_digest(handle, "sha256").hexdigest()
     if digest != _SHA256:
         raise UserError(f"{file}: expected SHA-256 {_SHA256[:12]}..., got {digest[:12]}...; delete it and run again")
-    rows = _rows(file)
-    train, test = (np.concatenate([rows[member] for member in members]) for members in (_TRAIN, _TEST))
+    labels, pixels = _read(file)
     return image_dataset(
         name=name,
-        train=(train[:, 1:], train[:, 0]),
-        test=(test[:, 1:], test[:, 0]),
+        pixels=pixels,
+        labels=labels,
+        n_train=_N_ROWS * (len(_MEMBERS) - 1),
         class_names=_NAMES,
         classes=classes,
         shape=(3, 32, 32),
@@ -61,28 +61,33 @@ def _find(folder: Path) -> Path:
         ) from error
 
 
-def _rows(file: Path) -> dict[str, Bytes]:
-    """Class and pixels ``(10000, 3073)`` of every member, read one behind the other as they stand in the archive."""
-    rows = {}
+def _read(file: Path) -> tuple[Bytes, Bytes]:
+    """Classes ``(60000,)`` and pixels ``(60000, 3072)``, the test images last; read member by member."""
+    labels = np.empty((len(_MEMBERS), _N_ROWS), np.uint8)
+    pixels = np.empty((len(_MEMBERS), _N_ROWS, _N_PIXELS), np.uint8)
+    missing = set(_MEMBERS)
     try:
         with tarfile.open(file, "r|gz") as archive:
             for member in archive:
-                if member.name in (*_TRAIN, *_TEST):
-                    rows[member.name] = _member(file, archive, member)
-    except (tarfile.TarError, OSError, EOFError) as error:
+                if member.name in missing:
+                    place = _MEMBERS.index(member.name)
+                    rows = _rows(file, archive, member)
+                    labels[place], pixels[place] = rows[:, 0], rows[:, 1:]
+                    missing.remove(member.name)
+    except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
         raise UserError(f"{file}: expected a tar archive, got a damaged one ({error}); delete it and run again") from error
-    missing = [name for name in (*_TRAIN, *_TEST) if name not in rows]
     if missing:
-        raise UserError(f"{file}: expected a member {missing[0]}, got none; delete it and run again")
-    return rows
+        raise UserError(f"{file}: expected a member {min(missing)}, got none; delete it and run again")
+    return labels.ravel(), pixels.reshape(-1, _N_PIXELS)
 
 
-def _member(file: Path, archive: tarfile.TarFile, member: tarfile.TarInfo) -> Bytes:
+def _rows(file: Path, archive: tarfile.TarFile, member: tarfile.TarInfo) -> Bytes:
+    """Class and pixels ``(10000, 3073)`` of one member."""
     expected = _N_ROWS * (1 + _N_PIXELS)
     content = archive.extractfile(member) if member.isreg() and member.size == expected else None
     if content is None:
         raise UserError(
-            f"{file}: expected {expected:,} bytes in {member.name}, got {member.size:,}; delete it and run again"
+            f"{file}: expected a file of {expected:,} bytes as {member.name}, got {member.size:,}; delete it and run again"
         )
     rows = np.frombuffer(content.read(), np.uint8).reshape(_N_ROWS, 1 + _N_PIXELS)
     if rows[:, 0].max() >= len(_NAMES):

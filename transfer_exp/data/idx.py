@@ -47,17 +47,15 @@ def load_idx(source: Source, *, name: str, folder: str, classes: Classes, split:
 
     Raises UserError on a missing or damaged file.
     """
-    train, test = (
-        (
-            _array(source, Path(folder), f"{part}-images-idx3-ubyte").reshape(-1, 784),
-            _array(source, Path(folder), f"{part}-labels-idx1-ubyte"),
-        )
-        for part in ("train", "t10k")
+    images, labels = (
+        [_array(source, Path(folder), f"{part}-{kind}-ubyte") for part in ("train", "t10k")]
+        for kind in ("images-idx3", "labels-idx1")
     )
     return image_dataset(
         name=name,
-        train=train,
-        test=test,
+        pixels=np.concatenate(images).reshape(-1, 784),
+        labels=np.concatenate(labels),
+        n_train=len(labels[0]),
         class_names=source.class_names,
         classes=classes,
         shape=(28, 28),

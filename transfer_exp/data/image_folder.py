@@ -21,29 +21,29 @@ _MODES = ("L", "RGB")
 
 
 def load_image_folder(
-    *, name: str, images: str | None, split: Sizes, size: Sequence[int] | None = None, classes: Classes = None
+    *, name: str, path: str | None, split: Sizes, size: Sequence[int] | None = None, classes: Classes = None
 ) -> Dataset:
     """Read the images of the ``classes``, in that order; None: all.
 
-    images: the folder with ``train`` and ``test``. size: height and width that all images are resized to (bilinear); None:
+    path: the folder with ``train`` and ``test``. size: height and width that all images are resized to (bilinear); None:
     they must all have one size. Raises UserError, naming the file, on what is damaged, of another kind or of another size,
     and where the classes of ``train`` and ``test`` differ.
     """
-    if images is None:
-        raise UserError("dataset.images: expected a folder with train/<class>/* and test/<class>/*, got none; set it")
+    if path is None:
+        raise UserError("dataset.path: expected a folder with train/<class>/* and test/<class>/*, got none; set it")
     if size is not None and (len(size) != 2 or min(size) < 1):
         raise UserError(f"dataset.size: expected a height and a width, got {list(size)}; for example [32, 32]")
-    folder = Path(images).expanduser()
+    folder = Path(path).expanduser()
     names = _class_names(folder)
     chosen = [names[k] for k in chosen_classes(classes, names)]
     files = [[_files(folder / part / one) for one in chosen] for part in ("train", "test")]
     pixels = _read_all([file for part in files for own in part for file in own], size)
     y_train, y_test = (np.repeat(np.arange(len(chosen)), [len(own) for own in part]) for part in files)
-    rows = pixels.reshape(len(pixels), -1)
     return image_dataset(
         name=name,
-        train=(rows[: len(y_train)], y_train),
-        test=(rows[len(y_train) :], y_test),
+        pixels=pixels.reshape(len(pixels), -1),
+        labels=np.concatenate([y_train, y_test]),
+        n_train=len(y_train),
         class_names=chosen,
         classes=None,
         shape=pixels.shape[1:],
@@ -57,9 +57,7 @@ def _class_names(folder: Path) -> list[str]:
     for part in ("train", "test"):
         place = folder / part
         if not place.is_dir():
-            raise UserError(
-                f"dataset.images: expected train/<class>/* and test/<class>/* in {folder}, got no folder {place}"
-            )
+            raise UserError(f"dataset.path: expected train/<class>/* and test/<class>/* in {folder}, got no folder {place}")
         found[part] = {own.name for own in place.iterdir() if own.is_dir() and not own.name.startswith(".")}
     differing = sorted(found["train"] ^ found["test"])
     if differing:
@@ -88,8 +86,8 @@ def _read_all(files: Sequence[Path], size: Sequence[int] | None) -> Bytes:
         images.append(_read(file, size))
         if images[-1].shape != images[0].shape:
             raise UserError(
-                f"{file}: expected {_kind(images[0])}, as {files[0]} is, got {_kind(images[-1])}; make all images alike (for the "
-                "size: dataset.size)"
+                f"{file}: expected {_kind(images[0])}, as {files[0]} is, got {_kind(images[-1])}; make all alike (for "
+                "the size: dataset.size)"
             )
     return np.stack(images)
 

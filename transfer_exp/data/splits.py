@@ -84,7 +84,8 @@ def _require_all_classes(dataset: Dataset, part: str, rows: Ints) -> None:
     n_classes = dataset.n_classes
     if len(rows) < n_classes:
         raise UserError(
-            f"dataset.split.{part}: expected at least {n_classes} points (one of each class), got {len(rows)}; ask for more"
+            f"dataset.split.{part}: expected at least {n_classes} points (one of each class), got {len(rows)}; ask for "
+            "more, or for smaller other parts"
         )
     empty = np.flatnonzero(np.bincount(dataset.y[rows], minlength=n_classes) == 0)
     if len(empty):
@@ -131,7 +132,7 @@ def _training_sizes(dataset: Dataset, available: int) -> tuple[int, int]:
         target = available // 2 if surrogate is None else available - surrogate
     if surrogate is None:
         surrogate = available // 2 if dataset.sizes.target is None else available - target
-    if min(target, surrogate) < dataset.n_classes or target + surrogate > available:
+    if min(target, surrogate) < 2 or target + surrogate > available:
         raise _too_many(dataset, "target + surrogate", target + surrogate, available)
     return target, surrogate
 
