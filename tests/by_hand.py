@@ -49,9 +49,9 @@ class SpyRidge(Ridge):
 
     seen: ClassVar[list[tuple[Any, ...]]] = []
 
-    def fit(self, x: Matrix, y: Ints, *, seed: int) -> Model:
+    def fit(self, x: Matrix, y: Ints, *, n_classes: int, seed: int) -> Model:
         self.seen.append((dense(x), y))
-        return super().fit(x, y, seed=seed)
+        return super().fit(x, y, n_classes=n_classes, seed=seed)
 
     def retraining(self, x: Matrix, y: Ints, x_val: Matrix, y_val: Ints, *, room: int) -> Retraining:
         self.seen.append((dense(x), y, dense(x_val), y_val))
