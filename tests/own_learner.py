@@ -7,6 +7,6 @@ from transfer_exp.learners.linear import Ridge
 @dataclass(frozen=True, kw_only=True)
 class Mine(Ridge):
     SIGN = 1
-    def _fit(self, x, y, *, seed):
-        return super()._fit(x, self.SIGN * y, seed=seed)
+    def _fit(self, x, y, *, n_classes, seed):
+        return super()._fit(x, y if self.SIGN == 1 else n_classes - 1 - y, n_classes=n_classes, seed=seed)
 """

@@ -5,15 +5,17 @@ from functools import partial
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
+from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from sklearn.linear_model import Ridge as RidgeRegression
 from sklearn.metrics.pairwise import linear_kernel, rbf_kernel
 from sklearn.svm import SVC
 
-from transfer_exp.data.digits import load_digits
 from transfer_exp.learners import MLP, RBFSVM, Forest, LinearSVM, Logistic, Ridge
+from transfer_exp.learners.gram import used_columns
 from transfer_exp.learners.retraining_svm import TOLERANCE, SVMRetraining
-from transfer_exp.types import Sizes, UserError
+from transfer_exp.types import UserError
 
 SMOOTH = [Ridge(alpha=0.1), Ridge(alpha=10), Logistic(C=10), Logistic(C=0.01)]
 SVMS = [LinearSVM(C=100), LinearSVM(C=0.01), RBFSVM(C=100, gamma=0.1), RBFSVM(C=1, gamma=0.1)]
@@ -35,10 +37,15 @@ def reference(learner):
 
 
 def data():
-    digits = load_digits(name="digits", classes=(8, 9), split=Sizes(test=2))
-    rows = np.random.default_rng(0).permutation(len(digits.y))
-    x, y = digits.x[rows], digits.y[rows]
+    digits = load_digits()
+    rows = np.random.default_rng(0).permutation(np.flatnonzero(digits.target >= 8))
+    x, y = digits.data[rows] / 16, digits.target[rows] - 8
     return (x[:80], y[:80]), (x[80:200], y[80:200])
+
+
+def signs(training, label):
+    """-1 for class 0, +1 for class 1: of the fixed points and the moving one."""
+    return np.append(training.signs, 1 if label == 1 else -1)
 
 
 def poisoned(learner, n_placed):
@@ -48,8 +55,8 @@ def poisoned(learner, n_placed):
     rng = np.random.default_rng(1)
     for k in range(n_placed):
         point = np.clip(x[k] + 0.1 * rng.normal(size=64), 0, 1)
-        training.place(training.retrain(point, -int(y[k])))
-    return training, x[n_placed], -int(y[n_placed])
+        training.place(training.retrain(point, 1 - int(y[k])))
+    return training, x[n_placed], 1 - int(y[n_placed])
 
 
 def trials(learner):
@@ -64,7 +71,7 @@ def trials(learner):
 @pytest.mark.parametrize("learner", SMOOTH, ids=name)
 def test_scores_of_smooth_learners_are_those_of_a_fresh_fit(learner):
     for training, fitted in trials(learner):
-        fresh = reference(learner).fit(training.gram.points, np.append(training.y, fitted.label))
+        fresh = reference(learner).fit(training.gram.points, signs(training, fitted.label))
         scores = fresh.predict if isinstance(learner, Ridge) else fresh.decision_function
         np.testing.assert_allclose(fitted.val_scores, scores(training.gram.x_val), atol=1e-5)
 
@@ -73,7 +80,7 @@ def test_scores_of_smooth_learners_are_those_of_a_fresh_fit(learner):
 def test_scores_of_svms_are_those_of_a_fresh_fit(learner):
     """As well as libsvm meets its own margins (its kernel matrix is in single precision), and we meet ours."""
     for training, fitted in trials(learner):
-        x, y = training.gram.points, np.append(training.y, fitted.label)
+        x, y = training.gram.points, signs(training, fitted.label)
         fresh = reference(learner).fit(x, y)
         size = np.abs(fresh.dual_coef_[0])
         margin = fresh.support_[size < learner.C * (1 - 1e-9)]
@@ -97,7 +104,7 @@ def spread(learner, margin, others):
 @pytest.mark.parametrize("learner", SVMS, ids=name)
 def test_svms_meet_their_optimality_conditions(learner):
     for training, fitted in trials(learner):
-        y = np.append(training.y, fitted.label)
+        y = signs(training, fitted.label)
         alpha, margin = y * fitted.beta, y * (training.gram.train @ fitted.beta + fitted.bias)
         assert alpha.min() >= 0
         assert alpha.max() <= learner.C
@@ -109,11 +116,11 @@ def test_svms_meet_their_optimality_conditions(learner):
 @pytest.mark.parametrize("learner", [*SMOOTH, *SVMS], ids=name)
 def test_the_order_of_trials_does_not_matter(learner):
     (x, y), (x_val, y_val) = data()
-    direct = learner.retraining(x, y, x_val, y_val, room=0).retrain(x[5], -int(y[5]))
+    direct = learner.retraining(x, y, x_val, y_val, room=0).retrain(x[5], 1 - int(y[5]))
     training = learner.retraining(x, y, x_val, y_val, room=0)
     for k in (9, 3, 8):
-        training.retrain(x[k], -int(y[k]))
-    np.testing.assert_allclose(training.retrain(x[5], -int(y[5])).val_scores, direct.val_scores, atol=1e-7)
+        training.retrain(x[k], 1 - int(y[k]))
+    np.testing.assert_allclose(training.retrain(x[5], 1 - int(y[5])).val_scores, direct.val_scores, atol=1e-7)
 
 
 @pytest.mark.parametrize("learner", [*SMOOTH, *SVMS], ids=name)
@@ -123,11 +130,11 @@ def test_an_earlier_result_is_good_after_others(learner):
     fresh, _, _ = poisoned(learner, 2)
     first, again = training.retrain(point, label), fresh.retrain(point, label)
     rng = np.random.default_rng(5)
-    for sign in (1, -1, 1):
+    for its_label in (label, 1 - label, label):
         other = np.clip(point + 0.3 * rng.normal(size=64), 0, 1)
-        fitted = training.retrain(other, sign * label)
+        fitted = training.retrain(other, its_label)
         np.testing.assert_allclose(
-            fitted.val_scores, poisoned(learner, 2)[0].retrain(other, sign * label).val_scores, atol=1e-6
+            fitted.val_scores, poisoned(learner, 2)[0].retrain(other, its_label).val_scores, atol=1e-6
         )
         product = training.gram.train @ fitted.beta
         np.testing.assert_allclose(fitted.product, product, atol=1e-9 * np.abs(product).max())
@@ -165,7 +172,7 @@ def _slope(training, point, label, direction, h):
 def _partition(training, fitted):
     """Where every coefficient is (0, between, C), and which validation points have a hinge."""
     bound = np.abs(fitted.beta) * 2 / training.C - 1
-    return np.sign(np.where(np.abs(bound) == 1, bound, 0)), training.y_val * fitted.val_scores < 1
+    return np.sign(np.where(np.abs(bound) == 1, bound, 0)), training.signs_val * fitted.val_scores < 1
 
 
 @pytest.mark.parametrize("n_placed", [0, 8])
@@ -198,7 +205,7 @@ def test_gradient_of_svms_is_that_of_retraining_where_the_support_set_stays(lear
 def test_the_gradient_of_the_score_is_that_of_a_fresh_fit(learner):
     training, point, label = poisoned(learner, 2)
     gradient = training.score_gradient(training.retrain(point, label))
-    fresh = reference(learner).fit(training.gram.points, np.append(training.y, label))
+    fresh = reference(learner).fit(training.gram.points, signs(training, label))
     scores = fresh.predict if isinstance(learner, Ridge) else fresh.decision_function
     steps = 1e-3 * np.eye(64)
     numeric = (scores(point + steps) - scores(point - steps)) / 2e-3
@@ -210,7 +217,7 @@ def test_a_point_that_is_no_support_vector_has_no_gradient():
     (x, y), (x_val, y_val) = data()
     training = LinearSVM(C=1).retraining(x, y, x_val, y_val, room=0)
     w = training.retrain(x[0], int(y[0])).beta @ training.gram.points
-    far = x[0] + 5 * y[0] * w / np.linalg.norm(w) ** 2
+    far = x[0] + 5 * (2 * y[0] - 1) * w / np.linalg.norm(w) ** 2
     fitted = training.retrain(far, int(y[0]))
     assert fitted.beta[-1] == 0
     gradient, _ = training.gradient(fitted)
@@ -219,8 +226,8 @@ def test_a_point_that_is_no_support_vector_has_no_gradient():
 
 def test_with_no_margin_support_vector_the_gradient_is_that_of_the_half_way_bias():
     x = np.array([[-2.0, 0.3], [-1.0, 0.0], [1.0, 0.1], [2.0, 0.0]])
-    y = np.array([-1, -1, 1, 1])
-    x_val, y_val = np.array([[-1.5, 0.2], [0.5, 0.4], [1.5, 0.0]]), np.array([-1, 1, 1])
+    y = np.array([0, 0, 1, 1])
+    x_val, y_val = np.array([[-1.5, 0.2], [0.5, 0.4], [1.5, 0.0]]), np.array([0, 1, 1])
     training = LinearSVM(C=1e-3).retraining(x[:3], y[:3], x_val, y_val, room=0)
     fitted = training.retrain(x[3], 1)
     assert (np.abs(fitted.beta) == 1e-3).all()
@@ -234,8 +241,8 @@ def test_with_no_margin_support_vector_the_gradient_is_that_of_the_half_way_bias
 
 
 def test_svm_on_three_points():
-    x, y = np.array([[-1.0], [2.0], [0.5]]), np.array([-1, 1, -1])
-    fitted = LinearSVM(C=1).retraining(x[:2], y[:2], x, y, room=0).retrain(x[2], -1)
+    x, y = np.array([[-1.0], [2.0], [0.5]]), np.array([0, 1, 0])
+    fitted = LinearSVM(C=1).retraining(x[:2], y[:2], x, y, room=0).retrain(x[2], 0)
     fresh = SVC(kernel="linear", C=1, tol=1e-10).fit(x, y)
     np.testing.assert_allclose(fitted.val_scores, fresh.decision_function(x), atol=1e-6)
 
@@ -279,5 +286,29 @@ def test_placing_more_than_there_is_room_for_is_an_error():
 @pytest.mark.parametrize("learner", [MLP(), Forest()], ids=name)
 def test_other_learners_are_refused(learner):
     (x, y), (x_val, y_val) = data()
+    assert not learner.retrainable
     with pytest.raises(UserError, match="expected a linear SVM"):
         learner.retraining(x, y, x_val, y_val, room=1)
+
+
+@pytest.mark.parametrize(("labels", "got"), [([0, 1, 2], r"\[0, 1, 2\]"), ([-1, 1], r"\[-1, 1\]"), ([1, 1], r"\[1\]")])
+def test_more_or_other_classes_than_two_are_refused(labels, got):
+    x, y = np.random.default_rng(0).random((6, 2)), np.resize(labels, 6)
+    with pytest.raises(UserError, match=f"expected points of two classes, labelled 0 and 1, got labels {got}; "):
+        Ridge(alpha=1).retraining(x, y, x, y, room=0)
+
+
+@pytest.mark.parametrize("learner", [Logistic(C=1), RBFSVM(C=1, gamma=0.1)], ids=name)
+def test_unused_columns_change_no_score_and_have_no_gradient(learner):
+    (x, y), (x_val, y_val) = data()
+    x, x_val = (np.insert(points, [0, 30], 0.0, axis=1) for points in (x, x_val))
+    columns = used_columns(x, csr_array(x_val))
+    assert not x[:, np.setdiff1d(np.arange(66), columns)].any()
+    assert (x[:, columns].any(axis=0) | x_val[:, columns].any(axis=0)).all()
+    whole = learner.retraining(x, y, x_val, y_val, room=0)
+    part = learner.retraining(x[:, columns], y, x_val[:, columns], y_val, room=0)
+    one, other = whole.retrain(x[0], 1 - int(y[0])), part.retrain(x[0, columns], 1 - int(y[0]))
+    np.testing.assert_allclose(one.val_scores, other.val_scores, atol=1e-7)
+    gradient, expected = np.zeros(66), whole.gradient(one)[0]
+    gradient[columns] = part.gradient(other)[0]
+    np.testing.assert_allclose(gradient, expected, atol=1e-6 * np.abs(expected).max())

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from scipy.special import expit
-from test_retraining import data, poisoned
+from test_retraining import data, poisoned, signs
 
 from transfer_exp.learners import Logistic
 from transfer_exp.learners.retraining_smooth import _ACCEPTED, _ADJOINT_TOLERANCE
@@ -15,7 +15,7 @@ def meets_its_conditions(training, fitted):
     A sum of n products, in any order, is off by at most n eps times the sum of their sizes; so are the solver's scores and
     ours. The slope of the loss passes such an error on times its curvature z.
     """
-    K, beta, y = training.gram.train, fitted.beta, np.append(training.y, fitted.label)
+    K, beta, y = training.gram.train, fitted.beta, signs(training, fitted.label)
     rounding = 2 * len(y) * np.finfo(float).eps
     f = K @ beta + fitted.bias
     z = expit(f) * expit(-f)
@@ -29,7 +29,7 @@ def meets_its_conditions(training, fitted):
 def solves_its_adjoint(training, fitted, z, rounding):
     """To the tolerance asked for, or as far as rounding lets the residual be told."""
     right, total = (
-        training.gram.weigh(training._slope(fitted.val_scores))[0],
+        training.gram.validation_vjp(training._slope(fitted.val_scores))[0],
         float(training._slope(fitted.val_scores).sum()),
     )
     p, residual = training._adjoint(fitted, right, total)
@@ -44,7 +44,7 @@ def test_logistic_regression_with_hardly_any_penalty(C, n_placed):
     (x, y), _ = data()
     for k in range(10):
         training, _, _ = poisoned(Logistic(C=C), n_placed)
-        meets_its_conditions(training, training.retrain(x[k], -int(y[k])))
+        meets_its_conditions(training, training.retrain(x[k], 1 - int(y[k])))
         assert training.counts.fallbacks == 0
 
 
@@ -90,10 +90,10 @@ def test_a_newton_step_on_the_factor_of_an_earlier_curvature_is_that_of_the_full
     training.retrain(point, label)
     z, right, full = _newton_system(training, 0.5)
     before = training.counts.solves
-    step, lift, good = training._factor.step(right[:-1], right[-1], z, np.abs(right).max(), 1e-11)
+    step, bias_step, good = training._factor.step(right[:-1], right[-1], z, np.abs(right).max(), 1e-11)
     assert good
     assert training.counts.solves - before <= 12  # 14 where directions, 19 where lengths are not chosen
-    np.testing.assert_allclose(np.append(step, lift), np.linalg.solve(full, right), rtol=1e-8, atol=1e-8)
+    np.testing.assert_allclose(np.append(step, bias_step), np.linalg.solve(full, right), rtol=1e-8, atol=1e-8)
 
 
 def test_a_factor_of_a_curvature_too_far_away_is_not_good_enough():

@@ -1,7 +1,7 @@
 """Random forest, for targets only: it has no input gradient.
 
-The score is 2 P(+1) - 1 with P the trees' mean class share. The trees are kept as flat arrays, all trees behind one
-another, and points descend all of them at once.
+With P_k the trees' mean share of class k, the logits are P, and for two classes the score is 2 P_1 - 1. The trees are kept
+as flat arrays, all trees behind one another, and points descend all of them at once.
 """
 
 from __future__ import annotations
@@ -17,7 +17,10 @@ from transfer_exp.types import Ints, Matrix
 
 
 class ForestModel(Model):
-    """Trees as arrays over all nodes: left and right child (a leaf is its own child), feature, threshold, share of +1."""
+    """Trees as arrays over all nodes: left and right child (a leaf is its own child), feature, threshold, class shares.
+
+    ``share``: of class 1 ``(nodes,)`` for two classes, else of all classes ``(nodes, K)``.
+    """
 
     differentiable = False
     left: Tensor
@@ -28,14 +31,20 @@ class ForestModel(Model):
     root: Tensor
     depth: Tensor
 
-    def score(self, x: Tensor) -> Tensor:
-        """Scores ``(n,)`` of points ``(n, d)``; thresholds are compared in float32, as they were learned."""
+    @property
+    def n_classes(self) -> int:
+        """K."""
+        return 2 if self.share.ndim == 1 else self.share.shape[1]
+
+    def outputs(self, x: Tensor) -> Tensor:
+        """Score ``(n,)`` or logits ``(n, K)`` of points ``(n, d)``; thresholds are compared in float32, as when fitted."""
         x = x.float()
         node = self.root.expand(len(x), -1)
         for _ in range(int(self.depth)):
             goes_left = torch.gather(x, 1, self.feature[node]) <= self.threshold[node]
             node = torch.where(goes_left, self.left[node], self.right[node])
-        return 2 * self.share[node].mean(1) - 1
+        share = self.share[node].mean(1)
+        return 2 * share - 1 if self.n_classes == 2 else share
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,13 +53,14 @@ class Forest(Learner):
 
     n_trees: int = 30
     max_depth: int | None = None
+    family = "forest"
     model_type = ForestModel
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require_positive(self, n_trees=self.n_trees, max_depth=1 if self.max_depth is None else self.max_depth)
 
-    def _fit(self, x: Matrix, y: Ints, *, seed: int) -> Model:
+    def _fit(self, x: Matrix, y: Ints, *, n_classes: int, seed: int) -> Model:
         """Fit; ``seed`` draws the bootstrap samples and the features tried at each node."""
         from sklearn.ensemble import RandomForestClassifier  # here: see ``learners``
 
@@ -70,7 +80,7 @@ class Forest(Learner):
             right=right,
             feature=np.maximum(np.concatenate([t.feature for t in trees]), 0),
             threshold=np.concatenate([t.threshold for t in trees]),
-            share=shares[:, list(forest.classes_).index(1)],
+            share=shares[:, 1] if n_classes == 2 else shares,
             root=root,
             depth=np.int64(max(t.max_depth for t in trees)),
         )

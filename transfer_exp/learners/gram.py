@@ -12,12 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import blas
 
-from transfer_exp.types import Floats
+from transfer_exp.types import Floats, Ints, Matrix
 
 
 @dataclass(frozen=True)
 class Moved:
-    """Where the moving point ``(d,)`` was, and its kernel values with ``points`` and, where kept, validation points."""
+    """A place of the moving point ``(d,)``, and its kernel values with ``points`` and, where kept, validation points."""
 
     point: Floats
     square: float
@@ -48,12 +48,16 @@ class Gram(ABC):
         """sum_i beta_i k(x_i, x_v) at the validation points, ``(n_val,)``."""
 
     @abstractmethod
-    def weigh(self, slope: Floats) -> tuple[Floats, Floats]:
-        """sum_v slope_v k(x_i, x_v) of ``points``, ``(n + 1,)``; sum_v slope_v dk(x_v, u)/du at the moving u, ``(d,)``."""
+    def validation_vjp(self, slope: Floats) -> tuple[Floats, Floats]:
+        """Vector-Jacobian products of the validation points' kernel values with ``slope`` ``(n_val,)``.
+
+        In the coefficients, sum_v slope_v k(x_i, x_v), ``(n + 1,)``; in the moving point u, sum_v slope_v dk(x_v, u)/du,
+        ``(d,)``.
+        """
 
     @abstractmethod
-    def pull(self, weights: Floats) -> Floats:
-        """sum_i weights_i dk(x_i, u)/du, ``(d,)``, at the moving u; x_i fixed, the moving point's own copy too."""
+    def train_vjp(self, weights: Floats) -> Floats:
+        """sum_i weights_i dk(x_i, u)/du, ``(d,)``, at the moving point u; all x_i are constants, x_(n+1) = u too."""
 
     @property
     def points(self) -> Floats:
@@ -90,7 +94,7 @@ class Gram(ABC):
         self._train[n] = self._train[:, n] = moved.train
 
     def keep(self) -> None:
-        """Let the moving point stay where it is; the next one moves from here on. Raises IndexError when full."""
+        """Make the moving point a fixed one, and go on with a new one. Raises IndexError when there is no room."""
         if self.n + 2 > len(self._points):
             raise IndexError("no room for another point")
         self.n += 1
@@ -107,12 +111,12 @@ class LinearGram(Gram):
         """X_val w."""
         return np.asarray(self.x_val @ (beta @ self.points))
 
-    def weigh(self, slope: Floats) -> tuple[Floats, Floats]:
-        """Both from one sum over the validation points."""
+    def validation_vjp(self, slope: Floats) -> tuple[Floats, Floats]:
+        """Both from X_val^T slope."""
         total = slope @ self.x_val
         return self.points @ total, total
 
-    def pull(self, weights: Floats) -> Floats:
+    def train_vjp(self, weights: Floats) -> Floats:
         """The weighted sum of the points."""
         return np.asarray(weights @ self.points)
 
@@ -136,13 +140,13 @@ class RBFGram(Gram):
         """From the kept kernel values."""
         return np.asarray(beta @ self._validation[: self.n + 1])
 
-    def weigh(self, slope: Floats) -> tuple[Floats, Floats]:
+    def validation_vjp(self, slope: Floats) -> tuple[Floats, Floats]:
         """From the kept kernel values, and a sum over the validation points."""
         weights = 2 * self.gamma * slope * self._validation[self.n]
         gradient = weights @ self.x_val - float(weights.sum()) * self._points[self.n]
         return self._validation[: self.n + 1] @ slope, gradient
 
-    def pull(self, weights: Floats) -> Floats:
+    def train_vjp(self, weights: Floats) -> Floats:
         """The weighted sum of the points less the moving one."""
         weights = 2 * self.gamma * weights * self.train[-1]
         return np.asarray(weights @ self.points - float(weights.sum()) * self._points[self.n])
@@ -154,3 +158,11 @@ class RBFGram(Gram):
         """Validation values too."""
         super().restore(moved)
         self._validation[self.n] = moved.validation
+
+
+def used_columns(*matrices: Matrix) -> Ints:
+    """Columns in which any point of the matrices ``(n, d)`` is not zero.
+
+    Kernel values depend on no others, and there all gradients of ``Retraining`` are zero: these columns are all it needs.
+    """
+    return np.unique(np.concatenate([matrix.nonzero()[1] for matrix in matrices]))

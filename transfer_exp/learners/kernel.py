@@ -1,4 +1,4 @@
-"""SVM with the RBF kernel k(x, z) = exp(-gamma |x - z|^2): f(x) = sum_i alpha_i k(x_i, x) + b, alpha signed by y_i."""
+"""SVM with the RBF kernel k(x, u) = exp(-gamma |x - u|^2); f: see ``svm``. One kernel product serves all classes."""
 
 from __future__ import annotations
 
@@ -9,17 +9,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from transfer_exp.learners.base import MAX_ITER, Learner, Model, require_positive
+from transfer_exp.learners.base import Learner, Model, require_positive
 from transfer_exp.learners.gram import RBFGram
 from transfer_exp.learners.retraining import Retraining
 from transfer_exp.learners.retraining_svm import SVMRetraining
+from transfer_exp.learners.svm import fit_machines
 from transfer_exp.types import Ints, Matrix, UserError, dense
 
 
 class RBFModel(Model):
-    """Score over support vectors with signed dual coefficients ``(m,)``.
+    """Score over support vectors with signed dual coefficients ``dual`` ``(m,)``, or logits with ``(m, K)``.
 
-    ``support``: ``(m, c)``, their ``columns`` ``(c,)``; in all other columns they are zero.
+    ``support``: ``(m, c)``, the ``columns`` ``(c,)`` of the support vectors that are not all zero. ``label``: their classes
+    ``(m,)``, kept for K > 2.
     """
 
     loss_name = "hinge"
@@ -28,23 +30,29 @@ class RBFModel(Model):
     dual: Tensor
     bias: Tensor
     gamma: Tensor
+    label: Tensor
 
-    def score(self, x: Tensor) -> Tensor:
-        """Scores ``(n,)`` of points ``(n, d)``: two matrix products and one exponential."""
+    @property
+    def n_classes(self) -> int:
+        """K."""
+        return 2 if self.bias.ndim == 0 else len(self.bias)
+
+    def outputs(self, x: Tensor) -> Tensor:
+        """Score ``(n,)`` or logits ``(n, K)`` of points ``(n, d)``: two matrix products and one exponential."""
         squares = x.square().sum(1, keepdim=True) + self.support.square().sum(1)
         exponent = torch.addmm(squares, x.index_select(1, self.columns), self.support.T, beta=-1, alpha=2)
         return torch.exp(self.gamma * exponent) @ self.dual + self.bias
 
     def _landmarks(self, n_features: int) -> tuple[Tensor, Tensor]:
-        """The support vectors and their signed coefficients."""
+        """The support vectors and their classes."""
         points = self.support.new_zeros((len(self.support), n_features))
         points[:, self.columns] = self.support
-        return points, self.dual
+        return points, (self.dual > 0).long() if self.n_classes == 2 else self.label
 
 
 @dataclass(frozen=True, kw_only=True)
 class RBFSVM(Learner):
-    """Soft-margin SVM with the RBF kernel (libsvm, dual).
+    """Soft-margin SVM with the RBF kernel; one against the rest for K > 2.
 
     gamma: a number, or ``scale`` for scikit-learn's 1 / (d Var(X)), with X the training points as the kernel sees them.
     """
@@ -52,8 +60,9 @@ class RBFSVM(Learner):
     C: float
     gamma: float | Literal["scale"]
     tolerance: float = 1e-3
+    family = "rbf"
     model_type = RBFModel
-    poisonable = True
+    retrainable = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -64,20 +73,20 @@ class RBFSVM(Learner):
         else:
             require_positive(self, gamma=self.gamma)
 
-    def _fit(self, x: Matrix, y: Ints, *, seed: int) -> Model:
+    def _fit(self, x: Matrix, y: Ints, *, n_classes: int, seed: int) -> Model:
         """Fit; deterministic, ``seed`` is not used."""
-        from sklearn.svm import SVC  # here: see ``learners``
-
         gamma = _gamma_by_variance(x) if isinstance(self.gamma, str) else self.gamma
-        svc = SVC(kernel="rbf", C=self.C, gamma=gamma, tol=self.tolerance, max_iter=MAX_ITER, cache_size=1000).fit(x, y)
-        support = dense(svc.support_vectors_)
+        found = fit_machines(x, y, n_classes=n_classes, C=self.C, tolerance=self.tolerance, gamma=gamma)
+        support = dense(x[found.rows])
         columns = np.flatnonzero(support.any(axis=0))
+        labels = {} if n_classes == 2 else {"label": y[found.rows]}
         return RBFModel(
             support=support[:, columns],
             columns=columns,
-            dual=dense(svc.dual_coef_).ravel(),
-            bias=np.float64(svc.intercept_[0]),
+            dual=found.dual,
+            bias=found.bias,
             gamma=np.float64(gamma),
+            **labels,
         )
 
     def _retraining(self, x: Matrix, y: Ints, x_val: Matrix, y_val: Ints, *, room: int) -> Retraining:

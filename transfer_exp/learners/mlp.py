@@ -1,7 +1,7 @@
 """Multi-layer perceptron with ReLU units, trained in torch on cross-entropy.
 
-Two classes need one output: the score is the log odds, and cross-entropy is the logistic loss of it. Weight decay is
-L2 in the loss: decay |W|^2 / 2 over weights, not biases.
+K > 2 classes have K outputs, the logits; two classes have one, the score, which is the log odds. The loss is the mean over a
+batch; weight decay is L2 in the loss: decay |W|^2 / 2 over weights, not biases.
 """
 
 from __future__ import annotations
@@ -16,19 +16,21 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import linear, relu
+from torch.nn.functional import linear, relu, softplus
 
 from transfer_exp.learners.base import Learner, Model, require_positive
-from transfer_exp.learners.losses import logistic
+from transfer_exp.learners.losses import cross_entropy
+from transfer_exp.margin import signs
 from transfer_exp.types import Ints, Matrix, UserError, dense
 
 _DEAD = math.sqrt(torch.finfo(torch.float32).tiny)
 
 
-def _score(layers: list[tuple[Tensor, Tensor]], x: Tensor) -> Tensor:
+def _outputs(layers: list[tuple[Tensor, Tensor]], x: Tensor) -> Tensor:
     for weight, bias in layers[:-1]:
         x = relu(linear(x, weight, bias))
-    return linear(x, *layers[-1])[:, 0]
+    x = linear(x, *layers[-1])
+    return x[:, 0] if x.shape[1] == 1 else x
 
 
 @contextmanager
@@ -48,15 +50,23 @@ def _without_dead(weight: Tensor) -> Tensor:
 
 
 class MLPModel(Model):
-    """Score of a trained perceptron; layer k has arrays ``weight_k`` (out, in) and ``bias_k`` (out,)."""
+    """A trained perceptron; layer k has arrays ``weight_k`` (out, in) and ``bias_k`` (out,)."""
 
-    loss_name = "logistic"
+    loss_name = "cross_entropy"
 
-    def score(self, x: Tensor) -> Tensor:
-        """Scores ``(n,)`` of points ``(n, d)``."""
+    @property
+    def n_classes(self) -> int:
+        """K."""
+        return max(2, len(self._layers()[-1][1]))
+
+    def outputs(self, x: Tensor) -> Tensor:
+        """Score ``(n,)`` or logits ``(n, K)`` of points ``(n, d)``."""
+        return _outputs(self._layers(), x)
+
+    def _layers(self) -> list[tuple[Tensor, Tensor]]:
         arrays = dict(self.named_buffers())
         n_layers = sum(name.startswith("weight_") for name in arrays)
-        return _score([(arrays[f"weight_{k}"], arrays[f"bias_{k}"]) for k in range(n_layers)], x)
+        return [(arrays[f"weight_{k}"], arrays[f"bias_{k}"]) for k in range(n_layers)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +78,7 @@ class MLP(Learner):
     n_epochs: int = 30
     batch_size: int = 32
     learning_rate: float = 1e-3
+    family = "mlp"
     model_type = MLPModel
 
     def __post_init__(self) -> None:
@@ -80,8 +91,8 @@ class MLP(Learner):
                 f"got weight_decay={self.weight_decay}, hidden={list(self.hidden)}"
             )
 
-    def _start(self, n_features: int, generator: torch.Generator) -> list[tuple[Tensor, Tensor]]:
-        widths = [n_features, *self.hidden, 1]
+    def _start(self, n_features: int, n_outputs: int, generator: torch.Generator) -> list[tuple[Tensor, Tensor]]:
+        widths = [n_features, *self.hidden, n_outputs]
         layers = []
         for n_in, n_out in itertools.pairwise(widths):
             bound = 1 / math.sqrt(n_in)
@@ -91,28 +102,33 @@ class MLP(Learner):
         return layers
 
     @_denormals_as_zero()
-    def _fit(self, x: Matrix, y: Ints, *, seed: int) -> Model:
+    def _fit(self, x: Matrix, y: Ints, *, n_classes: int, seed: int) -> Model:
         """Fit; ``seed`` draws the starting weights and the order of the batches."""
         generator = torch.Generator().manual_seed(seed)
-        layers = self._start(int(x.shape[1]), generator)
+        layers = self._start(int(x.shape[1]), 1 if n_classes == 2 else n_classes, generator)
         groups: list[dict[str, Any]] = [
             {"params": [weight for weight, _ in layers], "weight_decay": self.weight_decay},
             {"params": [bias for _, bias in layers]},
         ]
         adam = torch.optim.Adam(groups, lr=self.learning_rate, fused=True)
-        labels = torch.as_tensor(np.asarray(y), dtype=torch.float32)
+        labels = torch.as_tensor(signs(y), dtype=torch.float32) if n_classes == 2 else torch.as_tensor(y)
         points = torch.as_tensor(x, dtype=torch.float32) if isinstance(x, np.ndarray) else None
         for _ in range(self.n_epochs):
             order = torch.randperm(len(labels), generator=generator)
             for batch in torch.split(order, self.batch_size):
                 part = points[batch] if points is not None else _rows(x, batch)
                 adam.zero_grad()
-                logistic(_score(layers, part), labels[batch]).mean().backward()  # type: ignore[no-untyped-call]
+                _loss(_outputs(layers, part), labels[batch]).backward()  # type: ignore[no-untyped-call]
                 adam.step()
         arrays: dict[str, Any] = {}
         for k, (weight, bias) in enumerate(layers):
             arrays |= {f"weight_{k}": _without_dead(weight.detach()).double(), f"bias_{k}": bias.detach().double()}
         return MLPModel(**arrays)
+
+
+def _loss(outputs: Tensor, labels: Tensor) -> Tensor:
+    """Mean cross-entropy of scores ``(n,)`` for signs, or of logits ``(n, K)`` for classes."""
+    return (softplus(-labels * outputs) if outputs.ndim == 1 else cross_entropy(outputs, labels)).mean()
 
 
 def _rows(x: Matrix, batch: Tensor) -> Tensor:

@@ -1,19 +1,30 @@
 """Cheap retraining of a learner after one training point moved, and the gradient of its validation loss in that point.
 
-All four learners have f(x) = sum_i beta_i k(x_i, x) + b with 1^T beta = 0 and, at their optimum,
+Two classes; the symbols, in this room, ``gram``, ``retraining_factor``, ``retraining_smooth`` and ``retraining_svm``:
+
+    n, n_val       numbers of fixed training points and of validation points; the moving training point c is number n + 1
+    s_i            sign of a point's class: -1 for class 0, +1 for class 1
+    f(x)           score sum_i beta_i k(x_i, x) + b, with 1^T beta = 0; k the kernel, K its values among training points
+    beta, b        signed coefficients (n + 1,) and bias: the solution
+    l(f, s)        the learner's own loss (see ``losses``), l', l'' its derivatives in f; z_i = l''(f_i)
+    lambda         alpha of ridge regression, 1 / C of logistic regression (objectives: see ``linear``)
+    J              mean_v l(f_v, s_v) over validation points: what the attacker raises; g_v = l'(f_v) / n_val
+    p, t           adjoint (n + 1,) and its bias: solution of the linear system below
+    r, r_sum       residuals of the n + 1 conditions and of the sum condition 1^T beta = 0
+
+At the optimum,
 
     K_SS beta_S + D beta_S + b = const    on a set S of training points, with D diagonal; other beta constant
 
-    ridge, logistic   S = all,  D = lambda / l''(f_i)  (lambda = alpha, 1 / C; beta_i = -l'(f_i) / lambda)
+    ridge, logistic   S = all,  D = lambda / z_i  (beta_i = -l'(f_i) / lambda)
     SVMs              S = margin support vectors,  D = 0
 
-(objectives: see ``linear``; losses: see ``losses``). The objective of the attack is the learner's own loss, the *mean*
-over validation points, J = sum_v l(y_v, f_v) / n_val. With g_v = l'(f_v) / n_val and the adjoint p,
+With the adjoint
 
     [K_SS + D  1] [p]   [K_SV g]
     [1^T       0] [t] = [1^T g ],
 
-differentiating the optimum in x_c (implicit function theorem; paper, section 2) gives
+differentiating the optimum in x_c (implicit function theorem; Demontis et al. 2019, section 2) gives
 
     dJ/dx_c = beta_c sum_v g_v dk(x_v, x_c) - beta_c sum_i p_i dk(x_i, x_c) - p_c df(x_c),     d in x_c.
 
@@ -29,15 +40,17 @@ from typing import ClassVar
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from transfer_exp.learners.gram import Gram, Moved
 from transfer_exp.learners.losses import LOSSES
+from transfer_exp.margin import binary_logits, signs
 from transfer_exp.types import Floats, Ints
 
 
 @dataclass(frozen=True)
 class Solution:
-    """Signed coefficients beta ``(n + 1,)``, the moving point's last, the bias, and K beta ``(n + 1,)``, where it was."""
+    """beta ``(n + 1,)``, the moving point's last, b, and K beta ``(n + 1,)`` with that point where it was."""
 
     beta: Floats
     bias: float
@@ -45,19 +58,19 @@ class Solution:
 
     @staticmethod
     def zero(n: int) -> Solution:
-        """That of all coefficients zero, of ``n`` points."""
+        """All coefficients of ``n`` points zero."""
         return Solution(np.zeros(n), 0.0, np.zeros(n))
 
     def extended(self) -> Solution:
-        """With one more point to move, its coefficient zero, its entry of K beta not known yet."""
+        """With one more moving point: its coefficient is zero, its entry of K beta still to be computed."""
         return Solution(np.append(self.beta, 0.0), self.bias, np.append(self.product, 0.0))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Retrained(Solution):
-    """The learner retrained with the moving point, with ``label``, where ``moved`` has it.
+    """The learner retrained with the moving point of class ``label`` at the place ``moved``.
 
-    val_scores: ``(n_val,)``. loss: mean over validation.
+    val_scores: f of the validation points ``(n_val,)``. loss: J.
     """
 
     moved: Moved
@@ -78,7 +91,7 @@ class Retrained(Solution):
 
 @dataclass
 class Counts:
-    """What was done: retrainings, gradients, factorisations, solves with them, falls back to a fit from nothing."""
+    """Numbers of retrainings, gradients, factorisations, solves with a factor, and fits from scratch as fallback."""
 
     retrainings: int = 0
     gradients: int = 0
@@ -91,77 +104,88 @@ class Counts:
 
 
 class Retraining(ABC):
-    """A learner on the fixed training points of ``gram``, with labels ``y`` ``(n,)``, and one point that moves."""
+    """A learner on the fixed training points of ``gram``, of classes ``y`` ``(n,)``, and one point that moves.
+
+    ``signs``: s of the fixed points ``(n,)``. ``signs_val``: of the validation points ``(n_val,)``.
+    """
 
     loss_name: ClassVar[str]
 
     def __init__(self, gram: Gram, y: Ints, y_val: Ints) -> None:
         self.gram = gram
-        self.y = y.astype(np.float64)
-        self.y_val = y_val.astype(np.float64)
+        self.signs: Floats = signs(y).astype(np.float64)
+        self.signs_val: Floats = signs(y_val).astype(np.float64)
         self.counts = Counts()
+        self._val_classes = torch.as_tensor(y_val)
         self._fixed = Solution.zero(len(y) + 1)
         self._last: Retrained | None = None
 
     @abstractmethod
-    def _train(self, y: Floats, starts: list[Solution]) -> Solution:
-        """The solution for labels ``(n + 1,)`` with the moving point where ``gram`` has it.
+    def _train(self, signs: Floats, starts: list[Solution]) -> Solution:
+        """The solution for signs ``(n + 1,)`` with the moving point where ``gram`` has it.
 
-        Starts from the best of the given ones, the likeliest first and that without the moving point last, or from the
-        first that will do; none is to be changed.
+        Starts from the best of ``starts``, or from the first that is good enough; the most promising comes first, the
+        solution without the moving point last. None of them may be changed.
         """
 
     @abstractmethod
-    def _adjoint(self, fitted: Retrained, right: Floats, total: float) -> tuple[Floats, float]:
+    def _adjoint(self, fitted: Retrained, rhs: Floats, rhs_sum: float) -> tuple[Floats, float]:
         """p ``(n + 1,)``, zero outside S, for K_V^T g ``(n + 1,)`` and 1^T g; and the relative residual."""
 
     @abstractmethod
     def _placed(self, fitted: Retrained) -> None:
-        """The moving point becomes a fixed one."""
+        """Called when the moving point becomes a fixed one, before ``gram`` grows."""
+
+    def all_signs(self, label: int) -> Floats:
+        """s of the fixed points and of a moving one of class ``label``, ``(n + 1,)``."""
+        return np.append(self.signs, 2 * label - 1)
 
     def retrain(self, point: Floats, label: int) -> Retrained:
-        """Train on the fixed points and ``(point, label)``."""
+        """Train on the fixed points and ``point`` ``(d,)`` of class ``label`` (0 or 1)."""
         self.counts.retrainings += 1
         moved = self.gram.move(point)
         starts = [self._carried(self._fixed, 0.0)]
-        # A label or a long move can make the last solution useless: that without the moving point is a start, too.
+        # Another label or a long move can make the last solution useless: the one without the moving point is a start, too.
         if self._last is not None and self._last.label == label:
             starts.insert(0, self._carried(self._last, moved.train - self._last.moved.train))
-        found = self._train(np.append(self.y, label), starts)
-        scores = self.gram.scores(found.beta) + found.bias
-        self._last = Retrained(**vars(found), moved=moved, label=label, val_scores=scores, loss=self._loss(scores))
+        solution = self._train(self.all_signs(label), starts)
+        scores = self.gram.scores(solution.beta) + solution.bias
+        self._last = Retrained(**vars(solution), moved=moved, label=label, val_scores=scores, loss=self._loss(scores))
         return self._last
 
     def _carried(self, solution: Solution, change: Floats | float) -> Solution:
-        """The same coefficients where the moving point is now; ``change`` is that of its kernel values, ``(n + 1,)``."""
+        """The same coefficients with the moving point where it is now; ``change`` of its kernel values, ``(n + 1,)``."""
         product = solution.product + solution.beta[-1] * change
         product[-1] = self.gram.moved.train @ solution.beta
         return Solution(solution.beta, solution.bias, product)
 
     def _loss(self, scores: Floats) -> float:
-        """Mean loss of the validation points."""
-        return float(LOSSES[self.loss_name](torch.as_tensor(scores), torch.as_tensor(self.y_val)).mean())
+        """J for scores ``(n_val,)``."""
+        return float(self._mean_loss(torch.as_tensor(scores)))
 
     def _slope(self, scores: Floats) -> Floats:
-        """Its derivative in each score, ``(n_val,)``."""
+        """g ``(n_val,)``, the derivative of J in each score."""
         score = torch.as_tensor(scores).clone().requires_grad_()
-        (slope,) = torch.autograd.grad(LOSSES[self.loss_name](score, torch.as_tensor(self.y_val)).mean(), score)
+        (slope,) = torch.autograd.grad(self._mean_loss(score), score)
         return np.asarray(slope.numpy())
+
+    def _mean_loss(self, score: Tensor) -> Tensor:
+        return LOSSES[self.loss_name](binary_logits(score), self._val_classes).mean()
 
     def gradient(self, fitted: Retrained) -> tuple[Floats, float]:
         """dJ/dx_c ``(d,)`` at a result of ``retrain`` since the last ``place``, and the residual of its linear solve."""
         self.counts.gradients += 1
         self.gram.restore(fitted.moved)
         slope = self._slope(fitted.val_scores)
-        right, direct = self.gram.weigh(slope)
-        p, residual = self._adjoint(fitted, right, float(slope.sum()))
+        rhs, direct = self.gram.validation_vjp(slope)
+        p, residual = self._adjoint(fitted, rhs, float(slope.sum()))
         weight = fitted.beta[-1]
-        return weight * direct - self.gram.pull(weight * p + p[-1] * fitted.beta), residual
+        return weight * direct - self.gram.train_vjp(weight * p + p[-1] * fitted.beta), residual
 
     def score_gradient(self, fitted: Retrained) -> Floats:
-        """df/dx ``(d,)`` at the moving point, of the learner as it is, where ``retrain`` had it."""
+        """df/dx ``(d,)`` of the learner ``fitted``, taken at its moving point."""
         self.gram.restore(fitted.moved)
-        return self.gram.pull(fitted.beta)
+        return self.gram.train_vjp(fitted.beta)
 
     def place(self, fitted: Retrained) -> None:
         """Make the moving point, as in ``fitted``, one of the fixed ones."""
@@ -170,4 +194,4 @@ class Retraining(ABC):
         self.gram.keep()
         self._fixed = fitted.extended()
         self._last = None
-        self.y = np.append(self.y, fitted.label)
+        self.signs = self.all_signs(fitted.label)

@@ -1,19 +1,21 @@
 """Retraining of ridge and logistic regression: Newton steps in the coefficients, warm-started, on one factorisation.
 
-Unknowns beta ``(n + 1,)`` and b, f = K beta + b; stationarity (see ``retraining`` and ``linear``)
+Unknowns beta ``(n + 1,)`` and b, f = K beta + b. Conditions of stationarity and their Jacobian (symbols: see ``retraining``)
 
-    lambda beta_i + l'(f_i) = 0,   1^T beta = 0;    Jacobian [lambda + Z K, Z 1; 1^T, 0],  Z = diag l''(f).
+    lambda beta_i + l'(f_i) = 0,   1^T beta = 0;    [lambda I + Z K, Z 1; 1^T, 0],  Z = diag l''(f).
 
 The Newton steps are those of ``retraining_factor``. Ridge has z = 1, so the factor stays exact, grows by a row for each
 point placed, and one step is the solution. For logistic regression the factor of an earlier z, in single precision, is kept
-as long as its corrections pay, and made anew where they do not, in double precision where that alone is missing; residuals
-are always those of the true equations.
+as long as corrections with it converge quickly, and made anew where they do not, in double precision where single precision
+is the reason; residuals are always those of the true equations.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar, TypeAlias
 
 import numpy as np
@@ -23,19 +25,33 @@ from transfer_exp.learners.retraining import Retrained, Retraining, Solution
 from transfer_exp.learners.retraining_factor import SLOW, NewtonFactor, largest
 from transfer_exp.types import Floats, Ints
 
-Equation: TypeAlias = tuple[Floats, float, Floats, float]
-"""What is missing from both stationarity conditions, z ``(n + 1,)``, a merit to lower."""
+
+@dataclass(frozen=True)
+class Equation:
+    """Residuals r ``(n + 1,)`` and r_sum, z ``(n + 1,)``, and the cost that a step far from the root must lower."""
+
+    residual: Floats
+    residual_sum: float
+    z: Floats
+    cost: float
+
+    @cached_property
+    def size(self) -> float:
+        """The largest residual."""
+        return largest(self.residual, self.residual_sum)
+
+
 Equations: TypeAlias = Callable[[Solution], Equation]
 
 _TOLERANCE = 1e-10  # of the stationarity conditions, in units of l'
-_ADJOINT_TOLERANCE = 1e-9  # relative; no step is longer for a better gradient
+_ADJOINT_TOLERANCE = 1e-9  # relative; more exact gradients make no ascent longer
 _ACCEPTED = 1e-8  # residual of a solution that rounding keeps from the tolerance
-_NEAR = 1e-2  # residual from which on steps are judged by it
-_LOOSE = 0.1  # share of a residual that a Newton step may leave
-_SINGLE = 1e-5  # share of a residual that a step by factors in single precision leaves at best
+_NEAR = 1e-2  # residual below which a step must lower the residual, no longer the cost
+_LOOSE = 0.1  # share of the residual that a Newton step may leave
+_SINGLE = 1e-5  # share of the residual that a step with a factor in single precision leaves at best
 _MAX_STEPS = 200
 _LARGEST = 700.0  # whose exponential is still finite
-_SHORT = 0.02  # share of a step below which it is rounding that holds up a residual close to the root
+_SHORT = 0.02  # step length below which rounding is what keeps a small residual from falling
 
 
 class SmoothRetraining(Retraining):
@@ -47,22 +63,22 @@ class SmoothRetraining(Retraining):
     def __init__(self, gram: Gram, y: Ints, y_val: Ints, *, penalty: float) -> None:
         super().__init__(gram, y, y_val)
         self.penalty = penalty
-        z = self._derivatives(np.zeros(len(y)), self.y)[2]
+        z = self._derivatives(np.zeros(len(y)), self.signs)[2]
         self._factor = NewtonFactor(gram, z, penalty=penalty, single=self._single, counts=self.counts)
 
     @abstractmethod
-    def _derivatives(self, f: Floats, y: Floats) -> tuple[Floats, Floats, Floats]:
-        """l(f), l'(f) and l''(f), ``(n,)``."""
+    def _derivatives(self, f: Floats, signs: Floats) -> tuple[Floats, Floats, Floats]:
+        """l, l' and l'' at scores and signs ``(n,)``."""
 
     def _curvature(self, fitted: Retrained) -> Floats:
-        """l''(f) of the training points, ``(n + 1,)``."""
-        return self._derivatives(fitted.product + fitted.bias, np.append(self.y, fitted.label))[2]
+        """z of the training points, ``(n + 1,)``."""
+        return self._derivatives(fitted.product + fitted.bias, self.all_signs(fitted.label))[2]
 
     def _loss(self, scores: Floats) -> float:
-        return float(self._derivatives(scores, self.y_val)[0].sum()) / len(scores)
+        return float(self._derivatives(scores, self.signs_val)[0].sum()) / len(scores)
 
     def _slope(self, scores: Floats) -> Floats:
-        return self._derivatives(scores, self.y_val)[1] / len(scores)
+        return self._derivatives(scores, self.signs_val)[1] / len(scores)
 
     def _solve(
         self,
@@ -76,76 +92,85 @@ class SmoothRetraining(Retraining):
     ) -> tuple[Solution, float]:
         """The root of ``equations``, which give ``equation`` at ``start``, and its residual, by Newton steps.
 
-        Further than ``near`` from the root a step must lower the merit, closer the residual: there the merit's change is
+        Where the residual is above ``near`` a step must lower the cost, below it the residual: there the cost's change is
         lost in rounding.
         """
-        found, (rest, total, z, merit) = start, equation
-        size, length = largest(rest, total), 1.0
+        current, length = start, 1.0
         for _ in range(_MAX_STEPS):
-            if size <= tolerance:
+            if equation.size <= tolerance:
                 break
-            self.counts.solves += 1
-            left = max(tolerance / 2, size * min(size, loose))
-            step, lift, good = self._factor.step(rest, total, z, size, left)
-            if not good:
-                self.counts.solves += 1
-                self._factor.make(z[:-1], single=self._factor.single)
-                step, lift = self._factor.correct(rest, total, float(z[-1]))
-            beta = found.beta + length * step
-            new = Solution(beta, found.bias + length * lift, self.gram.product(beta))
-            equation = equations(new)
-            new_size, coarse = largest(*equation[:2]), False
-            if new_size > SLOW * size and self._factor.single:  # how well is the linear system solved? K step is known now
-                change = (new.product - found.product) / length + lift
-                unsolved = largest(rest - self.penalty * step - z * change, total - float(step.sum()))
-                coarse = unsolved > SLOW * size
-            if new_size < size if size <= near else equation[3] < merit:
-                found, size, length = new, new_size, 1.0
-                rest, total, z, merit = equation
+            step, bias_step = self._step(equation, tolerance=tolerance, loose=loose)
+            beta = current.beta + length * step
+            new = Solution(beta, current.bias + length * bias_step, self.gram.product(beta))
+            new_equation, coarse = equations(new), False
+            if new_equation.size > SLOW * equation.size and self._factor.single:
+                # K step is known now: is the linear system solved no better because the factor is too coarse?
+                change = (new.product - current.product) / length + bias_step
+                left = equation.residual - self.penalty * step - equation.z * change
+                coarse = largest(left, equation.residual_sum - float(step.sum())) > SLOW * equation.size
+            if self._is_better(new_equation, equation, near):
+                current, equation, length = new, new_equation, 1.0
             elif not coarse:
                 length /= 2
-                if size <= near and length < _SHORT:
+                if equation.size <= near and length < _SHORT:
                     break
             if coarse:
-                self._factor.make(z[:-1], single=False)
-        return found, size
+                self._factor.make(equation.z[:-1], single=False)
+        return current, equation.size
 
-    def _equations(self, y: Floats) -> Equations:
+    def _step(self, equation: Equation, *, tolerance: float, loose: float) -> tuple[Floats, float]:
+        """The Newton step in beta ``(n + 1,)`` and b, on the kept factor, or on a new one where that converges slowly."""
+        residual, residual_sum, z = equation.residual, equation.residual_sum, equation.z
+        self.counts.solves += 1
+        wanted = max(tolerance / 2, equation.size * min(equation.size, loose))
+        step, bias_step, converged = self._factor.step(residual, residual_sum, z, equation.size, wanted)
+        if converged:
+            return step, bias_step
+        self.counts.solves += 1
+        self._factor.make(z[:-1], single=self._factor.single)
+        return self._factor.correct(residual, residual_sum, float(z[-1]))
+
+    @staticmethod
+    def _is_better(new: Equation, old: Equation, near: float) -> bool:
+        return new.size < old.size if old.size <= near else new.cost < old.cost
+
+    def _equations(self, signs: Floats) -> Equations:
         def equations(at: Solution) -> Equation:
-            loss, slope, curvature = self._derivatives(at.product + at.bias, y)
+            loss, slope, z = self._derivatives(at.product + at.bias, signs)
             cost = self.penalty / 2 * float(at.beta @ at.product) + float(loss.sum())
-            return -slope - self.penalty * at.beta, -float(at.beta.sum()), curvature, cost
+            return Equation(-slope - self.penalty * at.beta, -float(at.beta.sum()), z, cost)
 
         return equations
 
-    def _train(self, y: Floats, starts: list[Solution]) -> Solution:
-        equations = self._equations(y)
+    def _train(self, signs: Floats, starts: list[Solution]) -> Solution:
+        equations = self._equations(signs)
         tried = []
         for start in starts:
             tried.append((start, equations(start)))
-            if largest(*tried[-1][1][:2]) <= _NEAR:
+            if tried[-1][1].size <= _NEAR:
                 break
-        start, equation = min(tried, key=lambda pair: pair[1][3])
-        found, residual = self._solve(equations, start, equation)
+        start, equation = min(tried, key=lambda pair: pair[1].cost)
+        solution, residual = self._solve(equations, start, equation)
         if residual > _ACCEPTED:
             self.counts.fallbacks += 1
-            nothing = Solution.zero(len(y))
-            equation = equations(nothing)
-            self._factor.make(equation[2][:-1], single=False)
-            again, new_residual = self._solve(equations, nothing, equation)
+            scratch = Solution.zero(len(signs))
+            equation = equations(scratch)
+            self._factor.make(equation.z[:-1], single=False)
+            again, new_residual = self._solve(equations, scratch, equation)
             if new_residual < residual:
-                found = again
-        return found
+                solution = again
+        return solution
 
-    def _adjoint(self, fitted: Retrained, right: Floats, total: float) -> tuple[Floats, float]:
+    def _adjoint(self, fitted: Retrained, rhs: Floats, rhs_sum: float) -> tuple[Floats, float]:
         z = self._curvature(fitted)
-        scale = max(largest(z * right, total), np.finfo(float).tiny)
-        wanted, wanted_sum = z * right / scale, total / scale
+        scale = max(largest(z * rhs, rhs_sum), np.finfo(float).tiny)
+        scaled, scaled_sum = z * rhs / scale, rhs_sum / scale
 
         def equations(p: Solution) -> Equation:
-            return wanted - z * (p.product + p.bias) - self.penalty * p.beta, wanted_sum - float(p.beta.sum()), z, np.nan
+            residual = scaled - z * (p.product + p.bias) - self.penalty * p.beta
+            return Equation(residual, scaled_sum - float(p.beta.sum()), z, np.nan)
 
-        start: Equation = (wanted, wanted_sum, z, np.nan)
+        start = Equation(scaled, scaled_sum, z, np.nan)
         p, residual = self._solve(
             equations, Solution.zero(len(z)), start, tolerance=_ADJOINT_TOLERANCE, near=np.inf, loose=_SINGLE
         )
@@ -159,37 +184,37 @@ class SmoothRetraining(Retraining):
 
 
 class RidgeRetraining(SmoothRetraining):
-    """l = (y - f)^2 / 2."""
+    """l = (s - f)^2 / 2."""
 
     loss_name = "squared"
     _single = False
 
-    def _train(self, y: Floats, starts: list[Solution]) -> Solution:
-        """One step from the solution without the moving point, where only its own condition is unmet.
+    def _train(self, signs: Floats, starts: list[Solution]) -> Solution:
+        """One step from the solution without the moving point, of which only that point's own condition is not met.
 
-        Before a point is placed that solution is not known, what is unmet is taken wrongly, and it is two.
+        Before the first point is placed there is no such solution, the start's residual is wrong, and it takes two steps.
         """
-        fixed = starts[-1]
-        rest = np.zeros(len(y))
-        rest[-1] = y[-1] - fixed.product[-1] - fixed.bias
-        return self._solve(self._equations(y), fixed, (rest, 0.0, np.ones(len(y)), np.inf))[0]
+        start = starts[-1]
+        residual = np.zeros(len(signs))
+        residual[-1] = signs[-1] - start.product[-1] - start.bias
+        return self._solve(self._equations(signs), start, Equation(residual, 0.0, np.ones(len(signs)), np.inf))[0]
 
-    def _derivatives(self, f: Floats, y: Floats) -> tuple[Floats, Floats, Floats]:
-        return (y - f) ** 2 / 2, f - y, np.ones(len(f))
+    def _derivatives(self, f: Floats, signs: Floats) -> tuple[Floats, Floats, Floats]:
+        return (signs - f) ** 2 / 2, f - signs, np.ones(len(f))
 
     def _curvature(self, fitted: Retrained) -> Floats:
         return np.ones(len(fitted.beta))
 
 
 class LogisticRetraining(SmoothRetraining):
-    """l = log(1 + exp(-y f))."""
+    """l = log(1 + exp(-s f))."""
 
-    loss_name = "logistic"
+    loss_name = "cross_entropy"
     _single = True
 
-    def _derivatives(self, f: Floats, y: Floats) -> tuple[Floats, Floats, Floats]:
-        margin = y * f
+    def _derivatives(self, f: Floats, signs: Floats) -> tuple[Floats, Floats, Floats]:
+        margin = signs * f
         odds = np.exp(np.minimum(-margin, _LARGEST))  # of being wrong
         right = 1 / (1 + odds)
         wrong = odds * right
-        return np.log1p(odds) - np.minimum(margin + _LARGEST, 0.0), -y * wrong, right * wrong
+        return np.log1p(odds) - np.minimum(margin + _LARGEST, 0.0), -signs * wrong, right * wrong
