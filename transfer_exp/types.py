@@ -6,7 +6,7 @@ import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,7 @@ import scipy.sparse as sp
 Floats: TypeAlias = npt.NDArray[np.floating[Any]]
 Ints: TypeAlias = npt.NDArray[np.int64]
 Matrix: TypeAlias = "Floats | sp.csr_array"
-Norm: TypeAlias = Literal["l1", "l2", "linf"]
+Norm: TypeAlias = str
 NORMS: tuple[Norm, ...] = ("l1", "l2", "linf")
 
 

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from transfer_exp.attacks.flips import Flips
-from transfer_exp.measures import perturbation_size
+from transfer_exp.optim.balls import ball
 from transfer_exp.optim.state import Ascent
-from transfer_exp.types import Box, Floats, Ints, Norm
+from transfer_exp.types import Box, Floats, Ints
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +22,8 @@ class Crafted:
     """Attack points of one model over a grid of E epsilons.
 
     offsets: ``(E, n, d)`` float32, or ``Flips`` of binary points: ``offsets[k]`` is point less clean point.
-    objective: ``(E, n)``, -y f on the model they were made on; clean_objective: ``(n,)``.
+    objective: ``(E, n)``, the margin that was maximised (see ``evasion``), of the model they were made on;
+    clean_objective: ``(n,)``, of the clean points. For health and effort: what counts as success is the scenario's.
     exhausted, zero_gradient: ``(E, n)`` bool, points that ran out of iterations, that met a zero gradient.
     trace: ``(E, T)``, mean objective per iteration, padded with its last value. effort: ``(E, 4)``, fields of ``Effort``.
     """
@@ -80,11 +81,11 @@ class Crafted:
             effort=np.sum([p.effort for p in parts], axis=0),
         )
 
-    def health(self, clean: Floats, *, epsilons: Sequence[float], norm: Norm, box: Box) -> dict[str, float]:
+    def health(self, clean: Floats, *, epsilons: Sequence[float], norm: str, box: Box) -> dict[str, float]:
         """What may be wrong with the points: shares of points, and the largest distance outside ball or box."""
         outside = [
             max(
-                float(perturbation_size(self.offsets[k].astype(np.float64), norm).max()) - epsilon,
+                float(ball(norm).size(self.offsets[k].astype(np.float64)).max()) - epsilon,
                 float((box.lower - clean - self.offsets[k]).max()),
                 float((clean + self.offsets[k] - box.upper).max()),
             )

@@ -1,114 +1,122 @@
 """Maximum-confidence evasion (paper, section 2): batched, over an ascending grid of epsilons.
 
-    maximise  -y f(x)   subject to  |x - x_0|_p <= epsilon,  lower <= x <= upper
+    maximise  max_{k != y} z_k(x) - z_y(x)   (any class but its own y)   or   z_t(x) - max_{k != t} z_k(x)   (class t)
+    subject to  |x - x_0|_p <= epsilon,  lower <= x <= upper
 
-for every point x_0 on its own. Every monotone loss of the score has this gradient's direction; the margin does not go flat.
-The grid is walked upwards: each epsilon starts from the last one's points, so the objective never falls as epsilon grows.
+for every point x_0 on its own. The margin of the logits does not go flat where a loss of it does, and of two classes every
+monotone loss has its gradient's direction. The grid is walked upwards: each epsilon starts from the last one's points, so
+that the objective never falls as epsilon grows.
 
     for epsilon in grid:
-        x = ascend from the last epsilon's x
-        if the score is not linear:
-            x = the best of x and what further starts lead to, in single precision        (``exploring``)
-            x = ascend from x in double precision
+        x = ascend from the last epsilon's x         two classes: along their difference     (``trajectory``)
+                                                     any other class: of the most promising  (``runner_up``)
+                                                     one class: along a smooth minimum       (``target``)
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import get_args
+from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from transfer_exp.attacks.crafted import Crafted
-from transfer_exp.attacks.exploring import Explorer
-from transfer_exp.attacks.noise import Rays, random_rays
-from transfer_exp.attacks.objective import BallBox, Margin, require_gradients
+from transfer_exp.attacks.goals import ANY
+from transfer_exp.attacks.objective import BallBox, Difference, floating, require_gradients, single_precision
+from transfer_exp.attacks.runner_up import RunnerUpTrajectories
+from transfer_exp.attacks.target import TargetTrajectory
+from transfer_exp.attacks.trajectory import Budget, Models, Trajectory
 from transfer_exp.learners import Model
-from transfer_exp.optim.ascent import ascend
+from transfer_exp.optim.balls import ball
 from transfer_exp.optim.batches import in_batches
-from transfer_exp.optim.state import Ascent, Effort, Slopes, unmoved
-from transfer_exp.types import Box, Floats, Ints, Norm, UserError, check_grid
+from transfer_exp.optim.rays import Offsets, random_offsets
+from transfer_exp.optim.state import Ascent, unmoved
+from transfer_exp.types import Box, Floats, Ints, UserError, check_grid
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evasion:
-    """Options of the attack: ball norm, most iterations per epsilon, stopping tolerance, points per batch.
+    """Options of the attack.
 
-    n_walk: PGD steps from the clean point at each epsilon where the score is curved (l1, linf: twice, steps of two lengths);
-    0: neither these nor restarts, which is fastest. n_restarts: further starts of a point whose trajectories have ended in
-    different maxima, and of each round of a point whose ball is wider than the score's bumps (see ``exploring``).
+    norm: of the ball (see ``optim.balls``). goal: the class to reach (see ``goals``). n_iter: most iterations per ascent and
+    epsilon. tolerance: stop a point that gains less than this share of its rise. n_walk: PGD steps from the clean point at
+    each epsilon where the model is curved; 0: neither these nor restarts, which is fastest. n_restarts: further starts of a
+    point whose trajectories have ended in different maxima, and of each round of a point whose ball is wider than the
+    model's bumps (see ``exploring``). n_runner_ups: classes tried for each point where any other will do and the model is
+    curved. batch_size: points moved together.
     """
 
+    scenario: ClassVar[str] = "classification"
+    requires: ClassVar[frozenset[str]] = frozenset({"gradients"})
     name: str = field(default="evasion", compare=False)
-    norm: Norm = "l2"
+    norm: str = "l2"
+    goal: str | int = ANY
     n_iter: int = 30
     tolerance: float = 5e-6
     n_walk: int = 16
     n_restarts: int = 3
+    n_runner_ups: int = 3
     batch_size: int = 1000
 
     def __post_init__(self) -> None:
-        if self.norm not in get_args(Norm):
-            raise UserError(f"attack.norm: expected one of {', '.join(get_args(Norm))}, got {self.norm}")
-        for name, least in (("n_iter", 1), ("batch_size", 1), ("n_walk", 0), ("n_restarts", 0), ("tolerance", 0)):
-            if not getattr(self, name) >= least:
-                raise UserError(f"attack.{name}: expected a number >= {least}, got {getattr(self, name)}")
+        ball(self.norm)
+        if isinstance(self.goal, bool) or (isinstance(self.goal, int) and self.goal < 0):
+            raise UserError(f"attack.goal: expected any, next, least_likely or a class, got {self.goal}")
+        least = {"n_iter": 1, "batch_size": 1, "n_walk": 0, "n_restarts": 0, "n_runner_ups": 1, "tolerance": 0}
+        for name, smallest in least.items():
+            if not getattr(self, name) >= smallest:
+                raise UserError(f"attack.{name}: expected a number >= {smallest}, got {getattr(self, name)}")
 
-    def craft(self, model: Model, x: Floats, y: Ints, *, epsilons: Sequence[float], box: Box) -> Crafted:
-        """Attack points ``(n, d)`` with labels ``(n,)`` on ``model``, at every epsilon of the ascending grid.
+    def craft(
+        self, model: Model, x: Floats, y: Ints, *, goals: Ints | None = None, epsilons: Sequence[float], box: Box
+    ) -> Crafted:
+        """Attack points ``(n, d)`` of classes ``(n,)`` on ``model``, at every epsilon of the ascending grid.
 
+        goals: ``(n,)``, the class that each is to reach (``goals.goal_classes`` of the option); None: any but its own.
         Raises UserError on a bad grid, a model without gradients, or points outside the box.
         """
         check_grid(epsilons)
         require_gradients(model)
         if bool(((x < box.lower) | (x > box.upper)).any()):
             raise UserError("attack: expected every point inside the box, got some outside; widen lower and upper")
-        return Crafted.join(
-            in_batches(lambda rows: self._craft_batch(model, x[rows], y[rows], epsilons, box), len(x), size=self.batch_size)
-        )
+        models = Models(model, model if model.linear else single_precision(model))
 
-    def noise(self, x: Floats, *, epsilons: Sequence[float], box: Box, rng: np.random.Generator) -> Rays:
+        def part(rows: slice) -> Crafted:
+            return self._craft_batch(models, x[rows], y[rows], None if goals is None else goals[rows], epsilons, box)
+
+        return Crafted.join(in_batches(part, len(x), size=self.batch_size))
+
+    def noise(self, x: Floats, *, epsilons: Sequence[float], box: Box, rng: np.random.Generator) -> Offsets:
         """Random offsets of points ``(n, d)``, of the attack's norm and sizes."""
-        return random_rays(x, norm=self.norm, epsilons=epsilons, box=box, rng=rng)
+        return random_offsets(x, ball=ball(self.norm), epsilons=epsilons, box=box, rng=rng)
 
-    def _craft_batch(self, model: Model, x: Floats, y: Ints, epsilons: Sequence[float], box: Box) -> Crafted:
-        like = next(b for b in model.buffers() if b.is_floating_point())
-        clean, label, lower, upper = (torch.as_tensor(a).to(like) for a in (x, y, box.lower, box.upper))
-        exact, every = Margin(model, label), torch.arange(len(clean), device=clean.device)
-        base, first = exact.value(clean, every), exact.gradient(clean, every)
-        explorer = Explorer(exact.single, first.float(), base.float(), self._ascend, self.n_walk, self.n_restarts)
-        state = unmoved(clean, base, Slopes(first.clone(), torch.ones_like(every, dtype=torch.bool)))
-        steps: list[Ascent] = []
+    def _craft_batch(
+        self, models: Models, x: Floats, y: Ints, goals: Ints | None, epsilons: Sequence[float], box: Box
+    ) -> Crafted:
+        like = floating(models.exact)
+        clean, lower, upper = (torch.as_tensor(a).to(like) for a in (x, box.lower, box.upper))
+        label, target = (None if a is None else torch.as_tensor(a).to(like.device, torch.int64) for a in (y, goals))
+        assert label is not None
+        balls = [BallBox(clean, lower, upper, ball(self.norm), epsilon) for epsilon in epsilons if epsilon > 0]
+        ascents = self._ascents(models, clean, label, target, balls)
+        steps = [unmoved(clean, ascents.base)] if len(balls) < len(epsilons) else []
         last = 0.0
-        for epsilon in epsilons:
-            if epsilon > 0:
-                ball = BallBox(clean, lower, upper, self.norm, epsilon)
-                if model.linear:
-                    state = self._ascend(exact, ball, state, base, epsilon - last)
-                else:
-                    found = explorer.explore(ball.single(), state.single(), epsilon - last)
-                    one = exact.single is exact
-                    state = found if one else self._polish(exact, ball, found, state, base, epsilon - last)
-            steps.append(state)
-            last = epsilon
-        steps[0].effort += Effort(1, 1, len(clean), len(clean))
-        return Crafted.of(steps, clean, base)
+        for one in balls:
+            steps.append(ascents.advance(one, one.epsilon - last))
+            last = one.epsilon
+        steps[0].effort += ascents.effort
+        return Crafted.of(steps, clean, ascents.base)
 
-    def _polish(self, exact: Margin, ball: BallBox, found: Ascent, before: Ascent, base: Tensor, step: float) -> Ascent:
-        """Go on in full precision from what was ``found``, or from ``before`` where rounding has made it no better."""
-        every = torch.arange(len(base), device=base.device)
-        x = ball.project(found.x.to(before.x), every)
-        value = exact.value(x, every)
-        worse = value < before.value
-        x[worse], value[worse] = before.x[worse], before.value[worse]
-        state = self._ascend(exact, ball, unmoved(x, value), base, step)
-        state.effort += found.effort + Effort(score_calls=1, score_rows=len(x))
-        state.trace[:0] = [min(mean, state.trace[0]) for mean in found.trace]  # single precision rounds either way
-        return state
-
-    def _ascend(self, objective: Margin, ball: BallBox, start: Ascent, base: Tensor, step: float) -> Ascent:
-        steps = torch.full_like(base, step)
-        return ascend(objective, ball, start=start, base=base, step=steps, n_iter=self.n_iter, tolerance=self.tolerance)
+    def _ascents(
+        self, models: Models, clean: Tensor, label: Tensor, target: Tensor | None, balls: Sequence[BallBox]
+    ) -> Trajectory | RunnerUpTrajectories | TargetTrajectory:
+        budget = Budget(n_iter=self.n_iter, tolerance=self.tolerance, n_walk=self.n_walk, n_restarts=self.n_restarts)
+        if models.exact.n_classes == 2:
+            away = label if target is None else 1 - target
+            return Trajectory(Difference(models.exact, 1 - away, away), models, clean, budget)
+        if target is None:
+            return RunnerUpTrajectories(models, clean, label, budget, balls, self.n_runner_ups)
+        return TargetTrajectory(models, clean, target, budget)

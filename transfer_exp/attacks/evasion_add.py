@@ -1,38 +1,42 @@
 """Evasion of binary points by whole features (paper, section 4.2): greedy, batched, the whole grid in one pass.
 
-    maximise  -y f(x)   subject to  |x - x_0|_1 <= epsilon,  x in {0, 1}^d,  x_k = x_0k where feature k must not change
+    maximise  z_0(x) - z_1(x)
+    subject to  |x - x_0|_1 <= epsilon,  x in {0, 1}^d,  x_k = x_0k where feature k must not change
 
 Each change flips the feature with the largest first-order gain at the current point,
 
-    gain_k = (1 - 2 x_k) d(-y f)/dx_k     over the features that may still change,
+    gain_k = (1 - 2 x_k) d(z_0 - z_1)/dx_k     over the features that may still change,
 
 and is kept only where the objective really rises; else the next best feature of positive gain is tried, ``n_tries`` at
 most, and when none raises it the point stops. So the objective never falls, and a point may use less than its budget: when
 no feature promises a gain, another change would only help the defender. A feature changes once at most. On a linear score
 the gains are exact and add up: the result is the optimum, the epsilon features of largest weight in the evading direction.
 
-Only points of class +1 (malware) are attacked: a legitimate app has no detector to evade.
+    for each change:   order the features by their gain
+                       flip the best of the first n_tries that raises the objective; stop where none does
+
+Only points of class 1 (malware) are attacked, to be taken for class 0: a legitimate app has no detector to evade.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, TypeAlias, get_args
+from typing import ClassVar, Literal, TypeAlias, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from transfer_exp.attacks.crafted import Crafted
-from transfer_exp.attacks.flips import Flips
-from transfer_exp.attacks.noise import random_flips
-from transfer_exp.attacks.objective import Margin, require_gradients
+from transfer_exp.attacks.flips import Flips, random_flips
+from transfer_exp.attacks.goals import ANY
+from transfer_exp.attacks.objective import Difference, floating, require_gradients
 from transfer_exp.data.binary import require_binary
 from transfer_exp.learners import Model
 from transfer_exp.optim.batches import in_batches, rows_of
 from transfer_exp.optim.state import Effort
-from transfer_exp.types import Box, Floats, Ints, Matrix, Norm, UserError, check_grid, dense
+from transfer_exp.types import Box, Floats, Ints, Matrix, UserError, check_grid, dense
 
 Change: TypeAlias = Literal["add", "remove", "both"]
 _MOST_CHANGES = np.iinfo(np.int16).max
@@ -48,6 +52,11 @@ class EvasionAdd:
     false_alarm_rate, the share of legitimate points that the detector may flag.
     """
 
+    scenario: ClassVar[str] = "detection"
+    requires: ClassVar[frozenset[str]] = frozenset({"gradients", "binary_features", "two_classes"})
+    norm: ClassVar[str] = "l1"
+    """Whole features are counted by the l1 norm."""
+    goal: ClassVar[str] = ANY
     name: str = field(default="evasion_add", compare=False)
     change: Change = "add"
     fixed: tuple[int, ...] = ()
@@ -69,11 +78,6 @@ class EvasionAdd:
         if not 0 < self.false_alarm_rate < 1:
             raise UserError(f"attack.false_alarm_rate: expected a share between 0 and 1, got {self.false_alarm_rate}")
 
-    @property
-    def norm(self) -> Norm:
-        """Whole features are counted by the l1 norm."""
-        return "l1"
-
     def among(self, columns: Ints, n_features: int) -> EvasionAdd:
         """The attack on points that keep only these of ``n_features`` columns: ``fixed`` is numbered anew."""
         self.require_fixed(n_features)
@@ -85,16 +89,19 @@ class EvasionAdd:
         if strangers:
             raise UserError(f"attack.fixed: expected columns from 0 to {n_features - 1}, got {strangers[:5]}")
 
-    def craft(self, model: Model, x: Matrix, y: Ints, *, epsilons: Sequence[float], box: Box) -> Crafted:
-        """Attack binary points ``(n, d)``, dense or CSR, with labels ``(n,)`` all +1, at every epsilon of the grid.
+    def craft(
+        self, model: Model, x: Matrix, y: Ints, *, goals: Ints | None = None, epsilons: Sequence[float], box: Box
+    ) -> Crafted:
+        """Attack binary points ``(n, d)``, dense or CSR, of classes ``(n,)`` all 1, at every epsilon of the grid.
 
         An epsilon allows as many changes as it holds whole features; a feature moves only where the box has room for 0
-        and 1. Raises UserError on a bad grid, a model without gradients, points not binary, labels other than +1.
+        and 1. goals: ``(n,)`` all 0, or None, which means the same. Raises UserError on a bad grid, a model without
+        gradients, points not binary, classes other than 1, goals other than 0.
         """
         check_grid(epsilons)
         require_gradients(model)
         require_binary(x, "attack")
-        self._check(x, y, epsilons)
+        self._check(x, y, goals, epsilons)
         budget = _budget(epsilons)
         n_changes = int(budget[-1])
         runs = in_batches(lambda rows: self._run(model, dense(x[rows]), n_changes, box), len(y), size=self.batch_size)
@@ -105,18 +112,21 @@ class EvasionAdd:
         direction = self._direction(x, box).numpy().astype(np.int64)
         return random_flips(direction, budget=_budget(epsilons), rng=rng)
 
-    def _check(self, x: Matrix, y: Ints, epsilons: Sequence[float]) -> None:
+    def _check(self, x: Matrix, y: Ints, goals: Ints | None, epsilons: Sequence[float]) -> None:
         wrong = sorted(set(np.unique(y).tolist()) - {1})
         if wrong or not len(y):
-            raise UserError(f"attack: expected only points of class +1 (malware), got labels {wrong or 'of no point'}")
+            raise UserError(f"attack: expected only points of class 1 (malware), got labels {wrong or 'of no point'}")
+        if goals is not None and goals.any():
+            raise UserError(f"attack: expected class 0 (legitimate) as the goal of all points, got {np.unique(goals).tolist()}")
         self.require_fixed(int(x.shape[1]))
         if epsilons[-1] > _MOST_CHANGES:
             raise UserError(f"epsilon.grid: expected at most {_MOST_CHANGES} features, got {epsilons[-1]}")
 
     def _run(self, model: Model, x: Floats, n_changes: int, box: Box) -> _Run:
-        like = next(b for b in model.buffers() if b.is_floating_point())
+        like = floating(model)
         points = torch.tensor(x).to(like)  # a copy: points move in place
-        run = _Run(Margin(model, torch.ones(len(points)).to(like)), points, self._direction(x, box).to(like))
+        malware = torch.ones(len(points), dtype=torch.int64, device=like.device)
+        run = _Run(Difference(model, 1 - malware, malware), points, self._direction(x, box).to(like))
         for _ in range(n_changes):
             run.change(self.n_tries)
         return run
@@ -137,7 +147,7 @@ def _budget(epsilons: Sequence[float]) -> Ints:
 class _Run:
     """A batch under attack; after t calls of ``change`` every list holds t + 1 entries, from the clean points on."""
 
-    def __init__(self, objective: Margin, x: Tensor, direction: Tensor) -> None:
+    def __init__(self, objective: Difference, x: Tensor, direction: Tensor) -> None:
         self.objective, self.x, self.direction = objective, x, direction
         self.rows = torch.arange(len(x), device=x.device)  # the points that have not stopped
         self.order = torch.zeros(x.shape, dtype=torch.int16, device=x.device)

@@ -1,20 +1,20 @@
-"""The best of several trajectories to a maximum of a curved score in a ball, in single precision: half the cost.
+"""The best of several trajectories to a maximum of a curved objective in a ball, in single precision: half the cost.
 
-    x = ascend from where the last epsilon ended          jumping ahead is best where the score is nearly linear
-    where the gradient has turned (l1, linf: everywhere):
-        x = the better of x and: walk in small steps from the clean point, ascend from its end        (l1, linf: twice)
+    x = ascend from where the last epsilon ended          jumping ahead is best where the objective is nearly linear
+    where the gradient has turned (balls with vertices: everywhere):
+        x = the better of x and: fixed-length PGD steps from the clean point, then ascend      (some balls: two lengths)
     where these ended in different maxima and the ball is not wide:
         x = the best of x and: ascend from n_restarts random places
-    where the ball is wide, that is wider than a bump of the score, at this or a smaller epsilon:
+    where the ball is wide, that is wider than a bump of the objective, at this or a smaller epsilon:
         repeat until a round gains nothing:
-            scatter new places over the ball, score them
+            scatter new places over the ball, evaluate them
             x = the best of x and: ascend from the n_restarts best places that no neighbour surpasses, and from the next
-                n_restarts best of the model's own landmarks (support vectors) near the point, projected onto the ball
+                n_restarts best of the model's own landmarks (support vectors of the class to reach), projected onto the ball
 
 A ball is wide where the gradient at x has turned by more than 47 degrees from the clean point's, or where at one of 16
-places (the first 2 where these differ by little) the score differs from its first-order expansion at the clean point by
-more than 0.3 of the rise; with at most 4 features, always. On MNIST 8 and 9 up to l2 distance 5 hardly one is, and to find
-out costs 3 scores a point.
+places (the first 2 where these differ by little) the objective differs from its first-order expansion at the clean point
+by more than 0.3 of the rise; with at most 4 features, always. On MNIST 8 and 9 up to l2 distance 5 hardly one is, and to
+find out costs 3 evaluations a point.
 """
 
 from __future__ import annotations
@@ -26,18 +26,15 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from transfer_exp.attacks.objective import BallBox, Margin
+from transfer_exp.attacks.objective import BallBox, Objective
 from transfer_exp.optim.batches import rows_of
+from transfer_exp.optim.pgd import pgd
 from transfer_exp.optim.state import Ascent, Effort, unmoved
-from transfer_exp.optim.walk import walk
-from transfer_exp.types import Norm
 
-Climb: TypeAlias = Callable[[Margin, BallBox, Ascent, Tensor, float], Ascent]
+Climb: TypeAlias = Callable[[Objective, BallBox, Ascent, Tensor, float], Ascent]
 """(objective, sets, start, clean objective, first step to try) -> where the ascent from there ends."""
 
-# How long the walks are, in units of the longest way: the l1 and linf balls have vertices to get stuck in.
-_WALKS: dict[Norm, tuple[float, ...]] = {"l1": (2.4, 32.0), "l2": (2.4,), "linf": (2.4, 9.6)}
-_TURNED = 0.995  # l2: cosine to the first gradient below which walking is worth it; vertices are found without turning
+_TURNED = 0.995  # cosine to the first gradient below which PGD steps pay; where balls have vertices they always do
 _CONTESTED = 1e-4  # of the rise: two ends further apart are different maxima
 _TURNED_FAR, _NONLINEAR, _LINEAR = 0.68, 0.3, 0.05  # a wide ball: cosine below, share of the rise above; none: share below
 _N_FIRST, _N_PROBES = 2, 16
@@ -48,27 +45,27 @@ _N_SCATTERED, _N_NEIGHBOURS, _N_LANDMARKS, _MOST_ROUNDS = 128, 4, 64, 8
 class Explorer:
     """Explores the balls of a batch of points, one epsilon after the other.
 
-    light: the objective in single precision; first ``(n, d)``, base ``(n,)``: its gradient and value at the clean points;
-    climb: one ascent; n_walk, n_restarts: as in ``Evasion``. wide ``(n,)``: whose ball has been found to be wide so far.
+    objective: in single precision; first ``(n, d)``, base ``(n,)``: its gradient and value at the clean points; climb: one
+    ascent; n_walk, n_restarts: as in ``Evasion``. wide ``(n,)``: whose ball was wide at this or a smaller epsilon.
     """
 
-    def __init__(self, light: Margin, first: Tensor, base: Tensor, climb: Climb, n_walk: int, n_restarts: int) -> None:
-        self.light, self.first, self.base, self.climb = light, first, base, climb
+    def __init__(self, objective: Objective, first: Tensor, base: Tensor, climb: Climb, n_walk: int, n_restarts: int) -> None:
+        self.objective, self.first, self.base, self.climb = objective, first, base, climb
         self.n_walk, self.n_restarts = n_walk, n_restarts
         self.every = torch.arange(len(base), device=base.device)
         self.wide = torch.full_like(self.every, first.shape[1] <= _FEW, dtype=torch.bool)
 
     def explore(self, ball: BallBox, start: Ascent, step: float) -> Ascent:
         """The best ends found in the ball, going on from ``start``; ``step`` is the first length to try."""
-        state = self.climb(self.light, ball, start, self.base, step)
+        state = self.climb(self.objective, ball, start, self.base, step)
         if not self.n_walk:
             return state
-        cosine = torch.cosine_similarity(self.first, state.gradient(self.light, self.every), dim=1)
-        rows = self.every[cosine < _TURNED] if ball.norm == "l2" else self.every
+        cosine = torch.cosine_similarity(self.first, state.gradient(self.objective, self.every), dim=1)
+        rows = self.every if ball.ball.has_vertices else self.every[cosine < _TURNED]
         ends = [state.value[rows]]
-        for length in _WALKS[ball.norm] if len(rows) else ():
+        for length in ball.ball.pgd_lengths if len(rows) else ():
             share = length / self.n_walk
-            ends.append(self._also(ball, state, rows, self._walk(ball, state, rows, share), share * ball.epsilon))
+            ends.append(self._also(ball, state, rows, self._steps(ball, state, rows, share), share * ball.epsilon))
         if self.n_restarts:
             self._find_wide(ball, state, cosine)
             apart = torch.stack(ends).amax(0) - torch.stack(ends).amin(0)
@@ -79,11 +76,11 @@ class Explorer:
     def _rise(self, state: Ascent, rows: Tensor) -> Tensor:
         return (state.value[rows] - self.base[rows]).abs()
 
-    def _walk(self, ball: BallBox, state: Ascent, rows: Tensor, share: float) -> Tensor:
-        """Where small steps from the clean points end, ``(m, d)``."""
-        part, around = self.light.at(rows), ball.at(rows)
+    def _steps(self, ball: BallBox, state: Ascent, rows: Tensor, share: float) -> Tensor:
+        """Where PGD steps from the clean points end, ``(m, d)``."""
+        part, around = self.objective.at(rows), ball.at(rows)
         state.effort += Effort(gradient_calls=self.n_walk - 1, gradient_rows=(self.n_walk - 1) * len(rows))
-        return walk(part, around, x=around.center, gradient=rows_of(self.first, rows), n_steps=self.n_walk, share=share)
+        return pgd(part, around, x=around.center, gradient=rows_of(self.first, rows), n_steps=self.n_walk, share=share)
 
     def _restart(self, ball: BallBox, state: Ascent, rows: Tensor) -> None:
         """Ascend from random places far from the clean points."""
@@ -95,7 +92,7 @@ class Explorer:
         self._also(ball, state, rows, starts, ball.epsilon / 10)
 
     def _find_wide(self, ball: BallBox, state: Ascent, cosine: Tensor) -> None:
-        """Mark the points whose ball is wider than a bump of the score; ``cosine``: of the gradients at its two ends."""
+        """Mark the points whose ball is wider than a bump of the objective; ``cosine``: of the gradients at its two ends."""
         self.wide |= cosine < _TURNED_FAR
         rows, most = self.every, torch.zeros_like(self.base)
         for number, place in enumerate(ball.scatter(_N_PROBES, seed=0)):
@@ -104,9 +101,9 @@ class Explorer:
                 break
             x = ball.at_place(place, rows)
             expected = self.base[rows] + torch.linalg.vecdot(rows_of(self.first, rows), x - rows_of(ball.center, rows))
-            off = (self.light.value(x, rows) - expected).abs()
+            off = (self.objective.value(x, rows) - expected).abs()
             most[rows] = torch.maximum(most[rows], off / self._rise(state, rows))
-            self.wide[rows] = off > _NONLINEAR * self._rise(state, rows)  # no rise: wherever the score is not flat
+            self.wide[rows] = off > _NONLINEAR * self._rise(state, rows)  # no rise: wherever the objective is not flat
             state.effort += Effort(score_calls=1, score_rows=len(rows))
 
     def _search(self, ball: BallBox, state: Ascent, rows: Tensor) -> None:
@@ -134,29 +131,29 @@ class Explorer:
 
     @cached_property
     def _landmarks(self) -> tuple[Tensor, Tensor] | None:
-        return self.light.model.landmarks(self.first.shape[1])
+        return self.objective.model.landmarks(self.first.shape[1])
 
     def _near_landmarks(self, ball: BallBox, state: Ascent, rows: Tensor) -> Tensor:
-        """Numbers ``(k, m)`` of the nearest landmarks of the other side, those with the best points in the ball first."""
+        """Numbers ``(k, m)`` of the nearest landmarks of the class to reach, those with the best points in the ball first."""
         if not len(rows) or self._landmarks is None:
             return rows.new_empty((0, len(rows)))
-        points, side = self._landmarks
+        points, supported = self._landmarks
         distance = torch.cdist(rows_of(ball.center, rows), points)
-        distance[self.light.label[rows, None] * side > 0] = torch.inf
+        distance[self.objective.towards[rows, None] != supported] = torch.inf
         near = distance.topk(min(_N_LANDMARKS, len(points)), largest=False).indices.T
         value = self._values(state, rows, (ball.project(points.index_select(0, k), rows) for k in near))
         return near.gather(0, value.argsort(0, descending=True))
 
     def _values(self, state: Ascent, rows: Tensor, starts: Iterable[Tensor]) -> Tensor:
         """The objective ``(k, m)`` at k points ``(m, d)`` of the rows, one after the other: they may be many."""
-        values = torch.stack([self.light.value(x, rows) for x in starts])
+        values = torch.stack([self.objective.value(x, rows) for x in starts])
         state.effort += Effort(score_calls=len(values), score_rows=values.numel())
         return values
 
     def _also(self, ball: BallBox, state: Ascent, rows: Tensor, starts: Tensor, step: float) -> Tensor:
-        """Ascend these rows ``(m,)`` from ``starts`` ``(k m, d)``, too, and keep the best; what they reached ``(m,)``."""
+        """Ascend these rows ``(m,)`` again, from ``starts`` ``(k m, d)``; keep the best. What was reached, ``(m,)``."""
         again = rows.repeat(len(starts) // len(rows))
-        part = self.light.at(again)
+        part = self.objective.at(again)
         begun = unmoved(starts, part.value(starts, torch.arange(len(again), device=again.device)))
         other = self.climb(part, ball.at(again), begun, self.base[again], step)
         state.effort += other.effort + Effort(score_calls=1, score_rows=len(again))

@@ -41,3 +41,15 @@ class Flips:
     def restore(cls, state: Mapping[str, Any]) -> Flips:
         """The flips whose ``state()`` was ``state``."""
         return cls(order=state["flip_order"], budget=state["flip_budget"])
+
+
+def random_flips(changeable: Ints, *, budget: Ints, rng: np.random.Generator) -> Flips:
+    """Changes of random features, ``budget`` ``(E,)`` of them at each epsilon, or all that may change where those are fewer.
+
+    changeable: ``(n, d)``, +1 where a feature may be added, -1 where it may be removed, 0 where it must stay.
+    """
+    chance = np.where(changeable == 0, 2.0, rng.random(changeable.shape))  # what must stay comes last
+    place = np.empty(changeable.shape, dtype=np.int64)
+    np.put_along_axis(place, np.argsort(chance, axis=1), np.arange(1, changeable.shape[1] + 1)[None], axis=1)
+    order = np.where(place <= budget[-1], place * changeable, 0).astype(np.int16)
+    return Flips(order=order, budget=budget)

@@ -1,101 +1,183 @@
-"""What an evasion attack maximises, and where: the margin -y f(x) in a norm ball within a box, a set for every point."""
+"""What an evasion attack maximises, and where: differences of logits, in a norm ball within a box, a set for every point.
+
+    difference     z_c - z_o                                        towards class c, away from class o
+    margin         max_{k != y} z_k - z_y  (any class but y)   or   z_t - max_{k != t} z_k  (class t)
+    smooth target  z_t - T log sum_{k != t} w_k exp(z_k / T)        sum_k w_k = 1; above the margin by T log(1 / w_k) at most
+
+Of two classes all three are one and the same. The margin is what counts; ascents go along the other two (``trajectory``).
+"""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from copy import deepcopy
-from functools import cached_property
+from itertools import chain
 
 import torch
 from torch import Tensor
 
 from transfer_exp.learners import Model
-from transfer_exp.measures import perturbation_size
+from transfer_exp.margin import margins
+from transfer_exp.optim.balls import Ball
 from transfer_exp.optim.batches import rows_of
-from transfer_exp.optim.projections import farthest, project
-from transfer_exp.types import Norm, UserError
+from transfer_exp.types import UserError
 
 
-class Margin:
-    """The objective -y f(x) of a model, for labels ``(n,)``."""
+class Objective(ABC):
+    """A function of a model's logits, a point's own for each of n points; ``towards`` ``(n,)``: the class it rises for."""
 
-    def __init__(self, model: Model, label: Tensor) -> None:
-        self.model, self.label = model, label
+    def __init__(self, model: Model, towards: Tensor) -> None:
+        self.model, self.towards = model, towards
 
-    def at(self, rows: Tensor) -> Margin:
+    @abstractmethod
+    def of(self, logits: Tensor, rows: Tensor) -> Tensor:
+        """The objective ``(m,)`` of logits ``(m, K)``."""
+
+    @abstractmethod
+    def at(self, rows: Tensor) -> Objective:
         """The objective of these rows alone."""
-        return Margin(self.model, self.label[rows])
 
-    @cached_property
-    def single(self) -> Margin:
-        """The same in single precision; itself where it is so."""
-        if self.label.dtype == torch.float32:
-            return self
-        return Margin(deepcopy(self.model).float(), self.label.float())
+    @abstractmethod
+    def on(self, model: Model) -> Objective:
+        """The same of another model, in the precision of that."""
 
     @torch.no_grad()
     def value(self, x: Tensor, rows: Tensor) -> Tensor:
-        """-y f(x), ``(m,)``."""
-        value: Tensor = -self.label[rows] * self.model(x)
-        return value
+        """The objective ``(m,)`` at points ``(m, d)``."""
+        return self.of(self.model(x), rows)
 
     def gradient(self, x: Tensor, rows: Tensor) -> Tensor:
         """Its gradient in x, ``(m, d)``."""
         x = x.detach().requires_grad_()
-        (gradient,) = torch.autograd.grad((-self.label[rows] * self.model(x)).sum(), x)
+        (gradient,) = torch.autograd.grad(self.of(self.model(x), rows).sum(), x)
         return gradient
 
 
-class BallBox:
-    """The ball of radius ``epsilon`` around each clean point, within the box."""
+class Difference(Objective):
+    """z_towards - z_away, for classes ``(n,)``; ``weight`` ``(n, K)`` is 1 and -1 there, 0 elsewhere."""
 
-    def __init__(self, center: Tensor, lower: Tensor, upper: Tensor, norm: Norm, epsilon: float) -> None:
+    def __init__(self, model: Model, towards: Tensor, away: Tensor, weight: Tensor | None = None) -> None:
+        super().__init__(model, towards)
+        self.away = away
+        if weight is None:
+            each = torch.arange(model.n_classes, device=towards.device)
+            weight = (each == towards[:, None]).to(floating(model)) - (each == away[:, None]).to(floating(model))
+        self.weight = weight
+
+    def at(self, rows: Tensor) -> Difference:
+        """The objective of these rows alone."""
+        return Difference(self.model, self.towards[rows], self.away[rows], self.weight[rows])
+
+    def on(self, model: Model) -> Difference:
+        """The same of another model."""
+        return Difference(model, self.towards, self.away, self.weight.to(floating(model)))
+
+    def of(self, logits: Tensor, rows: Tensor) -> Tensor:
+        """One logit less the other."""
+        return (logits * rows_of(self.weight, rows)).sum(1)
+
+    def gradient(self, x: Tensor, rows: Tensor) -> Tensor:
+        """Its gradient in x, ``(m, d)``; in the logits it is the weights."""
+        x = x.detach().requires_grad_()
+        (gradient,) = torch.autograd.grad(self.model(x), x, rows_of(self.weight, rows))
+        return gradient
+
+
+class SmoothTarget(Objective):
+    """z_t - T log sum_{k != t} w_k exp(z_k / T), for classes t ``(n,)``, log w ``(n, K)`` (-inf at t), T ``(n,)``."""
+
+    def __init__(self, model: Model, target: Tensor, log_weight: Tensor, temperature: Tensor) -> None:
+        super().__init__(model, target)
+        self.log_weight, self.temperature = log_weight, temperature
+
+    def at(self, rows: Tensor) -> SmoothTarget:
+        """The objective of these rows alone."""
+        return SmoothTarget(self.model, self.towards[rows], self.log_weight[rows], self.temperature[rows])
+
+    def on(self, model: Model) -> SmoothTarget:
+        """The same of another model."""
+        dtype = floating(model).dtype
+        return SmoothTarget(model, self.towards, self.log_weight.to(dtype), self.temperature.to(dtype))
+
+    def of(self, logits: Tensor, rows: Tensor) -> Tensor:
+        """The target's logit less the smooth maximum of the others."""
+        temperature = self.temperature[rows]
+        own = logits.gather(1, self.towards[rows, None])[:, 0]
+        return own - temperature * torch.logsumexp(self.terms(logits, rows), 1)
+
+    def terms(self, logits: Tensor, rows: Tensor) -> Tensor:
+        """z_k / T + log w_k, ``(m, K)``."""
+        return logits / self.temperature[rows, None] + self.log_weight[rows]
+
+
+class Margin:
+    """What counts in the end: the margin of the target, where there is one, else that of the label, turned round."""
+
+    def __init__(self, model: Model, label: Tensor, target: Tensor | None) -> None:
+        self.model, self.label, self.target = model, label, target
+
+    @torch.no_grad()
+    def value(self, x: Tensor, rows: Tensor) -> Tensor:
+        """The objective ``(m,)`` at points ``(m, d)``."""
+        return self.of(self.model(x), rows)
+
+    def of(self, logits: Tensor, rows: Tensor) -> Tensor:
+        """The objective ``(m,)`` of logits ``(m, K)``."""
+        return -margins(logits, self.label[rows]) if self.target is None else margins(logits, self.target[rows])
+
+
+class BallBox:
+    """The ball of radius ``epsilon`` around each clean point ``(n, d)``, within the box."""
+
+    def __init__(self, center: Tensor, lower: Tensor, upper: Tensor, ball: Ball, epsilon: float) -> None:
         self.center, self.lower, self.upper = center, lower, upper
-        self.norm, self.epsilon = norm, epsilon
+        self.ball, self.epsilon = ball, epsilon
         self.low, self.high = lower - center, upper - center
 
     def at(self, rows: Tensor) -> BallBox:
         """The sets of these rows alone."""
-        return BallBox(self.center.index_select(0, rows), self.lower, self.upper, self.norm, self.epsilon)
+        return BallBox(self.center.index_select(0, rows), self.lower, self.upper, self.ball, self.epsilon)
 
     def single(self) -> BallBox:
         """The same in single precision."""
-        return BallBox(self.center.float(), self.lower.float(), self.upper.float(), self.norm, self.epsilon)
+        return BallBox(self.center.float(), self.lower.float(), self.upper.float(), self.ball, self.epsilon)
 
     def project(self, x: Tensor, rows: Tensor) -> Tensor:
         """Nearest feasible points."""
         center, low, high = self._of(rows)
-        return center + project(x - center, norm=self.norm, epsilon=self.epsilon, low=low, high=high)
+        return center + self.ball.project(x - center, epsilon=self.epsilon, low=low, high=high)
 
     def farthest(self, direction: Tensor, rows: Tensor) -> Tensor:
         """Feasible points farthest along the direction."""
         center, low, high = self._of(rows)
-        return center + farthest(direction, norm=self.norm, epsilon=self.epsilon, low=low, high=high)
+        return center + self.ball.farthest(direction, epsilon=self.epsilon, low=low, high=high)
 
     def along(self, direction: Tensor) -> Tensor:
-        """A point of every set, far along the direction ``(n, d)``; in l1 no vertex, for a direction has only one."""
-        every = torch.arange(len(direction), device=direction.device)
-        if self.norm == "l1":
-            return self.project(self.center + self.epsilon * direction, every)
-        return self.farthest(direction, every)
+        """A point of every set, far along the direction ``(n, d)``."""
+        return self.center + self.ball.along(direction, epsilon=self.epsilon, low=self.low, high=self.high)
 
     def scatter(self, n: int, *, seed: int) -> Tensor:
-        """Places ``(n, d)`` in the unit ball, the same for every set; in l1 most leave features out, as its vertices do."""
-        random, d = torch.Generator().manual_seed(seed), self.center.shape[1]
-        strata = torch.rand((n, d), generator=random).argsort(0)  # every feature takes one value in each n-th of its range
-        places = 2 * (strata + torch.rand((n, d), generator=random)) / n - 1
-        if self.norm == "l1":
-            n_moved = torch.ceil(d ** torch.rand((n, 1), generator=random))
-            places *= torch.rand((n, d), generator=random).argsort(1) < n_moved
-        length = torch.from_numpy(perturbation_size(places.numpy(), self.norm))[:, None]
-        return (places / length.clamp(min=1)).to(self.center)
+        """Places ``(n, d)`` in the ball, the same for every set."""
+        return self.ball.scatter(n, self.center.shape[1], epsilon=self.epsilon, seed=seed).to(self.center)
 
     def at_place(self, place: Tensor, rows: Tensor) -> Tensor:
-        """Feasible points at a place ``(d,)`` (or one a row) of the unit ball; the box only brings them nearer."""
-        return torch.add(rows_of(self.center, rows), place, alpha=self.epsilon).clamp_(self.lower, self.upper)
+        """Feasible points of these rows at a place ``(d,)`` of ``scatter``."""
+        center = rows_of(self.center, rows)
+        return self.ball.at_place(place, epsilon=self.epsilon, center=center, lower=self.lower, upper=self.upper)
 
     def _of(self, rows: Tensor) -> tuple[Tensor, ...]:
         """Centers and bounds of these rows."""
         return tuple(rows_of(t, rows) for t in (self.center, self.low, self.high))
+
+
+def floating(model: Model) -> Tensor:
+    """One of the model's arrays of real numbers: tells its device and precision."""
+    return next(a for a in chain(model.buffers(), model.parameters()) if a.is_floating_point())
+
+
+def single_precision(model: Model) -> Model:
+    """A copy in single precision; the model itself where it is so."""
+    return model if floating(model).dtype == torch.float32 else deepcopy(model).float()
 
 
 def require_gradients(model: Model) -> None:

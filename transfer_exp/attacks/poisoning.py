@@ -6,9 +6,12 @@
 l is the learner's own loss (hinge, logistic, squared; the gradient: ``learners.retraining``). Points are placed one after
 another, each from a training point with its label flipped, so that the first m of them are the attack with m points:
 
-    for each point:   start at a flipped training point; where it has no weight, go against its score until it has
+    for each point:   start at a training point with its label flipped
+                      where it has no weight, go against its score until it has
                       ascend (``optim.quasi_newton``), retraining for each trial, never stepping where it has no weight
                       place it at the best trial
+
+Labels are class indices 0 and 1; f is the score of class 1, and a flipped label is 1 - y.
 """
 
 from __future__ import annotations
@@ -21,16 +24,18 @@ import numpy.typing as npt
 
 from transfer_exp.learners import Learner
 from transfer_exp.learners.retraining import Counts, Retrained, Retraining
+from transfer_exp.learners.retraining_columns import spread, used_columns
+from transfer_exp.margin import signs
 from transfer_exp.optim.quasi_newton import climb
 from transfer_exp.seeds import generator
-from transfer_exp.types import Box, Floats, Ints, Matrix, Norm, UserError, dense
+from transfer_exp.types import Box, Floats, Ints, Matrix, UserError, dense
 
 
 @dataclass(frozen=True, kw_only=True)
 class Poisoned:
     """m poisoning points of one learner on one training set, in the order in which they were placed.
 
-    points, start_points: ``(m, d)`` float64. labels, start_rows: ``(m,)``, the start's row in the training data.
+    points, start_points: ``(m, d)`` float64. labels: ``(m,)``, classes. start_rows: ``(m,)``, the starts' rows.
     objective_start, objective: ``(m,)``, validation loss with the point at its start and where it ended.
     stayed: ``(m,)`` bool, did not move. no_support: ``(m,)`` bool, the learner gives the point no weight.
     residual: ``(m,)``, largest relative residual of the implicit solves. retrainings, gradients, fallbacks: ``(m,)`` counts.
@@ -68,7 +73,9 @@ class Poisoning:
     n_trials: most step lengths tried along one direction.
     """
 
-    norm: ClassVar[Norm] = "l2"
+    scenario: ClassVar[str] = "poisoning"
+    requires: ClassVar[frozenset[str]] = frozenset({"gradients", "two_classes"})
+    norm: ClassVar[str] = "l2"
     name: str = field(default="poisoning", compare=False)
     n_starts: int = 1
     n_iter: int = 40
@@ -97,14 +104,14 @@ class Poisoning:
     ) -> Poisoned:
         """``n_points`` points against ``learner`` trained on ``(n, d)``, for validation points ``(n_val, d)``.
 
-        ``starts``: points and true labels to start from, with the label flipped; the training points when None.
+        ``starts``: points and true classes to start from, with the label flipped; the training points when None.
 
-        Raises UserError on a learner that cannot be poisoned, more points than training data, labels other than -1 and
-        +1, or points outside the box.
+        Raises UserError on a learner that cannot be poisoned, more points than training data, classes other than 0 and 1,
+        or points outside the box.
         """
         first, true_labels = (x, y) if starts is None else starts
         _check(y, y_val, first, n_points, box)
-        columns = _used_columns(x, x_val, first)
+        columns = used_columns(x, x_val, first)
         around = Box(lower=box.lower[columns], upper=box.upper[columns])
         training = learner.retraining(x[:, columns], y, x_val[:, columns], y_val, room=n_points)
         rng = generator(seed, "attack_start")
@@ -113,14 +120,14 @@ class Poisoning:
         for _ in range(n_points):
             before = replace(training.counts)
             tried = rng.choice(len(unused), size=min(self.n_starts, len(unused)), replace=False)
-            tries = [training.retrain(data[unused[k]], -int(true_labels[unused[k]])) for k in tried]
+            tries = [training.retrain(data[unused[k]], 1 - int(true_labels[unused[k]])) for k in tried]
             best = int(np.argmax([one.loss for one in tries]))
             point = self._optimise(training, tries[best], around)
             training.place(point.end)
             placed.append(replace(point, row=int(unused[tried[best]]), counts=training.counts - before))
             unused = np.delete(unused, tried[best])
         made = _join(placed)
-        points, start_points = (_spread(rows, columns, len(box.lower)) for rows in (made.points, made.start_points))
+        points, start_points = (spread(rows, columns, len(box.lower)) for rows in (made.points, made.start_points))
         return replace(made, points=points, start_points=start_points)
 
     def _optimise(self, training: Retraining, start: Retrained, box: Box) -> _Point:
@@ -172,7 +179,7 @@ class ValidationLoss:
         Each of at most ``n_trials`` steps is twice as long as the one before, the last as long as the way through the box.
         """
         for k in range(n_trials):
-            against = -self.last.label * self.training.score_gradient(self.last)
+            against = -signs(self.last.label) * self.training.score_gradient(self.last)
             size = float(np.linalg.norm(against)) or 1.0
             corner = np.where(against > 0, box.upper, np.where(against < 0, box.lower, self.last.point))
             length = float(np.linalg.norm(corner - self.last.point)) / 2 ** (n_trials - 1 - k)
@@ -191,28 +198,16 @@ def validation_gradients(
     the gradient depends on neither their order nor on whose points they are, and those of a surrogate and a target, each
     on its own training data, can be compared (S and R of poisoning). Zero where a point is no support vector.
     """
-    columns = _used_columns(x, x_val, points)
+    columns = used_columns(x, x_val, points)
     training = learner.retraining(x[:, columns], y, x_val[:, columns], y_val, room=0)
     fitted = (training.retrain(point, int(label)) for point, label in zip(points[:, columns], labels, strict=True))
-    return _spread(np.array([training.gradient(one)[0] for one in fitted]), columns, points.shape[1])
-
-
-def _used_columns(*matrices: Matrix) -> Ints:
-    """Columns where any point has anything. In all others every gradient is zero, so that points stay at zero there."""
-    return np.unique(np.concatenate([matrix.nonzero()[1] for matrix in matrices]))
-
-
-def _spread(rows: Floats, columns: Ints, n_features: int) -> Floats:
-    """Rows ``(m, c)`` put into their columns of ``(m, d)``, zero elsewhere."""
-    spread = np.zeros((len(rows), n_features))
-    spread[:, columns] = rows
-    return spread
+    return spread(np.array([training.gradient(one)[0] for one in fitted]), columns, points.shape[1])
 
 
 def _check(y: Ints, y_val: Ints, starts: Matrix, n_points: int, box: Box) -> None:
     for labels in (y, y_val):
-        if set(np.unique(labels)) != {-1, 1}:
-            raise UserError(f"poisoning: expected two classes labelled -1 and +1, got {np.unique(labels).tolist()[:5]}")
+        if set(np.unique(labels)) != {0, 1}:
+            raise UserError(f"poisoning: expected two classes, 0 and 1, got {np.unique(labels).tolist()[:5]}")
     if not 1 <= n_points <= starts.shape[0]:
         raise UserError(
             f"poisoning: expected from 1 to {starts.shape[0]} points (one for each point of the attacker's training data), "

@@ -89,7 +89,6 @@ def ascend(
         if not len(rows):
             break
         moved, wanted = _look_ahead(objective, feasible, result, memory, front)
-        result.n_iter[rows[moved | wanted]] += 1
         moved |= _search(objective, feasible, result, memory, front, wanted, max_trials)
         gain = result.value[rows] - front.value
         result.trace.append(float(result.value.double().mean()))

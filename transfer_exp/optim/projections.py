@@ -1,16 +1,15 @@
-"""Exact projection onto a norm ball intersected with a box, and the farthest point of it along a direction.
+"""The searches behind exact projections onto a norm ball intersected with a box (the norms themselves: ``balls``).
 
-Everything is in offsets from the ball's centre: ball |u|_p <= epsilon, box low <= u <= high with low <= 0 <= high, all
-``(n, d)``, epsilon ``(n,)`` or a number. Write v for the point to project, c_i >= 0 for the room that the box leaves
-in the direction of v_i. Then the projection is sign(v) * a with, per row (KKT conditions),
+Everything is in offsets from the ball's centre: ball |u|_p <= radius, box low <= u <= high with low <= 0 <= high, all
+``(n, d)``, radius ``(n, 1)``. Write v for the point to project, c_i >= 0 for the room that the box leaves in the direction
+of v_i. Then the projection of a v outside the ball is sign(v) * a with, per row (KKT conditions),
 
-    l2    a_i = min(s |v_i|, c_i)              s = 1 when that lies in the ball, else |a|_2 = epsilon
-    l1    a_i = clip(|v_i| - t, 0, c_i)        t = 0 when that lies in the ball, else |a|_1 = epsilon
-    linf  a_i = min(|v_i|, c_i, epsilon)
+    l2    a_i = min(s |v_i|, c_i)              s such that |a|_2 = radius
+    l1    a_i = clip(|v_i| - t, 0, c_i)        t such that |a|_1 = radius
 
-so l2 and l1 are one root of a monotone, piecewise smooth function of one variable per row, found exactly by Newton's
-method in finitely many steps. The farthest point, argmax <g, u> over the set, is the limit of the projection of
-eta * g as eta grows: the same formulas without the cap on s (l2), the greedy fill (l1), the corner (linf).
+each one root of a monotone, piecewise smooth function of one variable per row, found exactly by Newton's method in finitely
+many steps. The farthest point, argmax <g, u> over the set, is the limit of the projection of eta * g as eta grows: the
+same formula without the cap on s (l2), the greedy fill (l1).
 """
 
 from __future__ import annotations
@@ -18,53 +17,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from transfer_exp.types import Norm
-
 _MAX_STEPS = 100
 _FEW = 64
 
 
-def project(offset: Tensor, *, norm: Norm, epsilon: Tensor | float, low: Tensor, high: Tensor) -> Tensor:
-    """The nearest point of ball and box to each row of ``offset``."""
-    radius = _column(epsilon, offset)
-    nearest = offset.clamp(low, high)
-    if norm == "linf":
-        return nearest.clamp(-radius, radius)
-    shrink = _scale_to_sphere if norm == "l2" else _soft_threshold
-    outside = (_length(nearest, norm) > radius)[:, 0]
-    if bool(outside.all()):
-        return shrink(offset, low, high, radius)
-    rows = outside.nonzero()[:, 0]
-    if len(rows):
-        nearest[rows] = shrink(*(t.index_select(0, rows) for t in (offset, low, high, radius)))
-    return nearest
-
-
-def farthest(direction: Tensor, *, norm: Norm, epsilon: Tensor | float, low: Tensor, high: Tensor) -> Tensor:
-    """argmax over ball and box of the inner product with each row of ``direction`` (zero where the row is zero)."""
-    radius = _column(epsilon, direction)
-    if norm == "linf":
-        return (direction.sign() * radius).clamp(low, high)
-    reach = _scale_to_sphere if norm == "l2" else _greedy_fill
-    return reach(direction, low, high, radius)
-
-
-def _room(direction: Tensor, low: Tensor, high: Tensor) -> Tensor:
+def room(direction: Tensor, low: Tensor, high: Tensor) -> Tensor:
     """What the box leaves in this direction; nothing where it is zero."""
     return (direction.sign() * torch.finfo(direction.dtype).max).clamp(low, high).abs()
 
 
-def _column(epsilon: Tensor | float, like: Tensor) -> Tensor:
-    radius = torch.as_tensor(epsilon, dtype=like.dtype, device=like.device)
-    return radius.expand(len(like))[:, None]
-
-
-def _length(size: Tensor, norm: Norm) -> Tensor:
-    length: Tensor = torch.linalg.vector_norm(size, ord=1 if norm == "l1" else 2, dim=1, keepdim=True)
-    return length
-
-
-def _scale_to_sphere(direction: Tensor, low: Tensor, high: Tensor, radius: Tensor) -> Tensor:
+def scale_to_sphere(direction: Tensor, low: Tensor, high: Tensor, radius: Tensor) -> Tensor:
     """clip(s direction, low, high) with s >= 0 such that its l2 norm is ``radius`` (or as large as the box allows).
 
     In s^2 the squared norm is concave and piecewise linear, with the slope of the coordinates that the box does not hold:
@@ -82,26 +44,26 @@ def _scale_to_sphere(direction: Tensor, low: Tensor, high: Tensor, radius: Tenso
         slope = torch.gt(limit, scale, out=free).mul_(square).sum(1, keepdim=True)
         step = missing / torch.where(slope > 0, slope, torch.inf)  # a row that the box holds everywhere stays
         before, scale = scale, torch.addcmul(step, scale, scale).sqrt()
-        size = _length(torch.mul(direction, scale, out=reached).clamp_(low, high), "l2")
+        size = torch.linalg.vector_norm(torch.mul(direction, scale, out=reached).clamp_(low, high), dim=1, keepdim=True)
         missing = torch.addcmul(radius2, size, size, value=-1)
         if bool(((missing <= rounding) | (scale == before)).all()):
             break
     return reached
 
 
-def _soft_threshold(offset: Tensor, low: Tensor, high: Tensor, radius: Tensor) -> Tensor:
+def soft_threshold(offset: Tensor, low: Tensor, high: Tensor, radius: Tensor) -> Tensor:
     """Each coordinate moved towards zero by t, within the box, with t >= 0 such that the l1 norm is ``radius``.
 
     The norm falls in t and is piecewise linear, but neither convex nor concave: Newton inside a bracket that every
     evaluation shrinks, halving it where Newton would leave it.
     """
-    size, room = offset.abs(), _room(offset, low, high)
+    size, space = offset.abs(), room(offset, low, high)
     left, right = torch.zeros_like(radius), size.amax(1, keepdim=True)
     lifted, value, free = (torch.empty_like(size) for _ in range(3))  # written over and over: this is most of the work
     threshold, eps = left, torch.finfo(size.dtype).eps
     for _ in range(_MAX_STEPS):
         torch.sub(size, threshold, out=lifted)
-        torch.minimum(lifted, room, out=value).clamp_(min=0)
+        torch.minimum(lifted, space, out=value).clamp_(min=0)
         excess = value.sum(1, keepdim=True) - radius
         slope = torch.eq(lifted, value, out=free).sum(1, keepdim=True)  # how many neither the box nor zero holds
         done = excess.abs() <= eps * (4 * radius + slope * threshold)  # what rounding the sum and the threshold leaves
@@ -118,17 +80,17 @@ def _soft_threshold(offset: Tensor, low: Tensor, high: Tensor, radius: Tensor) -
     return torch.copysign(value * kept, offset)
 
 
-def _greedy_fill(direction: Tensor, low: Tensor, high: Tensor, radius: Tensor) -> Tensor:
+def greedy_fill(direction: Tensor, low: Tensor, high: Tensor, radius: Tensor) -> Tensor:
     """Spend ``radius`` on the heaviest coordinates first, each up to its room."""
-    room = _room(direction, low, high)
-    weight = direction.abs() * room.sign()
+    space = room(direction, low, high)
+    weight = direction.abs() * space.sign()
     n_heaviest = _FEW
     while True:  # few take all, as a rule; to order every coordinate takes five times as long as to find the few
         order = weight.topk(min(n_heaviest, weight.shape[1]), dim=1).indices
-        sorted_room = room.gather(1, order)
+        sorted_room = space.gather(1, order)
         spent = sorted_room.cumsum(1)
         if n_heaviest >= weight.shape[1] or bool((spent[:, -1:] >= radius).all()):
             break
         n_heaviest *= 8
     take = torch.minimum((radius - (spent - sorted_room)).clamp(min=0), sorted_room)
-    return torch.copysign(torch.zeros_like(room).scatter(1, order, take), direction)
+    return torch.copysign(torch.zeros_like(space).scatter(1, order, take), direction)

@@ -54,14 +54,13 @@ class Slopes:
 
 @dataclass
 class Ascent:
-    """Where an ascent ended: points ``(n, d)``, objective, iterations, flags ``(n,)``, mean objective per iteration.
+    """Where an ascent ended: points ``(n, d)``, objective, flags ``(n,)``, mean objective per iteration.
 
     slopes: handed on to the ascent that starts here, so that no gradient is taken twice.
     """
 
     x: Tensor
     value: Tensor
-    n_iter: Tensor
     exhausted: Tensor
     zero_gradient: Tensor
     slopes: Slopes
@@ -99,7 +98,6 @@ def unmoved(x: Tensor, value: Tensor, slopes: Slopes | None = None) -> Ascent:
     return Ascent(
         x=x.clone(),
         value=value.clone(),
-        n_iter=no.long(),
         exhausted=no,
         zero_gradient=no.clone(),
         slopes=slopes or Slopes(torch.zeros_like(x), no.clone()),

@@ -1,4 +1,4 @@
-"""Plain projected gradient steps of a fixed length: a start for an ascent, where jumping ahead ends in a poor maximum."""
+"""Projected gradient steps of a fixed length: a start for an ascent, where jumping ahead ends in a poor maximum."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from torch import Tensor
 from transfer_exp.optim.state import FeasibleSet, Objective
 
 
-def walk(objective: Objective, feasible: FeasibleSet, *, x: Tensor, gradient: Tensor, n_steps: int, share: float) -> Tensor:
-    """Follow the gradient from ``x``, where it is ``gradient``: ``n_steps`` steps of ``share`` of the longest way.
+def pgd(objective: Objective, feasible: FeasibleSet, *, x: Tensor, gradient: Tensor, n_steps: int, share: float) -> Tensor:
+    """Points ``(n, d)`` after ``n_steps`` steps from ``x``, each of length ``share`` of the distance to the farthest point.
 
-    Does not look at the objective: it follows a curved path, and may go down on the way.
+    ``gradient`` ``(n, d)`` is that at ``x``. The objective's value is not looked at: it may fall on the way.
     """
     rows = torch.arange(len(x), device=x.device)
     length = share * torch.linalg.vector_norm(feasible.farthest(gradient, rows) - x, dim=1, keepdim=True)

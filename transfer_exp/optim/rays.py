@@ -5,8 +5,9 @@ A clean point x moves along a random direction u, clipped to the box, as far as 
     offset = clip(s u, lower - x, upper - x)   with s >= 0 such that |offset|_p = epsilon
 
 or to the corner of the box on the side of u, where the box leaves less room than that. Before clipping, u is uniform on the
-sphere: Gaussian for l2, Laplace for l1. In linf every feature moves by +epsilon or -epsilon, as attacks move it there.
-One direction serves the whole grid of epsilons: a point moves on in its direction.
+sphere: Gaussian for l2, Laplace for l1. In linf every feature moves by +epsilon or -epsilon, in l0 floor(epsilon) random
+features move to a face of the box, as attacks move them there. One direction serves the whole grid of epsilons: a point
+moves on in its direction.
 
 Sizes are exact. Sort the features of a point by the s at which the box stops them, t_1 <= t_2 <= ..., with rooms
 c_i = t_i |u_i|. For s between t_j and t_j+1 the size is
@@ -18,11 +19,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
-from transfer_exp.attacks.flips import Flips
-from transfer_exp.types import Box, Floats, Ints, Norm
+from transfer_exp.optim.balls import Ball
+from transfer_exp.types import Box, Floats, Ints
+
+
+class Offsets(Protocol):
+    """``offsets[k]``: how points are moved at the k-th epsilon, ``(n, d)``."""
+
+    def __getitem__(self, k: int) -> Floats: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,18 +49,42 @@ class Rays:
         return np.asarray(np.clip(self.scale[k][:, None] * self.direction, self.low, self.high))
 
 
-def random_rays(x: Floats, *, norm: Norm, epsilons: Sequence[float], box: Box, rng: np.random.Generator) -> Rays:
-    """Random offsets of points ``(n, d)`` inside the box, of p-norm ``epsilon`` at every epsilon of the ascending grid."""
-    direction = rng.laplace(size=x.shape) if norm == "l1" else rng.standard_normal(x.shape)
+@dataclass(frozen=True, kw_only=True)
+class Jumps:
+    """``jumps[k]``: offsets ``(n, d)`` where the first ``budget[k]`` features by ``place`` moved to the ``corner``."""
+
+    corner: Floats
+    place: Ints
+    budget: Ints
+
+    def __getitem__(self, k: int) -> Floats:
+        return np.where(self.place < self.budget[k], self.corner, 0.0)
+
+
+def random_offsets(x: Floats, *, ball: Ball, epsilons: Sequence[float], box: Box, rng: np.random.Generator) -> Offsets:
+    """Random offsets of points ``(n, d)`` inside the box, of size ``epsilon`` at every epsilon of the ascending grid."""
+    direction = ball.random_direction(x.shape, rng)
     low, high = box.lower - x, box.upper - x
-    if norm == "linf":
+    if ball.counts_features:
+        return _jumps(direction, low, high, epsilons)
+    if np.isinf(ball.order):
         every = np.broadcast_to(np.array(epsilons)[:, None], (len(epsilons), len(x)))
-        return Rays(direction=np.sign(direction), scale=every, low=low, high=high)
-    scale = _scales(direction, low, high, power=1 if norm == "l1" else 2, epsilons=epsilons)
+        return Rays(direction=direction, scale=every, low=low, high=high)
+    scale = _scales(direction, low, high, power=ball.order, epsilons=epsilons)
     return Rays(direction=direction, scale=scale, low=low, high=high)
 
 
-def _scales(direction: Floats, low: Floats, high: Floats, *, power: int, epsilons: Sequence[float]) -> Floats:
+def _jumps(direction: Floats, low: Floats, high: Floats, epsilons: Sequence[float]) -> Jumps:
+    """In the order of falling size of the direction; to the other face where there is no room on its side."""
+    up = np.where(direction > 0, high > 0, low == 0)
+    corner = np.where(up, high, low)
+    order = np.argsort(np.where(corner == 0, np.inf, -np.abs(direction)), axis=1)  # what cannot move comes last
+    place = np.empty_like(order)
+    np.put_along_axis(place, order, np.arange(order.shape[1])[None], axis=1)
+    return Jumps(corner=corner, place=place, budget=np.floor(epsilons).astype(np.int64))
+
+
+def _scales(direction: Floats, low: Floats, high: Floats, *, power: float, epsilons: Sequence[float]) -> Floats:
     """The s of each epsilon and row, ``(E, n)``; where the box stops every feature, the s at which it stops the last."""
     size = np.abs(direction)
     # No feature moves by more than epsilon: bounds beyond it need not be squared, and may be huge.
@@ -73,15 +105,3 @@ def _scales(direction: Floats, low: Floats, high: Floats, *, power: int, epsilon
         share = np.divide(epsilon**power - before, slope, out=np.zeros_like(slope), where=moving)
         scales.append(np.where(moving, share ** (1 / power), stop[:, -1]))
     return np.stack(scales)
-
-
-def random_flips(changeable: Ints, *, budget: Ints, rng: np.random.Generator) -> Flips:
-    """Changes of random features, ``budget`` ``(E,)`` of them at each epsilon, or all that may change where those are fewer.
-
-    changeable: ``(n, d)``, +1 where a feature may be added, -1 where it may be removed, 0 where it must stay.
-    """
-    chance = np.where(changeable == 0, 2.0, rng.random(changeable.shape))  # what must stay comes last
-    place = np.empty(changeable.shape, dtype=np.int64)
-    np.put_along_axis(place, np.argsort(chance, axis=1), np.arange(1, changeable.shape[1] + 1)[None], axis=1)
-    order = np.where(place <= budget[-1], place * changeable, 0).astype(np.int16)
-    return Flips(order=order, budget=budget)
