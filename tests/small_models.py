@@ -105,7 +105,9 @@ class Perceptron(SmallModel):
     """ReLU or tanh layers, in double precision."""
 
     def __init__(self, layers: list[tuple[Tensor, Tensor]], activation: Any = torch.relu) -> None:
-        arrays = {f"{name}{k}": part.double() for k, layer in enumerate(layers) for name, part in zip("wb", layer, strict=True)}
+        arrays = {
+            f"{name}{k}": part.double() for k, layer in enumerate(layers) for name, part in zip("wb", layer, strict=True)
+        }
         super().__init__(len(layers[-1][1]), **arrays)
         self.depth, self.activation = len(layers), activation
 

@@ -143,7 +143,12 @@ def test_curves(chain: Chain, outcome: Outcome, k: int) -> None:
         )
     )
     moves, white_moves = ((made.points - made.start_points)[:m] for made in (chain.black, chain.white))
-    sizes = {"l0": (moves != 0).sum(1), "l1": np.abs(moves).sum(1), "l2": np.sqrt((moves**2).sum(1)), "linf": np.abs(moves).max(1)}
+    sizes = {
+        "l0": (moves != 0).sum(1),
+        "l1": np.abs(moves).sum(1),
+        "l2": np.sqrt((moves**2).sum(1)),
+        "linf": np.abs(moves).max(1),
+    }
     expected = {
         "error": ((target > 0) != y).mean(),
         "surrogate_error": ((own > 0) != y).mean(),

@@ -19,9 +19,9 @@ from PIL import Image
 from transfer_exp.cli.job import build
 from transfer_exp.cli.naming import dataset_name
 from transfer_exp.cli.recording import identity
+from transfer_exp.combination import Combination
 from transfer_exp.data.splits import make_split
 from transfer_exp.learners import Forest
-from transfer_exp.combination import Combination
 from transfer_exp.types import UserError, dense
 
 CONF = SOURCE / "conf"

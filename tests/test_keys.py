@@ -56,10 +56,21 @@ NOT_COUNTED = {"Dataset.name", "Dataset.x", "Dataset.y"}
 def combination(attack: Evasion | EvasionAdd | Poisoning) -> Combination:
     random = np.random.default_rng(0)
     y = np.where(random.permutation(N) < N // 2, 1, 0)
-    x = (random.random((N, 8)) < 0.5 + 0.15 * (2 * y[:, None] - 1)).astype(float)  # binary: features can be chosen, and added
+    x = (random.random((N, 8)) < 0.5 + 0.15 * (2 * y[:, None] - 1)).astype(
+        float
+    )  # binary: features can be chosen, and added
     sizes = Sizes(target=16, surrogate=16, validation=18, test=18)
     pool = np.zeros(N, dtype=bool)
-    data = Dataset(name="tiny", x=x, y=y, box=Box.uniform(8), sizes=sizes, test_pool=pool, checksum=signature(x=x, y=y), class_names=("0", "1"))
+    data = Dataset(
+        name="tiny",
+        x=x,
+        y=y,
+        box=Box.uniform(8),
+        sizes=sizes,
+        test_pool=pool,
+        checksum=signature(x=x, y=y),
+        class_names=("0", "1"),
+    )
     grid = (0.0, 1.0, 2.0) if isinstance(attack, EvasionAdd) else (0.0, 0.06, 0.12)  # of 16 points: 1 and 2 poison
     epsilon = Grid(grid=grid, reference=grid[2], shown=grid[2:])
     pair = {"surrogate": Ridge(alpha=1.0), "target": Ridge(alpha=5.0)}

@@ -3,25 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import scipy.stats
-import torch
-from sklearn.linear_model import Ridge as SklearnRidge
+from transfer_exp.attacks.noise import random_flips, random_rays
 
-from transfer_exp import seeds
 from transfer_exp.attacks.evasion import Evasion
 from transfer_exp.attacks.evasion_add import EvasionAdd
-from transfer_exp.attacks.noise import random_flips, random_rays
-from transfer_exp.attacks.poisoning import Poisoning
-from transfer_exp.data.digits import load_digits
-from transfer_exp.data.splits import make_split
-from transfer_exp.learners import Forest, LinearSVM, Logistic, Ridge
-from transfer_exp.types import Box, Dataset, Floats, Grid, Norm, Sizes
+from transfer_exp.types import Box, Floats, Grid, Norm
 
 ORDER: dict[Norm, float] = {"l1": 1, "l2": 2, "linf": np.inf}
 GRID = Grid(grid=(0.0, 0.5, 1.0, 2.0), reference=1, shown=(1,))

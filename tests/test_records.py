@@ -19,8 +19,8 @@ from omegaconf import DictConfig, OmegaConf
 import transfer_exp
 from transfer_exp.attacks.evasion import Evasion
 from transfer_exp.cli import recording
-from transfer_exp.learners import MLP, Ridge
 from transfer_exp.combination import Combination, Outcome
+from transfer_exp.learners import MLP, Ridge
 from transfer_exp.store import Store
 from transfer_exp.types import Box, Dataset, Examples, Grid, Sizes
 

@@ -27,7 +27,15 @@ def dataset(x: Any, **changes: Any) -> Dataset:
     n, d = x.shape
     given = {"box": Box(lower=np.full(d, -50.0), upper=np.full(d, 50.0)), "sizes": Sizes(test=20, validation=20), **changes}
     y = np.tile([0, 1], n // 2)
-    return Dataset(name="own", x=x, y=y, test_pool=np.zeros(n, dtype=bool), checksum=str(float(x.sum())), class_names=("a", "b"), **given)
+    return Dataset(
+        name="own",
+        x=x,
+        y=y,
+        test_pool=np.zeros(n, dtype=bool),
+        checksum=str(float(x.sum())),
+        class_names=("a", "b"),
+        **given,
+    )
 
 
 def apart(distance: float, width: float = 0.1) -> Floats:

@@ -89,7 +89,9 @@ def test_at_epsilon_0_nothing_is_attacked(outcome: Outcome) -> None:
     assert start["error"] == start["whitebox_error"] == metrics["clean_error"]
     assert start["surrogate_error"] == metrics["surrogate_clean_error"]
     assert start["success"] == start["whitebox_success"] == 0
-    assert start["perturbation_l0"] == start["perturbation_l1"] == start["perturbation_l2"] == start["perturbation_linf"] == 0
+    assert (
+        start["perturbation_l0"] == start["perturbation_l1"] == start["perturbation_l2"] == start["perturbation_linf"] == 0
+    )
 
 
 def test_scalars_are_values_of_the_curves(outcome: Outcome) -> None:
@@ -175,8 +177,8 @@ def test_a_second_run_trains_and_crafts_nothing_and_gives_the_same(data: Dataset
     assert equal(run(combination(data), again), outcome)
     assert not again.misses
     assert again.hits == {
-        **{"learner": 2, "crafted": 2, "own_logits": 2, "extent": 1},
-        **{"noise_logits": 1, "varied_logits": 1, "gradient_sizes": 1},
+        "learner": 2, "crafted": 2, "own_logits": 2, "extent": 1,
+        "noise_logits": 1, "varied_logits": 1, "gradient_sizes": 1,
     }
 
 

@@ -224,7 +224,9 @@ def independent_poisoning(data: Dataset, kernel: Floats, C: float, starts: Ints,
         rows = stratified(y, allowed, split.surrogate, random)
         for start in starts:
             joined = np.r_[rows, start]
-            model = SVC(kernel="precomputed", C=C, tol=1e-6).fit(kernel[np.ix_(joined, joined)], np.r_[y[rows], 1 - y[start]])
+            model = SVC(kernel="precomputed", C=C, tol=1e-6).fit(
+                kernel[np.ix_(joined, joined)], np.r_[y[rows], 1 - y[start]]
+            )
             scores = model.decision_function(kernel[np.ix_(validation, joined)])
             losses.append(np.maximum(0, 1 - signs(y[validation]) * scores).mean())
     return float(np.reshape(losses, (10, len(starts))).var(axis=0, ddof=1).mean())

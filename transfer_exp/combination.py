@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar, Protocol
+from typing import Any
 
 import numpy as np
 
-from transfer_exp.attacks.goals import GOALS
+from transfer_exp.attacks.base import Attack
+from transfer_exp.attacks.goals import ANY, resolve_goal
 from transfer_exp.data.binary import require_binary
 from transfer_exp.learners import Learner
 from transfer_exp.learners.scaling import require_scalable
@@ -18,24 +19,6 @@ from transfer_exp.types import Dataset, Examples, Floats, Grid, Ints, UserError
 
 _NO_IDENTITY = ("name", "x", "y")  # of a data set: for display; the content, for which the checksum stands
 _CODE = ("data", "learners", "optim", "attacks", "measures", "work", "scenarios", "margin.py", "seeds.py", "types.py")
-
-
-class Attack(Protocol):
-    """What all attacks have in common. ``norm`` names the ball, ``scenario`` the threat model (``scenarios.SCENARIOS``)."""
-
-    scenario: ClassVar[str]
-    requires: ClassVar[frozenset[str]]
-
-    @property
-    def name(self) -> str:
-        """For display."""
-
-    @property
-    def norm(self) -> str:
-        """Of the ball that points may move in."""
-
-    def among(self, columns: Ints, n_features: int) -> Attack:
-        """The attack on points that keep only these of ``n_features`` columns."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,12 +55,7 @@ class Combination:
 
         Raises UserError on a class that the data set has not.
         """
-        goal, names = getattr(self.attack, "goal", GOALS[0]), self.dataset.class_names
-        if str(goal) in names:
-            return names.index(str(goal))
-        if goal not in GOALS:
-            raise UserError(f"attack.goal: expected {', '.join(GOALS)} or a class of {', '.join(names)}, got {goal}")
-        return goal
+        return resolve_goal(getattr(self.attack, "goal", ANY), self.dataset.class_names)
 
     def signature(self) -> str:
         """Hash of all that the outcome depends on: data, options, seed, and the code that computes it."""
@@ -97,7 +75,7 @@ def _gradients(combination: Combination) -> None:
 
 
 def _retraining(combination: Combination) -> None:
-    combination.surrogate.require_poisonable()
+    combination.surrogate.require_retrainable()
     combination.surrogate.require_raw("surrogate")
     combination.target.require_raw("target")
 

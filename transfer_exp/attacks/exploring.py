@@ -49,7 +49,9 @@ class Explorer:
     ascent; n_walk, n_restarts: as in ``Evasion``. wide ``(n,)``: whose ball was wide at this or a smaller epsilon.
     """
 
-    def __init__(self, objective: Objective, first: Tensor, base: Tensor, climb: Climb, n_walk: int, n_restarts: int) -> None:
+    def __init__(
+        self, objective: Objective, first: Tensor, base: Tensor, climb: Climb, n_walk: int, n_restarts: int
+    ) -> None:
         self.objective, self.first, self.base, self.climb = objective, first, base, climb
         self.n_walk, self.n_restarts = n_walk, n_restarts
         self.every = torch.arange(len(base), device=base.device)

@@ -74,7 +74,7 @@ class Poisoning:
     """
 
     scenario: ClassVar[str] = "poisoning"
-    requires: ClassVar[frozenset[str]] = frozenset({"gradients", "two_classes"})
+    requires: ClassVar[frozenset[str]] = frozenset({"retraining", "two_classes"})
     norm: ClassVar[str] = "l2"
     name: str = field(default="poisoning", compare=False)
     n_starts: int = 1

@@ -15,7 +15,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 import scipy.sparse as sp
 
-from transfer_exp.types import Floats, Matrix, UserError
+from transfer_exp.types import Floats, Matrix, Points, UserError
 
 Scale: TypeAlias = Literal["none", "standard", "minmax"]
 ADVICE = "scale the features (scale=standard; of sparse points, scale=minmax; for poisoning, in the file)"
@@ -65,7 +65,7 @@ class Scaling:
         return (x - self.shift) * self.factor
 
 
-def require_scalable(scale: Scale, x: Matrix) -> None:
+def require_scalable(scale: Scale, x: Points) -> None:
     """Raise UserError on CSR points that any ``standard`` scaling would fill."""
     if scale == "standard" and isinstance(x, sp.csr_array):
         raise UserError(

@@ -62,7 +62,7 @@ def attacked_rows(work: Work) -> Ints:
         rows = rows[work.dataset.y[rows] != goal]
         if not len(rows):
             raise UserError(
-                f"attack.goal: expected test points of other classes than {work.combination.attack.goal}, got none"
+                f"attack.goal: expected test points of other classes than {work.dataset.class_names[goal]}, got none"
             )
     return rows
 

@@ -57,7 +57,7 @@ class PoisonedTraining:
     def white_box(self) -> Poisoned | None:
         """The points made on the target and its data, from the same starts; None where the target has not the gradients."""
         target = self.work.combination.target
-        return self._poisoned(target, self.work.split.target) if target.poisonable else None
+        return self._poisoned(target, self.work.split.target) if target.retrainable else None
 
     def _poisoned(self, learner: Learner, rows: Ints) -> Poisoned:
         return poisoned(self.work, learner, rows, n_points=max(self.counts))

@@ -13,7 +13,7 @@ from transfer_exp.data.groups import equal_rows
 from transfer_exp.learners import Learner
 from transfer_exp.learners.scaling import ADVICE as SCALE
 from transfer_exp.optim.balls import Ball
-from transfer_exp.types import Box, Dataset, Ints, Matrix, Split, dense
+from transfer_exp.types import Box, Dataset, Ints, Points, Split, dense
 
 _log = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ def nothing_moved(
     largest_error: float,
     largest: float,
     ball: Ball,
-    points: Matrix,
+    points: Points,
     labels: Ints,
 ) -> str | None:
     """A model whose error at points made on itself does not rise up to the largest epsilon.
@@ -103,7 +103,7 @@ def _short(value: float) -> str:
     return f"{float(f'{value:.2g}'):g}"
 
 
-def _distance(points: Matrix, labels: Ints, ball: Ball) -> float:
+def _distance(points: Points, labels: Ints, ball: Ball) -> float:
     """Median over points of the distance to the nearest point of another class."""
     classes = np.unique(labels)
     if len(classes) < 2:
@@ -133,7 +133,7 @@ def equal_rows_apart(dataset: Dataset, split: Split) -> str | None:
 @dataclass(frozen=True)
 class _Rows:
     checksum: str
-    x: Matrix = field(compare=False)
+    x: Points = field(compare=False)
 
 
 @lru_cache(maxsize=2)

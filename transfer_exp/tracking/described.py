@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from transfer_exp.data.splits import make_split
 from transfer_exp.combination import Combination
+from transfer_exp.data.splits import make_split
 from transfer_exp.signature import checksum, signature
 from transfer_exp.tracking import notes
 from transfer_exp.tracking.data_parts import DataPart

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+from typing import cast
 
 import numpy as np
 
+from transfer_exp.attacks.base import EvasionAttack
 from transfer_exp.attacks.crafted import Crafted
 from transfer_exp.attacks.goals import goal_classes
 from transfer_exp.optim.balls import BALLS
@@ -58,7 +60,8 @@ def crafted(work: Work, attacked: Fitted, rows: Ints) -> Crafted:
         _log.info("crafting %s on %s", counted(len(rows), "point"), type(attacked.model).__name__)
         x, y = work.part(rows)
         goals = goals_on(work, attacked, rows)
-        made = work.combination.attack.craft(attacked.model, x, y, goals=goals, epsilons=work.epsilons, box=work.dataset.box)
+        attack = cast(EvasionAttack, work.combination.attack)  # the scenarios that come here have no other
+        made = attack.craft(attacked.model, x, y, goals=goals, epsilons=work.epsilons, box=work.dataset.box)
         return made.state()
 
     return Crafted.restore(work.stored("crafted", crafted_key(work, attacked, rows), craft))

@@ -7,8 +7,11 @@ with their labels flipped, join the target's training data.
 
 from __future__ import annotations
 
+from typing import cast
+
 import numpy as np
 
+from transfer_exp.attacks.base import EvasionAttack
 from transfer_exp.seeds import generator
 from transfer_exp.signature import code_version, signature
 from transfer_exp.store import Arrays
@@ -38,7 +41,7 @@ def noise_logits(work: Work, target: Fitted, rows: Ints) -> Floats:
 
 
 def _one_draw(work: Work, target: Fitted, clean: Floats, rng: np.random.Generator) -> Floats:
-    attack, box = work.combination.attack, work.dataset.box
+    attack, box = cast(EvasionAttack, work.combination.attack), work.dataset.box
     parts = []
     for i in range(0, len(clean), attack.batch_size):
         points = clean[i : i + attack.batch_size]

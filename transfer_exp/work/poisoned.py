@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from transfer_exp import seeds
+from transfer_exp.attacks.base import PoisoningAttack
 from transfer_exp.attacks.poisoning import Poisoned, validation_gradients
 from transfer_exp.data.training_sets import TrainingSet
 from transfer_exp.learners import Learner
@@ -30,7 +31,7 @@ def _get(work: Work, kind: str, make: Callable[[], Mapping[str, Any]], **parts: 
 
 def poisoned(work: Work, learner: Learner, rows: Ints, *, n_points: int) -> Poisoned:
     """The largest number of points against the learner trained on these rows; smaller shares are its beginnings."""
-    split, attack = work.split, work.combination.attack
+    split, attack = work.split, cast(PoisoningAttack, work.combination.attack)
 
     def craft() -> Arrays:
         _log.info("poisoning %s with %s", learner.name, counted(n_points, "point"))

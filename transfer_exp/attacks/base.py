@@ -1,0 +1,64 @@
+"""What attacks have in common, and what the scenarios ask of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+
+from transfer_exp.attacks.crafted import Crafted
+from transfer_exp.learners import Learner, Model
+from transfer_exp.types import Box, Floats, Ints
+
+
+class Attack(Protocol):
+    """Options of an attack.
+
+    scenario: name of the threat model (``scenarios.SCENARIOS``). requires: what a combination must have, out of
+    ``gradients`` (of the surrogate), ``retraining`` (of the surrogate), ``two_classes``, ``binary_features``.
+    """
+
+    scenario: ClassVar[str]
+    requires: ClassVar[frozenset[str]]
+
+    @property
+    def name(self) -> str:
+        """For display."""
+
+    @property
+    def norm(self) -> str:
+        """Of the ball that points may move in (``optim.balls``)."""
+
+
+class EvasionAttack(Attack, Protocol):
+    """An attack on the points of a fitted model: scenarios classification and detection."""
+
+    @property
+    def batch_size(self) -> int:
+        """Points moved together."""
+
+    def craft(self, model: Model, x: Floats, y: Ints, *, goals: Ints | None, epsilons: Sequence[float], box: Box) -> Crafted:
+        """Attack points ``(n, d)`` of classes ``(n,)`` on a model at every epsilon; ``goals``: the classes to reach."""
+
+    def noise(self, x: Floats, *, epsilons: Sequence[float], box: Box, rng: np.random.Generator) -> Any:
+        """Random offsets of the attack's norm and sizes: ``[k]`` gives those of the k-th epsilon, ``(n, d)``."""
+
+
+class PoisoningAttack(Attack, Protocol):
+    """An attack on the training data of a learner."""
+
+    def craft(
+        self,
+        learner: Learner,
+        x: Floats,
+        y: Ints,
+        x_val: Floats,
+        y_val: Ints,
+        *,
+        n_points: int,
+        box: Box,
+        seed: int,
+        starts: tuple[Floats, Ints],
+    ) -> Any:
+        """``n_points`` points against a learner trained on ``(n, d)``: an ``attacks.poisoning.Poisoned``."""
