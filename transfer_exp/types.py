@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
@@ -97,7 +97,7 @@ class Dataset:
     checksum: hex digest of the content, part of every signature. group: ``(n,)``, rows of one group (equal rows, say)
     never stand in two parts of a split; None when every row may go anywhere. notes: counts of what reading the data
     dropped or changed, to be logged. n_selected: how many features a repetition keeps, chosen on its training parts; None
-    for all.
+    for all. made_by: ``_target_`` and options of the loader, for the record (``data.loaders``); no part of the identity.
     """
 
     name: str
@@ -111,6 +111,7 @@ class Dataset:
     group: Ints | None = None
     notes: dict[str, float] = field(default_factory=dict)
     n_selected: int | None = None
+    made_by: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     @property
     def n_features(self) -> int:

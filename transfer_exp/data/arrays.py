@@ -13,6 +13,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from transfer_exp.data.groups import equal_rows
+from transfer_exp.data.loaders import remembered
 from transfer_exp.data.sparse import Array, csr_points
 from transfer_exp.signature import signature
 from transfer_exp.system.npz import Arrays, member_names, read_npz
@@ -124,6 +125,7 @@ def _extreme(x: Matrix, which: str) -> Floats:
     return np.asarray(values.toarray() if hasattr(values, "toarray") else values, dtype=np.float64).ravel()
 
 
+@remembered
 def load_arrays(*, name: str, file: str | None, split: Sizes, group_equal: bool = True) -> Dataset:
     """Read the file; the smaller label becomes -1, the larger +1.
 

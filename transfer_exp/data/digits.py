@@ -8,10 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
+from transfer_exp.data.loaders import remembered
 from transfer_exp.data.pairs import two_digits
 from transfer_exp.types import Dataset, Floats, Ints, Sizes
 
 
+@remembered
 def load_digits_pair(*, name: str, digits: Sequence[int], split: Sizes) -> Dataset:
     """Digits ``digits[0]`` (-1) against ``digits[1]`` (+1) of ``sklearn.datasets.load_digits``."""
     images, labels = _bundled()

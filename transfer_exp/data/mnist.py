@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pooch
 
+from transfer_exp.data.loaders import remembered
 from transfer_exp.data.pairs import two_digits
 from transfer_exp.types import Dataset, Floats, Sizes, UserError
 
@@ -68,6 +69,7 @@ def _array(folder: Path, name: str) -> npt.NDArray[np.uint8]:
     return np.frombuffer(_read(folder, name), np.uint8, offset=_HEADER[name.split("-")[2]])
 
 
+@remembered
 def load_mnist(*, name: str, folder: str, digits: Sequence[int], split: Sizes) -> Dataset:
     """Digits ``digits[0]`` (-1) against ``digits[1]`` (+1). Raises UserError on a missing or damaged file."""
     place = Path(folder)

@@ -31,7 +31,7 @@ CURVES = (
 )
 """Curves that a combination may have, each over the grid."""
 
-_NO_IDENTITY = ("name", "x", "y")  # of a data set: for display; the content, for which the checksum stands
+_NO_IDENTITY = ("name", "made_by", "x", "y")  # of a data set: for display; the content, for which the checksum stands
 
 
 @dataclass(frozen=True, kw_only=True)
