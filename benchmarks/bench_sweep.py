@@ -15,15 +15,15 @@ from conftest import Add
 _TIMED = """
 import json, sys, time
 begin = time.perf_counter()
-from transfer_exp.cli import job
-inner, spent = job.run, []
+from transfer_exp.tracking import track
+inner, spent = track.run, []
 def run(*arguments):
     start = time.perf_counter()
     try:
         return inner(*arguments)
     finally:
         spent.append(time.perf_counter() - start)
-job.run = run
+track.run = run
 from transfer_exp.__main__ import main
 file, *sys.argv = sys.argv[1:]
 try:

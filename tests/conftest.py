@@ -107,7 +107,7 @@ def cli(root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtu
     for number, handler in handlers.items():
         signal.signal(number, handler)
     logging.getLogger().handlers.clear()  # Hydra's own, on streams that end with the test
-    for name in ("transfer_exp", "transfer_exp.pipeline"):
+    for name in ("transfer_exp", "transfer_exp.work"):
         logging.getLogger(name).setLevel(logging.NOTSET)
 
 

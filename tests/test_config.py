@@ -16,9 +16,9 @@ from hydra.errors import ConfigCompositionException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 
-from transfer_exp.cli.job import build
+from transfer_exp.cli.building import build
+from transfer_exp.cli.configuration import identity
 from transfer_exp.cli.naming import dataset_name
-from transfer_exp.cli.recording import identity
 from transfer_exp.combination import Combination
 from transfer_exp.data.splits import make_split
 from transfer_exp.learners import Forest

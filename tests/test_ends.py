@@ -16,7 +16,7 @@ from mlflow.experiments import commands as mlflow_experiments
 from test_bad_worlds import mounted
 
 from transfer_exp.cli import progress
-from transfer_exp.cli.job import Job
+from transfer_exp.cli.progress import Job
 from transfer_exp.report import __main__ as report
 from transfer_exp.report import build
 from transfer_exp.tracking.connecting import sqlite_uri

@@ -15,7 +15,7 @@ from mlflow.tracking import MlflowClient
 
 from transfer_exp.data.digits import load_digits
 from transfer_exp.data.splits import make_split
-from transfer_exp.tracking import described
+from transfer_exp.tracking import versions
 from transfer_exp.types import Sizes
 
 NOTE = "mlflow.note.content"
@@ -65,10 +65,10 @@ def check_data(children: list[Run]) -> None:
 
 def test_a_small_sweep_on_the_page(cli: Cli, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("USER", "ada")
-    described._user.cache_clear()
+    versions._user.cache_clear()
     words = ("-m", *SMALL, "study=tiny", "seed=0,1,2", "surrogate=ridge_high,svm_low")
     ended = cli(*words)
-    described._user.cache_clear()
+    versions._user.cache_clear()
     assert ended.rc == 0, ended.stderr
     client, study = experiment(root, "tiny")
     assert f"http://127.0.0.1:5000/#/experiments/{study.experiment_id}/runs?workflowType=machine_learning" in ended.stdout
@@ -111,13 +111,13 @@ def test_a_user_id_without_a_name_is_unknown(monkeypatch: pytest.MonkeyPatch) ->
         raise KeyError("uid not found")
 
     monkeypatch.setattr("getpass.getuser", nameless)
-    described._user.cache_clear()
-    assert described.origin({"git_commit": "unknown"}) == {
+    versions._user.cache_clear()
+    assert versions.origin({"git_commit": "unknown"}) == {
         "mlflow.user": "unknown",
         "mlflow.source.name": "transfer_exp",
         "mlflow.source.type": "LOCAL",
     }
-    described._user.cache_clear()
+    versions._user.cache_clear()
 
 
 @pytest.mark.parametrize("words", [(), ("-m", "seed=0,1")])

@@ -10,7 +10,7 @@ TESTS = SOURCE / "tests"
 CONFIG = tomllib.loads((TESTS / "mutants.toml").read_text())
 
 
-NUMBERS = ("pipeline/", "report/", "measures", "stats.py", "correlation.py", "cli/recording.py")
+NUMBERS = ("pipeline/", "report/", "measures", "stats.py", "correlation.py", "tracking/recording.py")
 SHOWN = {f"report/{name}.py" for name in ("__init__", "__main__", "build", "client", "drawing", "examples", "gaps", "page")}
 SHOWN |= {f"report/{name}.py" for name in ("database", "path_drawing", "provenance", "repair", "snapshot", "words")}
 

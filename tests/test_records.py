@@ -8,9 +8,10 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -18,10 +19,14 @@ from omegaconf import DictConfig, OmegaConf
 
 import transfer_exp
 from transfer_exp.attacks.evasion import Evasion
-from transfer_exp.cli import recording
+from transfer_exp.attacks.evasion_add import EvasionAdd
+from transfer_exp.cli import configuration
 from transfer_exp.combination import Combination, Outcome
 from transfer_exp.learners import MLP, Ridge
+from transfer_exp.measures.registry import curves
 from transfer_exp.store import Store
+from transfer_exp.tracking import recording, versions
+from transfer_exp.tracking.configuration import as_configuration
 from transfer_exp.types import Box, Dataset, Examples, Grid, Sizes
 
 GRID = Grid(grid=(0.0, 0.5, 1.0), reference=0.5, shown=(0.5, 1.0))
@@ -52,23 +57,23 @@ def config(**changes: Any) -> DictConfig:
 
 @pytest.fixture
 def combination() -> Combination:
-    x, y = np.eye(4), np.array([1, 1, -1, -1])
-    sizes, pool = Sizes(test=2), np.zeros(4, dtype=bool)
-    data = Dataset(name="own", x=x, y=y, box=Box.uniform(4), sizes=sizes, test_pool=pool, checksum="c")
+    x, y = np.eye(12), np.repeat([1, -1], 6)
+    sizes, pool = Sizes(test=2), np.zeros(12, dtype=bool)
+    data = Dataset(name="own", x=x, y=y, box=Box.uniform(12), sizes=sizes, test_pool=pool, checksum="c")
     return Combination(dataset=data, surrogate=Ridge(alpha=2.5), target=MLP(), attack=Evasion(norm="linf"), epsilon=GRID)
 
 
 @pytest.fixture
 def outcome() -> Outcome:
-    curves = {name: [k + 0.25, k + 0.5, k + 0.75] for k, name in enumerate(CURVES) if name != "loss"}
-    curves["perturbation_correlation"] = [float("nan"), 0.25, 0.5]
-    curves["objective"] = [1.0, 2.0, 3.0]  # no column of curves.csv
+    values = {name: [k + 0.25, k + 0.5, k + 0.75] for k, name in enumerate(curves()) if name != "loss"}
+    values["perturbation_correlation"] = [float("nan"), 0.25, 0.5]
+    values["objective"] = [1.0, 2.0, 3.0]  # no column of curves.csv
     pictures = np.linspace(0, 1, 8).reshape(2, 2, 2)
     examples = Examples(
         index=np.array([0, 1]), label=np.array([1, -1]), epsilon=np.array([0.5]), clean=pictures, adversarial=pictures[None]
     )
     return Outcome(
-        metrics={"clean_error": 0.125, "gradient_size": 2.0}, curves=curves, sizes={"n_test": 2}, examples=examples
+        metrics={"clean_error": 0.125, "gradient_size": 2.0}, curves=values, sizes={"n_test": 2}, examples=examples
     )
 
 
@@ -77,7 +82,11 @@ def record(combination: Combination, outcome: Outcome, tmp_path: Path) -> record
     store = Store(tmp_path)
     for key in ("a", "a", "b", "a"):
         store.get("learner", key, lambda: {"x": np.ones(1)})
-    return recording.record(config(), combination, outcome, store, ["seed=3", "strength=2.5"])
+    return recording.record(combination, outcome, store, IDENTITY)
+
+
+def parameters(node: DictConfig, combination: Combination | None = None) -> dict[str, str]:
+    return recording.parameters(configuration.settings_of(node), configuration.identity(node), combination)
 
 
 def test_parameters_tell_all_that_was_chosen(combination: Combination) -> None:
@@ -91,8 +100,37 @@ def test_parameters_tell_all_that_was_chosen(combination: Combination) -> None:
         "strength": "2.5",
         **{name: str(value) for name, value in IDENTITY.items()},
     }
-    assert recording.parameters(config()) == found
-    assert recording.parameters(config(), combination) == {**found, "attack.norm": "linf"}  # no option of this attack
+    assert parameters(config()) == found
+    # What was built has more to say: defaults, too. Of names and numbers the configuration's stand.
+    built = parameters(config(), combination)
+    assert {name: built[name] for name in ("surrogate._target_", "surrogate.scale", "attack.norm", "epsilon.grid")} == {
+        "surrogate._target_": "transfer_exp.learners.linear.Ridge",
+        "surrogate.scale": "none",
+        "attack.norm": "linf",
+        "epsilon.grid": "[0, 0.5, 1]",
+    }
+    assert {name: built[name] for name in IDENTITY} == {name: found[name] for name in IDENTITY}
+    assert built["dataset._target_"] == "transfer_exp.types.Dataset"  # made here, by no loader
+    assert (built["dataset.checksum"], built["dataset.split.test"]) == ("c", "2")
+
+
+def test_of_an_attack_without_an_option_for_it_the_norm_is_a_parameter(combination: Combination) -> None:
+    malware = replace(combination, attack=EvasionAdd())
+    assert "norm" not in as_configuration(malware)["attack"]
+    assert parameters(config(), malware)["attack.norm"] == malware.attack.norm
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind(Ridge):
+    family: ClassVar[str] = "ridge"
+
+
+def test_tags_say_identity_data_and_kinds(combination: Combination) -> None:
+    tags = recording.tags_of(replace(combination, surrogate=Kind(alpha=1)))
+    assert tags["surrogate.family"] == "ridge"
+    assert tags["data_checksum"] == "c"
+    assert tags["signature"] == replace(combination, surrogate=Kind(alpha=1)).signature()
+    assert [name for name in tags if name.startswith("source/")] == ["source/test_records.Kind"]
 
 
 @pytest.mark.parametrize("broken", ["${nowhere}", "${oc.env:NOT_SET_ANYWHERE}"])
@@ -101,13 +139,13 @@ def test_parameters_that_resolve_are_recorded_though_others_do_not(broken: str) 
     OmegaConf.set_struct(node, value=False)
     node.surrogate.alpha, node.seed = broken, broken
     lacking = {"surrogate.alpha", "seed"}
-    assert recording.parameters(node) == {k: v for k, v in recording.parameters(config()).items() if k not in lacking}
+    assert parameters(node) == {k: v for k, v in parameters(config()).items() if k not in lacking}
 
 
 def test_a_learner_without_a_name_goes_by_its_class() -> None:
     for name in ("", None):
         node = config(surrogate={"_target_": "transfer_exp.learners.linear.Ridge", "name": name})
-        assert recording.identity(node)["surrogate"] == "Ridge"
+        assert configuration.identity(node)["surrogate"] == "Ridge"
 
 
 @pytest.mark.parametrize("missing", IDENTITY)
@@ -116,8 +154,8 @@ def test_what_a_configuration_lacks_or_cannot_resolve_is_left_out(missing: str) 
     assert isinstance(node, dict)
     lacking, broken = ({k: v for k, v in node.items() if k != missing}, {**node, missing: "${nowhere}"})
     expected = {name: value for name, value in IDENTITY.items() if name != missing}
-    assert list(recording.identity(config()).items()) == list(IDENTITY.items())
-    for found in (recording.identity(OmegaConf.create(lacking)), recording.identity(OmegaConf.create(broken))):
+    assert list(configuration.identity(config()).items()) == list(IDENTITY.items())
+    for found in (configuration.identity(OmegaConf.create(lacking)), configuration.identity(OmegaConf.create(broken))):
         assert found == expected
 
 
@@ -133,10 +171,10 @@ def test_curves_csv_has_a_row_per_epsilon_and_nothing_where_a_value_is_undefined
     assert b"\r" not in record.files["curves.csv"]
     rows = list(csv.reader(io.StringIO(record.files["curves.csv"].decode())))
     head, body = rows[0], rows[1:]
-    assert head == [*IDENTITY, "epsilon", "clean_error", *CURVES]
+    assert head == [*IDENTITY, "epsilon", "clean_error", *curves()]
     assert len(set(head)) == len(head)
     for k, row in enumerate(body):
-        values = {name: outcome.curves.get(name, [float("nan")] * 3)[k] for name in CURVES}
+        values = {name: outcome.curves.get(name, [float("nan")] * 3)[k] for name in curves()}
         cells = ["" if np.isnan(value) else str(value) for value in values.values()]
         assert row == [*map(str, IDENTITY.values()), str(GRID.grid[k]), "0.125", *cells]
     assert len(body) == 3
@@ -147,20 +185,22 @@ def test_curves_csv_has_a_row_per_epsilon_and_nothing_where_a_value_is_undefined
 def test_files_hold_the_resolved_configuration_what_was_typed_and_the_pictures(
     record: recording.Record, combination: Combination, outcome: Outcome, tmp_path: Path
 ) -> None:
-    assert set(record.files) == {"config.yaml", "overrides.yaml", "curves.csv", "examples.npz", "examples.png"}
-    resolved = OmegaConf.create(record.files["config.yaml"].decode())
+    assert set(record.files) == {"curves.csv", "examples.npz", "examples.png"}
+    typed = configuration.files_of(config(), ["seed=3", "strength=2.5"])
+    assert set(typed) == {"config.yaml", "overrides.yaml"}
+    resolved = OmegaConf.create(typed["config.yaml"].decode())
     assert OmegaConf.to_container(resolved, resolve=False)["surrogate"]["alpha"] == 2.5
-    assert OmegaConf.to_container(OmegaConf.create(record.files["overrides.yaml"].decode())) == ["seed=3", "strength=2.5"]
+    assert OmegaConf.to_container(OmegaConf.create(typed["overrides.yaml"].decode())) == ["seed=3", "strength=2.5"]
     with np.load(io.BytesIO(record.files["examples.npz"]), allow_pickle=False) as found:
         np.testing.assert_equal(dict(found), vars(outcome.examples))
     assert record.files["examples.png"].startswith(b"\x89PNG")
     outcome.examples = None
-    without = recording.record(config(), combination, outcome, Store(tmp_path), [])
-    assert set(without.files) == {"config.yaml", "overrides.yaml", "curves.csv"}
+    without = recording.record(combination, outcome, Store(tmp_path), IDENTITY)
+    assert set(without.files) == {"curves.csv"}
 
 
 def test_versions_are_those_installed() -> None:
-    found = recording.versions()
+    found = versions.versions()
     for package in ("torch", "scikit-learn", "numpy", "scipy", "mlflow", "hydra-core"):
         assert found[f"version/{package}"] == version(package)
     assert found["version/transfer_exp"] == transfer_exp.__version__
@@ -179,19 +219,19 @@ def _lacks(*_: Any, **__: Any) -> None:
 def test_the_commit_is_that_of_a_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
     (tmp_path / "__init__.py").touch()
-    monkeypatch.setattr(transfer_exp, "__file__", str(tmp_path / "__init__.py"))
-    assert recording._git_commit() == "unknown"
+    monkeypatch.setattr(versions.transfer_exp, "__file__", str(tmp_path / "__init__.py"))
+    assert versions._git_commit() == "unknown"
     for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "first"], ["tag", "v1"]):
         subprocess.run([*git, *words], check=True)
-    assert re.fullmatch("[0-9a-f]{40}", recording._git_commit())
+    assert re.fullmatch("[0-9a-f]{40}", versions._git_commit())
     (tmp_path / "__init__.py").write_text("changed")
-    assert re.fullmatch("[0-9a-f]{40}-dirty", recording._git_commit())
+    assert re.fullmatch("[0-9a-f]{40}-dirty", versions._git_commit())
 
 
 @pytest.mark.parametrize("git", [_fails, _lacks])
 def test_without_git_the_commit_is_unknown(git: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(subprocess, "run", git)
-    assert recording._git_commit() == "unknown"
+    assert versions._git_commit() == "unknown"
 
 
 def test_the_commit_is_that_of_a_tree_which_holds_the_package(tmp_path, monkeypatch):
@@ -201,11 +241,11 @@ def test_the_commit_is_that_of_a_tree_which_holds_the_package(tmp_path, monkeypa
     package.mkdir(parents=True)
     (package / "__init__.py").write_text("")
     (tmp_path / "other").write_text("")
-    monkeypatch.setattr(transfer_exp, "__file__", str(package / "__init__.py"))
+    monkeypatch.setattr(versions.transfer_exp, "__file__", str(package / "__init__.py"))
     for words in (["init", "-q"], ["add", "other"], ["commit", "-qm", "theirs"]):
         subprocess.run([*git, *words], check=True)
-    assert recording._git_commit() == "unknown"
+    assert versions._git_commit() == "unknown"
     for words in (["add", "site"], ["commit", "-qm", "ours"]):
         subprocess.run([*git, *words], check=True)
     head = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
-    assert recording._git_commit() == head
+    assert versions._git_commit() == head

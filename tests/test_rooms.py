@@ -15,10 +15,12 @@ FLOORS = {
     0: ("__init__", "system", "types", "seeds", "signature", "stats", "correlation", "margin"),
     1: ("optim", "learners", "data", "measures", "store"),
     2: ("attacks", "figures"),
-    3: ("pipeline",),
-    4: ("tracking", "report"),
-    5: ("cli", "ui"),
-    6: ("__main__",),
+    3: ("combination",),
+    4: ("work",),
+    5: ("scenarios",),
+    6: ("tracking", "report"),
+    7: ("cli", "ui"),
+    8: ("__main__",),
 }
 FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
 HEAVY = {"torch", "mlflow", "sklearn", "scipy", "pandas", "matplotlib", "numpy"}

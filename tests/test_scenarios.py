@@ -177,8 +177,13 @@ def test_a_second_run_trains_and_crafts_nothing_and_gives_the_same(data: Dataset
     assert equal(run(combination(data), again), outcome)
     assert not again.misses
     assert again.hits == {
-        "learner": 2, "crafted": 2, "own_logits": 2, "extent": 1,
-        "noise_logits": 1, "varied_logits": 1, "gradient_sizes": 1,
+        "learner": 2,
+        "crafted": 2,
+        "own_logits": 2,
+        "extent": 1,
+        "noise_logits": 1,
+        "varied_logits": 1,
+        "gradient_sizes": 1,
     }
 
 

@@ -48,6 +48,20 @@ def test_every_field_of_a_dataclass_counts(change: dict[str, Any]) -> None:
     assert signature(part=Options(**change)) != signature(part=Options())
 
 
+@dataclasses.dataclass(frozen=True)
+class Numbers:
+    share: float | None = None
+    grid: tuple[float, ...] = ()
+    size: int | float = 1
+    n: int = 1
+
+
+def test_a_whole_number_in_a_field_of_floats_is_one_key_with_the_float() -> None:
+    assert signature(a=Numbers(share=1, grid=(0, 1))) == signature(a=Numbers(share=1.0, grid=[0.0, 1.0]))
+    for other in (Numbers(share=2), Numbers(grid=(1,)), Numbers(size=1.0), Numbers(n=2)):
+        assert signature(a=other) != signature(a=Numbers())  # of what may be either, the kind counts
+
+
 def test_a_field_that_is_not_compared_does_not_count() -> None:
     assert signature(part=Options(shown="x")) == signature(part=Options())
 

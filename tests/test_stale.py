@@ -10,7 +10,7 @@ from conftest import SMALL, Cli, runs
 from mlflow.entities import Run
 from own_learner import LEARNER
 
-from transfer_exp.cli import job
+from transfer_exp.cli import building
 from transfer_exp.tracking.tracker import Tracker
 
 ATTACK = """
@@ -60,7 +60,7 @@ class Own:
             del sys.modules[name]
         for file in self.folder.glob("__pycache__/*"):
             file.unlink()
-        job._load.cache_clear()
+        building._load.cache_clear()
         ended = self._cli(*SMALL, *words)
         assert ended.rc == 0, ended.stderr
         return "skipped" if ": skipped in" in ended.stdout + ended.stderr else "finished"

@@ -13,13 +13,13 @@ from hydra._internal.config_search_path_impl import ConfigSearchPathImpl
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from hydra_plugins.transfer_exp_sweeper import by_diagonals, split
-from transfer_exp.cli import job
-from transfer_exp.cli.preflight import with_new_words
+from transfer_exp.cli import building
+from transfer_exp.cli.preflight import covering
 
 
 def test_every_word_is_there_and_no_job_without_need() -> None:
     jobs = list(product(["a=1", "a=2"], ["b=1", "b=2", "b=3"], ["c=1"], [f"d={k}" for k in range(10)]))
-    chosen = list(with_new_words(jobs))
+    chosen = list(covering(jobs))
     assert {word for words in chosen for word in words} == {word for words in jobs for word in words}
     assert len(chosen) == 1 + 1 + 2 + 0 + 9
     assert [words for words in jobs if words in chosen] == chosen
@@ -98,7 +98,7 @@ def test_an_unexpected_error_is_left_to_the_jobs_which_record_it(
     def broken(_: str) -> Any:
         raise ZeroDivisionError("a defect")
 
-    monkeypatch.setattr(job, "_load", broken)
+    monkeypatch.setattr(building, "_load", broken)
     ended = cli("-m", *SMALL, "study=tiny", "seed=0,1")
     assert ended.rc == 1
     assert "error: 2 of 2 combinations failed" in ended.stderr

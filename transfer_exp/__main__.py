@@ -19,7 +19,7 @@ _OLDEST, _NEWEST = (3, 11), (3, 13)
 
 @hydra.main(version_base="1.3", config_path=str(CONFIG), config_name="config")
 def _task(config: DictConfig) -> None:
-    from transfer_exp.cli.sweep import run_one  # heavy imports only where work is done
+    from transfer_exp.cli.job import run_one  # heavy imports only where work is done
 
     run_one(config)
 

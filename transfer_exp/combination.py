@@ -17,7 +17,7 @@ from transfer_exp.measures.base import Measure, mean_defined
 from transfer_exp.signature import code_version, signature
 from transfer_exp.types import Dataset, Examples, Floats, Grid, Ints, UserError
 
-_NO_IDENTITY = ("name", "x", "y")  # of a data set: for display; the content, for which the checksum stands
+_NO_IDENTITY = ("name", "made_by", "x", "y")  # of a data set: for display; the content, for which the checksum stands
 _CODE = ("data", "learners", "optim", "attacks", "measures", "work", "scenarios", "margin.py", "seeds.py", "types.py")
 
 

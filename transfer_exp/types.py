@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -126,7 +126,8 @@ class Dataset:
     checksum: hex digest of the content, part of every signature. group: ``(n,)``, rows of one group (equal rows, say)
     never stand in two parts of a split; None when every row may go anywhere. notes: counts of what reading the data
     dropped or changed, to be logged. n_selected: how many features a repetition keeps, chosen on its training parts; None
-    for all. Raises UserError on labels, names or a shape that do not fit.
+    for all. made_by: ``_target_`` and options of the loader, for the record (``data.loaders``); no part of the identity.
+    Raises UserError on labels, names or a shape that do not fit.
     """
 
     name: str
@@ -141,6 +142,7 @@ class Dataset:
     group: Ints | None = None
     notes: dict[str, float] = field(default_factory=dict)
     n_selected: int | None = None
+    made_by: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
         names = tuple(self.class_names) or tuple(map(str, range(_n_classes(self.name, self.y))))

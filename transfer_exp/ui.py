@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from transfer_exp.system.commands import results_root, run_command
 from transfer_exp.system.masking import masked
 from transfer_exp.tracking import artifacts, connecting
 from transfer_exp.types import UserError
@@ -20,8 +21,7 @@ def command(arguments: Sequence[str]) -> list[str]:
 
     ``arguments`` are added to it. Raises UserError where there is nothing to show, or a server that shows it itself.
     """
-    root = Path(os.environ.get("TRANSFER_EXP_ROOT") or ".")
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or connecting.sqlite_uri(root)
+    uri = connecting.default_uri(results_root())
     if connecting.is_server(uri):
         raise UserError(f"MLFLOW_TRACKING_URI: expected a database, got a server, which has a page itself: {masked(uri)}")
     file = connecting.sqlite_file(uri)
@@ -42,15 +42,11 @@ def _find_artifacts(file: Path) -> None:
         ) from error
 
 
-def main() -> None:
-    """Become the page's server; ends with 2 where it cannot be opened, said in one line."""
-    try:
-        words = command(sys.argv[1:])
-    except UserError as mistake:
-        print(f"error: {mistake}", file=sys.stderr)
-        sys.exit(2)
+def _open(arguments: Sequence[str]) -> int:
+    """Become the page's server."""
+    words = command(arguments)
     os.execv(words[0], words)  # noqa: S606  (no shell: paths may hold spaces)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(_open, None))

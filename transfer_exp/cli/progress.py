@@ -7,17 +7,27 @@ import json
 import logging
 import time
 from collections.abc import Collection
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from transfer_exp.cli.job import Job
 from transfer_exp.system.masking import masked
 from transfer_exp.types import UserError
 
 _log = logging.getLogger(__name__)
 _PARENT = "parent.json"
 _FIRST = "first-start"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """How a job ended: ``status`` finished, skipped or failed, its MLflow run, a reason if it failed."""
+
+    name: str
+    status: str
+    seconds: float
+    run_id: str | None = None
+    reason: str = ""
 
 
 def announce(folder: Path, *, run_id: str, total: int, varied: Collection[str] | None) -> None:

@@ -15,6 +15,7 @@ import scipy.sparse as sp
 
 from transfer_exp.data.classes import Classes, restrict
 from transfer_exp.data.groups import equal_rows
+from transfer_exp.data.loaders import remembered
 from transfer_exp.data.sparse import Array, csr_points
 from transfer_exp.signature import signature
 from transfer_exp.system.npz import Arrays, member_names, read_npz
@@ -134,6 +135,7 @@ def _extreme(x: Matrix, which: str) -> Floats:
     return np.asarray(values.toarray() if hasattr(values, "toarray") else values, dtype=np.float64).ravel()
 
 
+@remembered
 def load_arrays(*, name: str, file: str | None, split: Sizes, group_equal: bool = True, classes: Classes = None) -> Dataset:
     """Read the file; its labels in ascending order become the classes 0, 1, ...
 

@@ -17,6 +17,7 @@ import pooch
 
 from transfer_exp.data.classes import Classes
 from transfer_exp.data.images import Bytes, image_dataset
+from transfer_exp.data.loaders import remembered
 from transfer_exp.types import Dataset, Sizes, UserError
 
 _FILE = "cifar-10-binary.tar.gz"
@@ -27,6 +28,7 @@ _N_ROWS, _N_PIXELS = 10_000, 3 * 32 * 32
 _NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 
+@remembered
 def load_cifar10(*, name: str, folder: str, split: Sizes, classes: Classes = None) -> Dataset:
     """The ``classes``, by name or number, in that order; None: all ten. Raises UserError on a missing or damaged archive."""
     file = _find(Path(folder))

@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from transfer_exp.data.classes import Classes, restrict
+from transfer_exp.data.loaders import remembered
 from transfer_exp.signature import signature
 from transfer_exp.types import Box, Dataset, Floats, Ints, Sizes
 
 
+@remembered
 def load_digits(*, name: str, split: Sizes, classes: Classes = None) -> Dataset:
     """The digits ``classes`` of ``sklearn.datasets.load_digits``, in that order; None: all ten."""
     images, labels = _bundled()

@@ -24,6 +24,7 @@ import scipy.sparse as sp
 from tqdm import tqdm
 
 from transfer_exp.data.binary import binary_dataset
+from transfer_exp.data.loaders import remembered
 from transfer_exp.signature import checksum, code_version, signature
 from transfer_exp.store import Store
 from transfer_exp.types import Dataset, Ints, Sizes, UserError
@@ -222,6 +223,7 @@ def drebin_dataset(apps: Apps, *, name: str, split: Sizes, n_features: int | Non
     return binary_dataset(name=name, x=apps.x, y=apps.y, split=split, notes=notes, n_selected=n_features)
 
 
+@remembered
 def load_drebin(*, name: str, folder: str, store: str, split: Sizes, n_features: int | None = None) -> Dataset:
     """The data set of the distribution in ``folder``, from the store at ``store`` when it was parsed before.
 

@@ -16,6 +16,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from transfer_exp.data.binary import binary_dataset
+from transfer_exp.data.loaders import remembered
 from transfer_exp.types import Dataset, Ints, Sizes, UserError
 
 _FILE = "drebin-215-dataset-5560malware-9476-benign.csv.gz"
@@ -76,6 +77,7 @@ def group_equal(rows: npt.NDArray[np.uint8]) -> Ints:
     return np.asarray(group, dtype=np.int64)
 
 
+@remembered
 def load_drebin215(*, name: str, folder: str, split: Sizes, n_features: int | None = None) -> Dataset:
     """Read the table. Raises UserError on a missing or damaged file, or cells other than 0, 1 and ``?``.
 

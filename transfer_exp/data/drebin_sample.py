@@ -12,6 +12,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from transfer_exp.data.binary import binary_dataset
+from transfer_exp.data.loaders import remembered
 from transfer_exp.data.sparse import csr_points
 from transfer_exp.system.npz import read_npz
 from transfer_exp.types import Dataset, Ints, Sizes, UserError
@@ -54,6 +55,7 @@ def _labels(file: Path, n_points: int) -> Ints:
     return np.array([label == "1" for label in labels], dtype=np.int64)
 
 
+@remembered
 def load_drebin_sample(*, name: str, folder: str, split: Sizes, n_features: int | None = None) -> Dataset:
     """Read the sample. Raises UserError on missing or damaged files, and on values other than 0 and 1.
 

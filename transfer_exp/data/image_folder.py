@@ -14,12 +14,14 @@ from PIL import Image
 
 from transfer_exp.data.classes import Classes, chosen_classes
 from transfer_exp.data.images import Bytes, image_dataset
+from transfer_exp.data.loaders import remembered
 from transfer_exp.types import Dataset, Sizes, UserError
 
 _SUFFIXES = (".jpg", ".jpeg", ".png")
 _MODES = ("L", "RGB")
 
 
+@remembered
 def load_image_folder(
     *, name: str, path: str | None, split: Sizes, size: Sequence[int] | None = None, classes: Classes = None
 ) -> Dataset:

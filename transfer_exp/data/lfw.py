@@ -13,6 +13,7 @@ from urllib.error import URLError
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from transfer_exp.data.loaders import remembered
 from transfer_exp.signature import signature
 from transfer_exp.types import Box, Dataset, Floats, Ints, Sizes, UserError
 
@@ -31,6 +32,7 @@ _CROP = (78, 70, 172, 195)  # left, top, right, bottom
 _SHAPE = (62, 47)
 
 
+@remembered
 def load_lfw(*, name: str, folder: str, split: Sizes) -> Dataset:
     """Class 1, George W. Bush (530 images), against class 0, the six others (758).
 

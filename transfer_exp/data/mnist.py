@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from transfer_exp.data.classes import Classes
 from transfer_exp.data.idx import Source, digests, load_idx
+from transfer_exp.data.loaders import remembered
 from transfer_exp.types import Dataset, Sizes
 
 _MNIST = digests(
@@ -45,11 +46,13 @@ FASHION_MNIST = Source(
 )
 
 
+@remembered
 def load_mnist(*, name: str, folder: str, split: Sizes, classes: Classes = None) -> Dataset:
     """The digits ``classes``, in that order; None: all ten. Raises UserError on a missing or damaged file."""
     return load_idx(MNIST, name=name, folder=folder, classes=classes, split=split)
 
 
+@remembered
 def load_fashion_mnist(*, name: str, folder: str, split: Sizes, classes: Classes = None) -> Dataset:
     """The ``classes``, by name or number, in that order; None: all ten. Raises UserError on a missing or damaged file."""
     return load_idx(FASHION_MNIST, name=name, folder=folder, classes=classes, split=split)

@@ -26,6 +26,7 @@ import scipy.sparse as sp
 from scipy.optimize import brentq
 
 from transfer_exp.data.binary import binary_dataset
+from transfer_exp.data.loaders import remembered
 from transfer_exp.types import Dataset, Floats, Sizes, UserError
 
 _EXPONENT, _HIGHEST = 1.25, 0.99
@@ -68,6 +69,7 @@ def _ones(n_points: int, rates: Floats, random: np.random.Generator) -> tuple[_P
     return np.minimum(rows, n_points - 1), columns
 
 
+@remembered
 def load_synthetic(
     *,
     name: str,

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from transfer_exp.system.masking import masked
+from transfer_exp.system.commands import results_root, run_command, values
 from transfer_exp.tracking.studies import study_folder
 from transfer_exp.types import UserError
 
@@ -34,12 +33,7 @@ _SETTING = re.compile(r"(?:^|\s)([A-Za-z_][\w./-]*)=")
 
 def options(arguments: Sequence[str]) -> dict[str, str]:
     """``key=value`` arguments as a dict. Raises UserError for anything else, and without ``study``."""
-    found: dict[str, str] = {}
-    for argument in arguments:
-        key, sign, value = argument.partition("=")
-        if key not in _KEYS or not sign or not value:
-            raise UserError(f"expected {', '.join(f'{known}=...' for known in _KEYS)}, got {argument}; see --help")
-        found[key] = value
+    found = values(arguments, _KEYS)
     if "study" not in found:
         raise UserError("study: expected study=<name>, got none; see --help")
     return found
@@ -53,33 +47,23 @@ def settings(text: str) -> dict[str, str]:
     return {name: value.strip() for name, value in zip(parts[::2], parts[1::2], strict=True)}
 
 
-def default_uri(root: Path) -> str:
-    """The store of the environment, else the one in the root folder."""
-    from transfer_exp.tracking.connecting import sqlite_uri
-
-    return os.environ.get("MLFLOW_TRACKING_URI") or sqlite_uri(root)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit status (2 for something the user can mend, told in one line)."""
-    arguments = sys.argv[1:] if arguments is None else arguments
-    if {"-h", "--help"} & set(arguments):
-        print(HELP, end="")
-        return 0
-    try:
-        given = options(arguments)
-        from transfer_exp.report.build import build_report  # seconds of imports, not needed for --help
-        from transfer_exp.report.drawing import file_name
+    """Run the command; returns the exit status."""
+    return run_command(_report, arguments, HELP)
 
-        root = Path(given.get("root") or os.environ.get("TRANSFER_EXP_ROOT") or ".")
-        uri = given.get("tracking_uri") or default_uri(root)
-        where = settings(given["where"]) if "where" in given else None
-        folder = study_folder(given["study"]) + (f"-{file_name(where)}" if where else "")
-        out = Path(given.get("out") or root / "reports" / folder)
-        html = build_report(tracking_uri=uri, study=given["study"], out=out, where=where)
-    except UserError as mistake:
-        print(f"error: {masked(str(mistake))}", file=sys.stderr)
-        return 2
+
+def _report(arguments: Sequence[str]) -> int:
+    given = options(arguments)
+    from transfer_exp.report.build import build_report  # seconds of imports, not needed for --help
+    from transfer_exp.report.drawing import file_name
+    from transfer_exp.tracking.connecting import default_uri
+
+    root = results_root(given.get("root"))
+    where = settings(given["where"]) if "where" in given else None
+    folder = study_folder(given["study"]) + (f"-{file_name(where)}" if where else "")
+    out = Path(given.get("out") or root / "reports" / folder)
+    uri = given.get("tracking_uri") or default_uri(root)
+    html = build_report(tracking_uri=uri, study=given["study"], out=out, where=where)
     print(f"report of {given['study']}: {html}")
     return 0
 

@@ -12,7 +12,7 @@ import secrets
 from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import numpy as np
 import scipy.sparse as sp
@@ -43,7 +43,8 @@ def signature(**parts: Any) -> Key:
     """Hex digest of the named parts.
 
     A dataclass counts by the name of its class and module, the source of that class where it is from outside the package,
-    and its fields, less those declared with ``compare=False`` (a display name, say); an array by shape, type and bytes.
+    and its fields, less those declared with ``compare=False`` (a display name, say); a whole number in a field of floats
+    counts as a float; an array by shape, type and bytes.
     Where a source is not known, the digest is one that never comes again, and not ``storable``.
     Raises TypeError for anything else that JSON cannot hold.
     """
@@ -79,7 +80,9 @@ class _Signer:
 
     def _dataclass(self, value: Any) -> dict[str, Any]:
         declared = dataclasses.fields(value)
-        values = {f.name: getattr(value, f.name) for f in declared if f.compare}
+        kind: Any = type(value)
+        hints = _hints(kind)
+        values = {f.name: _as_declared(getattr(value, f.name), hints.get(f.name)) for f in declared if f.compare}
         source = self._source(type(value))
         if source is not None:  # a class of others may set attributes that it does not declare
             values |= {k: v for k, v in getattr(value, "__dict__", {}).items() if k not in {f.name for f in declared}}
@@ -102,6 +105,24 @@ class _Signer:
         elif isinstance(value, Key):
             self.made_with |= value.made_with
             self.storable &= value.storable
+
+
+@functools.lru_cache(maxsize=1000)
+def _hints(kind: type) -> dict[str, Any]:
+    try:
+        return get_type_hints(kind)
+    except (NameError, TypeError, AttributeError):  # of a class of others: names that are known to type checkers only
+        return {}
+
+
+def _as_declared(value: Any, hint: Any) -> Any:
+    """A whole number in a field of floats as the float that it means there, so that C=1 and C=1.0 are one key."""
+    inner = get_args(hint)
+    if type(value) is int and (hint is float or (float in inner and int not in inner)):
+        return float(value)
+    if isinstance(value, list | tuple) and float in inner and int not in inner:
+        return [float(one) if type(one) is int else one for one in value]
+    return value
 
 
 def _named(thing: Any) -> str:

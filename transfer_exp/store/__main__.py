@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from transfer_exp.store.contents import Part, contents, left_behind, remove
+from transfer_exp.system.commands import results_root, run_command, values
 from transfer_exp.types import UserError, counted
 
 HELP = """\
@@ -25,37 +25,24 @@ your modules are imported from.
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit status (2 for something the user can mend, told in one line)."""
-    arguments = sys.argv[1:] if arguments is None else arguments
-    if {"-h", "--help"} & set(arguments):
-        print(HELP, end="")
-        return 0
-    try:
-        root = _root(arguments)
-    except UserError as mistake:
-        print(f"error: {mistake}", file=sys.stderr)
-        return 2
+    """Run the command; returns the exit status."""
+    return run_command(_command, arguments, HELP)
+
+
+def _command(arguments: Sequence[str]) -> int:
+    given = values(arguments, ("store",), ("--prune", "--yes"))
+    if "--yes" in given and "--prune" not in given:
+        raise UserError("--yes: expected it with --prune, got it alone; see --help")
+    root = Path(given.get("store") or results_root() / "store").expanduser()
+    if not (root / "locks").is_dir():
+        raise UserError(f"store: expected a store, got {root}, which is none; name it with store=FOLDER")
     found = contents(root)
     _show(root, found)
-    if "--prune" not in arguments:
+    if "--prune" not in given:
         return 0
     files = _union(part.stale for part in found.values())
     files |= {file: file.stat().st_size for file in left_behind(root)}
-    return _prune(root, files, really="--yes" in arguments)
-
-
-def _root(arguments: Sequence[str]) -> Path:
-    folder = Path(os.environ.get("TRANSFER_EXP_ROOT") or ".") / "store"
-    for argument in arguments:
-        key, _, value = argument.partition("=")
-        if argument not in ("--prune", "--yes") and not (key == "store" and value):
-            raise UserError(f"expected store=FOLDER, --prune or --yes, got {argument}; see --help")
-        folder = Path(value).expanduser() if key == "store" else folder
-    if "--yes" in arguments and "--prune" not in arguments:
-        raise UserError("--yes: expected it with --prune, got it alone; see --help")
-    if not (folder / "locks").is_dir():
-        raise UserError(f"store: expected a store, got {folder}, which is none; name it with store=FOLDER")
-    return folder
+    return _prune(root, files, really="--yes" in given)
 
 
 def _show(root: Path, found: Mapping[str, Part]) -> None:

@@ -15,11 +15,6 @@ import uuid
 from pathlib import Path
 from urllib.parse import unquote
 
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
-os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"  # it would print an address with the password in it
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "4")  # half a minute in all; MLflow's own 7 are four
-
 import requests
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
@@ -65,6 +60,11 @@ def is_server(uri: str) -> bool:
 def sqlite_uri(root: str | Path) -> str:
     """Address of the database in a folder."""
     return _address(Path(root).expanduser().absolute() / "mlflow.db")
+
+
+def default_uri(root: Path) -> str:
+    """The store that the variable MLFLOW_TRACKING_URI names, else the database in the root folder."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or sqlite_uri(root)
 
 
 def _address(file: Path) -> str:

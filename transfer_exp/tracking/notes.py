@@ -7,8 +7,8 @@ which the page does not show, is replaced.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from transfer_exp.system.masking import masked
 from transfer_exp.tracking.studies import study_folder
@@ -31,13 +31,27 @@ def command_line(words: Sequence[str]) -> str:
     return shlex.join(["python", "-m", "transfer_exp", *map(_without_credentials, words)])
 
 
-def of_combination(name: str, about: str, overrides: Sequence[str], *, study: str, parent: str | None) -> str:
-    """Description of one combination; ``about``: a sentence on it, ``parent``: address of its sweep on the page."""
+def of_combination(name: str, about: str, overrides: Sequence[str] | None, *, study: str, parent: str | None) -> str:
+    """Description of one combination; ``about``: a sentence on it, ``parent``: address of its sweep on the page.
+
+    overrides: those of its command; None for a combination that Python code made.
+    """
+    if overrides is None:
+        return _joined(f"{name}: {about}", "Made from Python, by `transfer_exp.track`.", _report_command(study))
     words = [*(word for word in overrides if not word.startswith("resume=")), "resume=false"]
     if any(word.startswith("experiment=") for word in overrides):
         words.append("hydra.mode=RUN")  # its file asks for a sweep
     where = f"[Its sweep]({parent}) has the matrix, and says where the report is." if parent else _report_command(study)
     return _joined(f"{name}: {about}", "The same again:", _code(command_line(words)), where)
+
+
+def sentence(names: Mapping[str, Any]) -> str:
+    """What is done in a combination, as far as its names are known."""
+    known = {name: names.get(name, "?") for name in ("attack", "surrogate", "target", "dataset", "seed")}
+    return (
+        "the attack {attack} is made on the surrogate {surrogate} and shown to the target {target}, trained on other points "
+        "of {dataset}; random split {seed}."
+    ).format(**known)
 
 
 def of_sweep(study: str, size: str, command: str, *, matrices: str = "", report: str = "") -> str:

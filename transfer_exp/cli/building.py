@@ -1,0 +1,101 @@
+"""From a composed configuration to the objects that it describes."""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+from typing import Any, get_type_hints
+
+from hydra.errors import InstantiationException
+from hydra.utils import get_object, instantiate
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from transfer_exp.cli.naming import dataset_name
+from transfer_exp.cli.schema import check_node, check_values
+from transfer_exp.combination import Combination
+from transfer_exp.data.loaders import with_origin
+from transfer_exp.tracking.studies import check_study
+from transfer_exp.tracking.system_metrics import require_psutil
+from transfer_exp.types import Dataset, UserError
+
+_SETTINGS = {
+    "study": str,
+    "threads": int,
+    "resume": bool,
+    "paths.root": str,
+    "paths.store": str,
+    "tracking.uri": str | None,
+    "tracking.system_metrics": bool | None,
+}
+_PARTS = ("dataset", "surrogate", "target", "attack", "epsilon")
+_OPTIONS = ("seed", "surrogate_fraction", "n_variability", "device")
+_MOST_KEPT = 1000
+
+
+def check_settings(config: DictConfig) -> None:
+    """Raise UserError unless the settings that no object of the combination checks are usable."""
+    check_values({name: OmegaConf.select(config, name) for name in _SETTINGS}, _SETTINGS)
+    check_study(config.study)
+    if config.threads < 1:
+        raise UserError(f"threads: expected a whole number >= 1, got {config.threads}")
+    if config.tracking.get("system_metrics"):
+        require_psutil()
+
+
+def build(config: DictConfig) -> Combination:
+    """The combination that a composed configuration describes. Raises UserError on values that do not fit."""
+    options = {name: config[name] for name in _OPTIONS}
+    check_values(options, get_type_hints(Combination))
+    nodes = {part: _checked(config, part) for part in _PARTS}
+    dataset = _load(json.dumps(nodes.pop("dataset"), sort_keys=True))
+    return Combination(dataset=dataset, **{part: _made(node) for part, node in nodes.items()}, **options)
+
+
+def named(config: DictConfig) -> list[Any]:
+    """The classes and functions that the configuration of a combination names."""
+    return [get_object(config[part]["_target_"]) for part in _PARTS]
+
+
+def _checked(config: DictConfig, part: str) -> dict[str, Any]:
+    try:
+        node: Any = OmegaConf.to_container(config[part], resolve=True)
+    except (OmegaConfBaseException, ValueError) as error:  # ValueError: not a node but a value
+        raise UserError(f"{part}: expected a resolvable choice, got: {str(error).splitlines()[0]}") from error
+    if part == "dataset":
+        name = dataset_name(node)
+        node = node if name is None else {**node, "name": name}
+    check_node(node, part)
+    return dict(node)
+
+
+@lru_cache(maxsize=2)
+def _load(text: str) -> Dataset:
+    """Data sets are read once a process, not once a combination."""
+    node = json.loads(text)
+    dataset: Dataset = _make(node)
+    return with_origin(dataset, {**node, **dataset.made_by})
+
+
+_frozen: dict[tuple[Any, str], Any] = {}
+
+
+def _made(node: dict[str, Any]) -> Any:
+    """What a node describes, made once a process where it cannot be changed: Hydra takes milliseconds for each."""
+    place = get_object(node["_target_"]), json.dumps(node, sort_keys=True)
+    if place in _frozen:
+        return _frozen[place]
+    made = _make(node)
+    options = getattr(made, "__dataclass_params__", None)
+    if options is not None and options.frozen:
+        if len(_frozen) >= _MOST_KEPT:
+            _frozen.clear()
+        _frozen[place] = made
+    return made
+
+
+def _make(node: dict[str, Any]) -> Any:
+    try:
+        return instantiate(node, _convert_="all")
+    except InstantiationException as error:
+        raise (error.__cause__ or error) from None  # the error itself, not Hydra's account of it

@@ -1,0 +1,57 @@
+"""A combination in the words of a configuration: nested mappings, a class or function as its ``_target_``.
+
+What Hydra composes has the same shape: a combination has the same parameters in MLflow whether a command or a notebook made
+it. Options that a configuration leaves to their defaults are here, too.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from transfer_exp.combination import Combination
+from transfer_exp.types import Dataset
+
+ROLES = ("attack", "surrogate", "target")
+
+
+def as_configuration(combination: Combination) -> dict[str, Any]:
+    """The resolved configuration of a combination, without what is no part of it (study, paths, threads)."""
+    found = {f.name: _plain(getattr(combination, f.name)) for f in dataclasses.fields(combination)}
+    return {**found, "dataset": _of_dataset(combination.dataset)}
+
+
+def names_of(combination: Combination) -> dict[str, Any]:
+    """What a combination is called: data set, attack, learners (a class's name where there is no other), share, seed."""
+    names = {part: getattr(combination, part) for part in ROLES}
+    shown = {part: str(getattr(one, "name", "") or type(one).__name__) for part, one in names.items()}
+    own = {"surrogate_fraction": combination.surrogate_fraction, "seed": combination.seed}
+    return {"dataset": combination.dataset.name, **shown, **own}
+
+
+def _of_dataset(dataset: Dataset) -> dict[str, Any]:
+    """Its loader and options, as far as it remembers them (``data.loaders``) and is still what was loaded."""
+    options = dict(dataset.made_by)
+    if options.pop("_checksum_", None) != dataset.checksum:
+        options = {"_target_": _name_of(Dataset), "checksum": dataset.checksum, "n_features": dataset.n_selected}
+    return {"name": dataset.name, **_plain(options), "split": _plain(dataset.sizes)}
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        options = {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value) if f.init}
+        return {"_target_": _name_of(type(value)), **options}
+    if isinstance(value, Mapping):
+        return {str(key): _plain(below) for key, below in value.items()}
+    if isinstance(value, list | tuple | set | frozenset | np.ndarray):
+        return [_plain(below) for below in (sorted(value) if isinstance(value, set | frozenset) else value)]
+    if isinstance(value, np.generic):
+        return value.item()
+    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
+
+
+def _name_of(thing: Any) -> str:
+    return f"{thing.__module__}.{thing.__qualname__}"
