@@ -1,4 +1,4 @@
-"""The control: what random noise of an attack's size does to a target, every number by hand; made once for all surrogates."""
+"""The control: what random noise of an attack's size does to a target, every number by hand; made once for all."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ Projections and farthest points are exact, onto ball and box together. Offsets a
 low <= u <= high with low <= 0 <= high, all ``(n, d)``, epsilon ``(n,)`` or a number. With c_i the room that the box leaves
 in the direction of v_i (projected) or g_i (farthest):
 
-    l0    project: clip the k = floor(epsilon) features whose clipping gains most, v_i^2 - (v_i - clip(v_i))^2; drop the others
+    l0    project: clip the k = floor(epsilon) features whose clipping gains most, v_i^2 - (v_i - clip(v_i))^2, drop others
           farthest: the k features of largest |g_i| c_i, each to the face of the box
     linf  project: clip to [-epsilon, epsilon] and the box;  farthest: the corner of both
     l1, l2: see ``projections``

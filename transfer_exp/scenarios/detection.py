@@ -2,8 +2,8 @@
 
 Surrogate and target flag an app when its score lies above a threshold: each model's own, the lowest that flags at most
 ``false_alarm_rate`` of the legitimate *validation* points. What other scenarios call error is the evasion rate here: the
-share of the attacked malware that is not flagged (curves ``error`` and ``whitebox_error`` of the target, each with the target's
-threshold, ``surrogate_error`` of the surrogate with its own). S, R, V and rho are means over the attacked malware.
+share of the attacked malware that is not flagged (curves ``error`` and ``whitebox_error`` of the target, each with the
+target's threshold, ``surrogate_error`` of the surrogate with its own). S, R, V and rho are means over the attacked malware.
 """
 
 from __future__ import annotations

@@ -34,5 +34,6 @@ def on_chosen_features(combination: Combination) -> Combination:
         len(training),
         combination.seed,
     )
-    attack = combination.attack.among(columns, dataset.n_features)
+    among = getattr(combination.attack, "among", None)  # attacks whose options number features have it
+    attack = combination.attack if among is None else among(columns, dataset.n_features)
     return replace(combination, dataset=keep_features(dataset, columns), attack=attack)

@@ -43,7 +43,7 @@ def gradient_sizes_at(work: Work, of: Fitted, rows: Ints) -> Arrays:
         x, y = work.part(rows)
         dual, loss_name = work.ball.dual, of.model.loss_name
         slopes = cross_entropy_slopes(of.model.logits(x), y)
-        found = {CROSS_ENTROPY: slopes * gradient_sizes(margin_gradients_at(work, of, rows), dual=dual)}
+        found: Arrays = {CROSS_ENTROPY: slopes * gradient_sizes(margin_gradients_at(work, of, rows), dual=dual)}
         if loss_name == CROSS_ENTROPY:
             found["own"] = found[CROSS_ENTROPY]
         elif loss_name is not None:

@@ -35,17 +35,16 @@ def poisoned(work: Work, learner: Learner, rows: Ints, *, n_points: int) -> Pois
 
     def craft() -> Arrays:
         _log.info("poisoning %s with %s", learner.name, counted(n_points, "point"))
-        return vars(
-            attack.craft(
-                learner,
-                *work.part(rows),
-                *work.part(split.validation),
-                n_points=n_points,
-                box=work.dataset.box,
-                seed=work.combination.seed,
-                starts=work.part(split.surrogate),
-            )
+        made = attack.craft(
+            learner,
+            *work.part(rows),
+            *work.part(split.validation),
+            n_points=n_points,
+            box=work.dataset.box,
+            seed=work.combination.seed,
+            starts=work.part(split.surrogate),
         )
+        return dict(vars(made))
 
     made = _get(
         work,
