@@ -40,6 +40,8 @@ OTHERS: dict[str, Any] = {
     "Dataset.notes": {"dropped": 1.0},
     "Dataset.n_selected": 3,
     "Dataset.checksum": "other",
+    "Evasion.norm": "linf",
+    "Evasion.goal": "next",
     "EvasionAdd.fixed": (0,),
     "EvasionAdd.n_attacked": 5,
     "EvasionAdd.false_alarm_rate": 0.4,
@@ -50,7 +52,7 @@ OTHERS: dict[str, Any] = {
     "MLP.hidden": (7,),
 }
 # A name is for display; the checksum stands for the content of x and y.
-NOT_COUNTED = {"Dataset.name", "Dataset.x", "Dataset.y"}
+NOT_COUNTED = {"Dataset.name", "Dataset.made_by", "Dataset.x", "Dataset.y"}
 
 
 def combination(attack: Evasion | EvasionAdd | Poisoning) -> Combination:
@@ -138,6 +140,7 @@ def test_every_field_of_a_combination_changes_its_signature(attack: str) -> None
     found = dict(variants(whole))
     assert {f.name for f in fields(Dataset)} == {p.split(".")[1] for p in found if p.startswith("dataset.")} | {
         "name",
+        "made_by",
         "x",
         "y",
     }
@@ -150,7 +153,7 @@ def test_every_field_of_a_combination_changes_its_signature(attack: str) -> None
 def test_every_field_of_learners_and_attacks_changes_their_signature_but_the_name(part: type) -> None:
     whole = instance(part)
     found = list(variants(whole))
-    assert {path for path, _ in found} == {f.name for f in fields(part)} - {"name"}
+    assert {path for path, _ in found} == {f.name for f in fields(part)} - {"name", "complexity"}
     signatures = Counter([signature(part=whole), *(signature(part=other) for _, other in found)])
     assert signatures.most_common(1)[0][1] == 1
     assert signature(part=replace(whole, name="shown")) == signature(part=whole)

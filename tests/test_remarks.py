@@ -218,7 +218,7 @@ def test_equal_rows_are_told_once_by_a_run_of_each_kind(caplog: pytest.LogCaptur
 def test_a_fit_that_gave_up_is_in_the_record(
     caplog: pytest.LogCaptureFixture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("transfer_exp.learners.kernel.MAX_ITER", 1)
+    monkeypatch.setattr("transfer_exp.learners.svm.MAX_ITER", 1)
     given: dict[str, Any] = {
         "dataset": dataset(apart(0.05)),
         "surrogate": RBFSVM(C=100, gamma=1, name="rbf"),

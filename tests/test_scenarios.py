@@ -297,6 +297,6 @@ def test_a_notebook_needs_neither_hydra_nor_mlflow() -> None:
         room = todo.pop()
         seen.add(room)
         todo += graph[room] - seen
-    assert {"scenarios.classification", "store", "attacks.evasion", "types"} <= seen
+    assert {"scenarios.classification", "store", "attacks.crafted", "types"} <= seen
     for room in seen:
         assert not {word.split(".")[0] for word in words(trees[room])} & {"hydra", "mlflow", "omegaconf"}

@@ -112,7 +112,7 @@ class Pixels:
         return self[:]
 
 
-Points: TypeAlias = "Matrix | Pixels"
+Points: TypeAlias = "Floats | sp.csr_array | Pixels"
 
 
 @dataclass(frozen=True, kw_only=True)

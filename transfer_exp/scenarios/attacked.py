@@ -110,12 +110,12 @@ class Attacked:
         """Logits of surrogate and target."""
         return self.surrogate.model.logits(self.x), self.target.model.logits(self.x)
 
-    @property
+    @cached_property
     def surrogate_clean(self) -> Floats:
         """Decisions of the surrogate on the clean points."""
         return self.surrogate.decisions(self._clean[0])
 
-    @property
+    @cached_property
     def target_clean(self) -> Floats:
         """Decisions of the target on the clean points."""
         return self.target.decisions(self._clean[1])
@@ -125,12 +125,12 @@ class Attacked:
         """Of the target on the points made on the surrogate."""
         return logits_on(self.work, self.target.fitted, self.rows, self.black_box)
 
-    @property
+    @cached_property
     def target_decisions(self) -> Floats:
         """Decisions of the target on the points made on the surrogate."""
         return self.target.decisions(self.target_logits)
 
-    @property
+    @cached_property
     def surrogate_decisions(self) -> Floats:
         """Decisions of the surrogate on the points made on it."""
         return self.surrogate.decisions(own_logits(self.work, self.surrogate.fitted, self.rows, self.black_box))
@@ -181,7 +181,7 @@ class Attacked:
         """Of the surrogate's smooth margin."""
         return margin_gradients_at(self.work, self.surrogate.fitted, self.rows)
 
-    @property
+    @cached_property
     def gradient_sizes(self) -> Arrays:
         """S of each point by loss, ``own`` and ``cross_entropy``, of the target; empty where it has no gradients."""
         return gradient_sizes_at(self.work, self.target.fitted, self.rows) if self.target.model.differentiable else {}

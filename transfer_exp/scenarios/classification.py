@@ -57,7 +57,7 @@ def attacked_rows(work: Work) -> Ints:
 
     Raises UserError where there are none.
     """
-    goal, rows = work.combination.goal, work.split.test
+    goal, rows = work.goal, work.split.test
     if isinstance(goal, int):
         rows = rows[work.dataset.y[rows] != goal]
         if not len(rows):

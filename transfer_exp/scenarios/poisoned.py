@@ -46,6 +46,7 @@ class PoisonedTraining:
     work: Work
     counts: Sequence[int]
     goals: None = None
+    whitebox_goals: None = None
     target_clean: None = None
 
     @cached_property

@@ -35,13 +35,14 @@ def torch_device(name: str) -> torch.device:
 class Work:
     """One repetition. ``combination``: on the features that the repetition chooses, where the data set wants that.
 
-    store: None for checks only, which make nothing.
+    store: None for checks only, which make nothing. goal: what the attacker wants (``Combination.goal``).
     """
 
     combination: Combination
     split: Split
     store: Store | None
     device: torch.device
+    goal: str | int
 
     @classmethod
     def of(cls, combination: Combination, store: Store | None) -> Work:
@@ -52,6 +53,7 @@ class Work:
             split=split,
             store=store,
             device=torch_device(combination.device),
+            goal=combination.goal,
         )
 
     @property

@@ -27,6 +27,7 @@ CODE = (
     "optim",
     "seeds.py",
     "types.py",
+    "work/base.py",
     "work/crafted.py",
     "work/fitted.py",
 )
@@ -35,7 +36,7 @@ CODE = (
 def goals_on(work: Work, attacked: Fitted, rows: Ints) -> Ints | None:
     """The class ``(n,)`` that each point of these rows should be taken for when it is made on a model; None: any other."""
     x, y = work.part(rows)
-    return goal_classes(work.combination.goal, y, attacked.model.logits(x))
+    return goal_classes(work.goal, y, attacked.model.logits(x))
 
 
 def crafted_key(work: Work, attacked: Fitted, rows: Ints) -> Key:
@@ -43,7 +44,7 @@ def crafted_key(work: Work, attacked: Fitted, rows: Ints) -> Key:
     return signature(
         model=attacked.key,
         attack=work.combination.attack,
-        goal=work.combination.goal,  # a class by its index: names of classes are no part of the data's checksum
+        goal=work.goal,  # a class by its index: names of classes are no part of the data's checksum
         data=work.dataset.checksum,
         box=work.dataset.box,
         rows=checksum(rows),

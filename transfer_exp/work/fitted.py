@@ -13,7 +13,7 @@ from transfer_exp.types import Ints
 from transfer_exp.work.base import Work
 
 _log = logging.getLogger(__name__)
-CODE = ("learners", "margin.py", "seeds.py", "types.py", "work/fitted.py")
+CODE = ("learners", "margin.py", "seeds.py", "types.py", "work/base.py", "work/fitted.py")
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from transfer_exp.work.base import Work
 from transfer_exp.work.noise import N_DRAWS
 
 _log = logging.getLogger(__name__)
-_CODE = ("attacks", "data", "learners", "margin.py", "optim", "seeds.py", "types.py", "work/poisoned.py")
+_CODE = ("attacks", "data", "learners", "margin.py", "optim", "seeds.py", "types.py", "work/base.py", "work/poisoned.py")
 
 
 def _get(work: Work, kind: str, make: Callable[[], Mapping[str, Any]], **parts: object) -> Arrays:
