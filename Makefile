@@ -15,7 +15,7 @@ WORKERS := $(if $(filter-out 1,$(JOBS)),hydra/launcher=joblib hydra.launcher.n_j
 STUDIES := mnist89-evasion mnist89-paths drebin215-evasion drebin-evasion mnist89-poisoning lfw-poisoning
 
 .DEFAULT_GOAL := help
-.PHONY: again help setup demo test test-slow test-kernels bench mutants lint types format ui reproduce clean $(STUDIES)
+.PHONY: again help setup demo test test-slow test-kernels bench mutants rooms lint types format ui reproduce clean $(STUDIES)
 
 help:  ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -50,6 +50,9 @@ mutants: $(VENV)-mutants/.ready  ## do the tests see one-line faults? (220 of th
 
 $(VENV)-mutants/.ready: pyproject.toml constraints.txt $(call OUTDATED,$(VENV)-mutants)
 	@$(ENVIRONMENT) make '$(VENV)-mutants' mutants $(PYTHON)
+
+rooms: $(READY)  ## draw the rooms of the package, from its imports: docs/rooms.svg
+	$(BIN)/python tools/rooms.py
 
 lint: $(READY)  ## style
 	$(BIN)/ruff check .

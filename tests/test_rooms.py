@@ -1,116 +1,115 @@
-"""The rooms of the package: arrows only downward, no circle, nothing heavy at the door, no global randomness."""
+"""The rooms of the package: arrows only downward, no circle, Hydra in one folder, nothing heavy at the door."""
 
 from __future__ import annotations
 
 import ast
-import functools
+from collections.abc import Mapping
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import pytest
-from conftest import PACKAGE, SOURCE
+import rooms
+from conftest import SOURCE
+from rooms import FLOOR, FLOORS, PICTURE, arrows, direct, imports, modules, own, upward
 
-# design.md, "Rooms". Rooms of one floor may use each other as long as no circle arises.
-FLOORS = {
-    0: ("__init__", "system", "types", "seeds", "signature", "stats", "correlation", "margin"),
-    1: ("optim", "learners", "data", "measures", "store"),
-    2: ("attacks", "figures"),
-    3: ("combination",),
-    4: ("work",),
-    5: ("scenarios",),
-    6: ("tracking", "report"),
-    7: ("cli", "ui"),
-    8: ("__main__",),
-}
-FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
 HEAVY = {"torch", "mlflow", "sklearn", "scipy", "pandas", "matplotlib", "numpy"}
+HYDRA = {"hydra", "omegaconf", "hydra_plugins"}
+MODULES = modules()
 
 
-@functools.cache
-def modules(package: Path = PACKAGE) -> dict[str, ast.Module]:
-    """Every module of the package by its dotted name below it; a package goes by its folder's name."""
-    found = {}
-    for file in package.rglob("*.py"):
-        parts = file.relative_to(package).with_suffix("").parts
-        name = ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)
-        found[name] = ast.parse(file.read_text(), str(file))
-    return found
-
-
-def arrows(trees: dict[str, ast.Module]) -> dict[str, set[str]]:
-    """Module -> modules of the package that it imports, anywhere in its file."""
-    return {name: {_known(target, trees) for target in _imports(tree)} - {name} for name, tree in trees.items()}
-
-
-def _imports(tree: ast.Module) -> set[str]:
-    targets = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            targets |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, "imports are absolute"
-            targets |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return {t.removeprefix("transfer_exp").lstrip(".") for t in targets if t.split(".")[0] == "transfer_exp"}
-
-
-def _known(target: str, trees: dict[str, ast.Module]) -> str:
-    """The module that ``target`` is, or that it is a name of."""
-    while target and target not in trees:
-        target = target.rpartition(".")[0]
-    return target or "__init__"
-
-
-def upward(graph: dict[str, set[str]]) -> list[str]:
-    room = {name: name.split(".")[0] for name in graph}
-    return [f"{a} -> {b}" for a, used in graph.items() for b in sorted(used) if FLOOR[room[b]] > FLOOR[room[a]]]
+def room_graph() -> rooms.Graph:
+    return rooms.rooms(arrows(MODULES))
 
 
 def test_every_room_has_a_floor() -> None:
-    rooms = {name.split(".")[0] for name in modules()}
-    assert rooms - set(FLOOR) == set()
+    assert len(FLOOR) == sum(map(len, FLOORS.values()))
+    assert set(room_graph()) - set(FLOOR) == set()
 
 
 def test_arrows_point_downward() -> None:
-    graph = arrows(modules())
+    graph = arrows(MODULES)
     assert sum(map(len, graph.values())) > 30  # the reader of imports sees them
     assert upward(graph) == []
 
 
-def test_there_is_no_import_circle() -> None:
+@pytest.mark.parametrize("graph", [arrows(MODULES), room_graph()], ids=["modules", "rooms"])
+def test_there_is_no_import_circle(graph: rooms.Graph) -> None:
     try:
-        TopologicalSorter(arrows(modules())).prepare()
+        TopologicalSorter(graph).prepare()
     except CycleError as error:
         pytest.fail(f"circle: {' -> '.join(error.args[1])}")
 
 
-def test_the_check_sees_an_upward_arrow_and_a_circle(tmp_path: Path) -> None:
-    for name, text in {
-        "__init__": "",
-        "types": "def late():\n    from transfer_exp.learners.base import Model\n",
-        "learners/__init__": "from transfer_exp.learners.base import Model\n",
-        "learners/base": "import transfer_exp.types\n",
-        "seeds": "from transfer_exp import learners\n",
-    }.items():
-        file = tmp_path / f"{name}.py"
+def planted(folder: Path, texts: Mapping[str, str]) -> dict[str, ast.Module]:
+    for name, text in texts.items():
+        file = folder / f"{name}.py"
         file.parent.mkdir(exist_ok=True)
         file.write_text(text)
-    graph = arrows(modules(tmp_path))
+    return modules(folder)
+
+
+def test_the_check_sees_an_upward_arrow_and_a_circle(tmp_path: Path) -> None:
+    texts = {
+        "__init__": "from transfer_exp.learners.base import Model\n",
+        "types": "def late():\n    from transfer_exp.learners.base import Model\n",
+        "learners/__init__": "from transfer_exp.learners.base import Model\n",
+        "learners/base": "import transfer_exp.types\nfrom transfer_exp import __version__\n",
+        "seeds": "from transfer_exp import learners\n",
+    }
+    graph = arrows(planted(tmp_path, texts))
     assert graph["seeds"] == {"learners"}
     assert set(upward(graph)) == {"types -> learners.base", "seeds -> learners"}
     with pytest.raises(CycleError):
         TopologicalSorter(graph).prepare()
 
 
-def test_nothing_heavy_is_imported_at_the_door() -> None:
-    doors = [
-        modules()[name] for name in ("__main__", "cli", "cli.naming", "system", "system.masking")
-    ]  # the first asks the other where the configuration lies
-    at_top = ast.Module([node for door in doors for node in door.body if isinstance(node, ast.Import | ast.ImportFrom)], [])
-    assert _imports(at_top) == {"cli.naming.CONFIG", "system.masking.MaskingStream"}
-    names = {a.name.split(".")[0] for node in at_top.body if isinstance(node, ast.Import) for a in node.names}
-    names |= {str(node.module).split(".")[0] for node in at_top.body if isinstance(node, ast.ImportFrom)}
-    assert "hydra" in names
-    assert not names & HEAVY
+def users_of_hydra(trees: Mapping[str, ast.Module]) -> set[str]:
+    """Modules that import Hydra or OmegaConf, outside the command line."""
+    found = {name for name, tree in trees.items() if {one.split(".")[0] for one in imports(tree)} & HYDRA}
+    return {name for name in found if rooms.room_of(name) not in ("cli", "__main__")}
+
+
+def test_hydra_is_imported_by_the_command_line_alone() -> None:
+    assert users_of_hydra(MODULES) == set()
+    assert any("hydra" in str(one) for one in imports(MODULES["cli.sweep"]))
+
+
+@pytest.mark.parametrize("text", ["import hydra.utils", "def f():\n    from omegaconf import OmegaConf"])
+def test_the_check_sees_hydra_elsewhere(text: str, tmp_path: Path) -> None:
+    assert users_of_hydra(planted(tmp_path, {"tracking/track": text, "cli/job": text, "__main__": text})) == {
+        "tracking.track"
+    }
+
+
+def test_what_the_package_offers_at_its_door_is_for_others() -> None:
+    used = {one for name, tree in MODULES.items() if name != "__init__" for one in own(imports(tree))}
+    assert {one for one in used if one.split(".")[0] not in FLOOR} <= {"", "__version__"}
+
+
+def test_nothing_heavy_is_imported_by_the_command_before_it_works() -> None:
+    doors = [MODULES[name] for name in ("__main__", "cli", "cli.naming", "system", "system.masking")]
+    at_top = [
+        ast.Module([node for node in door.body if isinstance(node, ast.Import | ast.ImportFrom)], []) for door in doors
+    ]
+    found = set().union(*map(imports, at_top))
+    assert own(found) == {"cli.naming.CONFIG", "system.masking.MaskingStream"}
+    assert "hydra" in found
+    assert not {name.split(".")[0] for name in found} & HEAVY
+
+
+def test_the_picture_is_that_of_today() -> None:
+    assert PICTURE.read_text() == rooms.svg(room_graph()), "the rooms have changed; draw them again: make rooms"
+
+
+def test_the_picture_has_every_room_and_only_arrows_that_follow_from_no_others() -> None:
+    graph = {"ui": {"tracking", "types"}, "tracking": {"types", "data"}, "data": {"types"}, "types": set[str]()}
+    assert direct(graph) == {"ui": {"tracking"}, "tracking": {"data"}, "data": {"types"}, "types": set()}
+    drawn = ET.fromstring(rooms.svg(graph))
+    titles = {str(one.text) for one in drawn.iter("{http://www.w3.org/2000/svg}title")}
+    assert titles == {"ui uses tracking", "tracking uses data", "data uses types"}
+    texts = {str(one.text): float(one.attrib["y"]) for one in drawn.iter("{http://www.w3.org/2000/svg}text")}
+    assert texts["ui.py"] < texts["tracking"] < texts["data"] < texts["types.py"]
 
 
 def test_the_plugin_is_light_for_every_hydra_program() -> None:
@@ -119,6 +118,22 @@ def test_the_plugin_is_light_for_every_hydra_program() -> None:
     imported = {str(node.module).split(".")[0] for node in tree.body if isinstance(node, ast.ImportFrom)}
     assert imported == {"__future__", "collections", "pathlib", "typing", "hydra", "omegaconf"}
     assert not [node for node in ast.walk(tree) if isinstance(node, ast.Import)]
+
+
+def sizes(trees: Mapping[str, ast.Module]) -> dict[str, int]:
+    """Lines of each module and of each function."""
+    found = {name: max((node.end_lineno or 0 for node in tree.body), default=0) for name, tree in trees.items()}
+    for name, tree in trees.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                found[f"{name}.{node.name}()"] = (node.end_lineno or 0) - node.lineno + 1
+    return found
+
+
+def test_files_and_functions_are_small() -> None:
+    found = sizes(MODULES)
+    assert {name: n for name, n in found.items() if n > (60 if name.endswith("()") else 250)} == {}
+    assert sizes({"a": ast.parse("\n\ndef f():\n    x = 1\n    return x\n")}) == {"a": 5, "a.f()": 3}
 
 
 FORBIDDEN = (
@@ -146,9 +161,9 @@ def forbidden(tree: ast.Module) -> set[str]:
     return {word for word in FORBIDDEN if word in words(tree)}
 
 
-@pytest.mark.parametrize("name", sorted(modules()))
+@pytest.mark.parametrize("name", sorted(MODULES))
 def test_no_global_state_of_others_is_touched(name: str) -> None:
-    assert forbidden(modules()[name]) == set()
+    assert forbidden(MODULES[name]) == set()
 
 
 @pytest.mark.parametrize(
