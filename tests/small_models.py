@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -105,7 +106,9 @@ class Perceptron(SmallModel):
     """ReLU or tanh layers, in double precision."""
 
     def __init__(self, layers: list[tuple[Tensor, Tensor]], activation: Any = torch.relu) -> None:
-        arrays = {f"{name}{k}": part.double() for k, layer in enumerate(layers) for name, part in zip("wb", layer, strict=True)}
+        arrays = {
+            f"{name}{k}": part.double() for k, layer in enumerate(layers) for name, part in zip("wb", layer, strict=True)
+        }
         super().__init__(len(layers[-1][1]), **arrays)
         self.depth, self.activation = len(layers), activation
 
@@ -124,7 +127,7 @@ def perceptron(
     random = torch.Generator().manual_seed(0)
     widths = [x.shape[1], *hidden, int(y.max()) + 1]
     layers = []
-    for n_in, n_out in zip(widths[:-1], widths[1:], strict=True):
+    for n_in, n_out in pairwise(widths):
         weight = torch.empty((n_out, n_in)).uniform_(-1, 1, generator=random) / n_in**0.5
         layers.append((weight.requires_grad_(), torch.zeros(n_out).requires_grad_()))
     adam = torch.optim.Adam([part for layer in layers for part in layer], lr=5e-3, weight_decay=decay)

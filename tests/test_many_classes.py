@@ -87,10 +87,8 @@ def best_lead(model: Linear, x: np.ndarray, target: int, norm: str, epsilon: flo
     ahead: Any = {"type": "ineq", "fun": lambda v: A @ v[:-1] + c - v[-1], "jac": lambda v: np.c_[A, -np.ones(m)]}
     down, bounds = np.r_[np.zeros(d), -1.0], [*np.c_[low, high], (None, None)]
     start = np.r_[np.zeros(d), c.min()]
-    options = {"ftol": 1e-12, "maxiter": 1000}
-    found = minimize(
-        lambda v: -v[-1], start, jac=lambda v: down, bounds=bounds, constraints=[size, ahead], method="SLSQP", options=options
-    )
+    options: Any = {"bounds": bounds, "constraints": [size, ahead], "options": {"ftol": 1e-12, "maxiter": 1000}}
+    found = minimize(lambda v: -v[-1], start, jac=lambda v: down, method="SLSQP", **options)
     return float(found.x[-1])
 
 

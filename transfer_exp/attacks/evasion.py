@@ -33,7 +33,7 @@ from transfer_exp.learners import Model
 from transfer_exp.optim.balls import ball
 from transfer_exp.optim.batches import in_batches
 from transfer_exp.optim.rays import Offsets, random_offsets
-from transfer_exp.optim.state import Ascent, unmoved
+from transfer_exp.optim.state import unmoved
 from transfer_exp.types import Box, Floats, Ints, UserError, check_grid
 
 

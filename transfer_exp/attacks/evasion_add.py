@@ -117,7 +117,9 @@ class EvasionAdd:
         if wrong or not len(y):
             raise UserError(f"attack: expected only points of class 1 (malware), got labels {wrong or 'of no point'}")
         if goals is not None and goals.any():
-            raise UserError(f"attack: expected class 0 (legitimate) as the goal of all points, got {np.unique(goals).tolist()}")
+            raise UserError(
+                f"attack: expected class 0 (legitimate) as the goal of all points, got {np.unique(goals).tolist()}"
+            )
         self.require_fixed(int(x.shape[1]))
         if epsilons[-1] > _MOST_CHANGES:
             raise UserError(f"epsilon.grid: expected at most {_MOST_CHANGES} features, got {epsilons[-1]}")

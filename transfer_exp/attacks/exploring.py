@@ -49,7 +49,9 @@ class Explorer:
     ascent; n_walk, n_restarts: as in ``Evasion``. wide ``(n,)``: whose ball was wide at this or a smaller epsilon.
     """
 
-    def __init__(self, objective: Objective, first: Tensor, base: Tensor, climb: Climb, n_walk: int, n_restarts: int) -> None:
+    def __init__(
+        self, objective: Objective, first: Tensor, base: Tensor, climb: Climb, n_walk: int, n_restarts: int
+    ) -> None:
         self.objective, self.first, self.base, self.climb = objective, first, base, climb
         self.n_walk, self.n_restarts = n_walk, n_restarts
         self.every = torch.arange(len(base), device=base.device)
@@ -134,7 +136,7 @@ class Explorer:
         return self.objective.model.landmarks(self.first.shape[1])
 
     def _near_landmarks(self, ball: BallBox, state: Ascent, rows: Tensor) -> Tensor:
-        """Numbers ``(k, m)`` of the nearest landmarks of the class to reach, those with the best points in the ball first."""
+        """Numbers ``(k, m)`` of the nearest landmarks of the class to reach, those with the best point in the ball first."""
         if not len(rows) or self._landmarks is None:
             return rows.new_empty((0, len(rows)))
         points, supported = self._landmarks

@@ -25,7 +25,6 @@ import numpy.typing as npt
 from transfer_exp.learners import Learner
 from transfer_exp.learners.retraining import Counts, Retrained, Retraining
 from transfer_exp.learners.retraining_columns import spread, used_columns
-from transfer_exp.margin import signs
 from transfer_exp.optim.quasi_newton import climb
 from transfer_exp.seeds import generator
 from transfer_exp.types import Box, Floats, Ints, Matrix, UserError, dense
@@ -179,7 +178,7 @@ class ValidationLoss:
         Each of at most ``n_trials`` steps is twice as long as the one before, the last as long as the way through the box.
         """
         for k in range(n_trials):
-            against = -signs(self.last.label) * self.training.score_gradient(self.last)
+            against = (1 - 2 * self.last.label) * self.training.score_gradient(self.last)
             size = float(np.linalg.norm(against)) or 1.0
             corner = np.where(against > 0, box.upper, np.where(against < 0, box.lower, self.last.point))
             length = float(np.linalg.norm(corner - self.last.point)) / 2 ** (n_trials - 1 - k)

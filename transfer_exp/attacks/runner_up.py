@@ -75,7 +75,12 @@ class RunnerUpTrajectories:
         """Take over the points of larger margins."""
         value = self.margin.value(end.x, rows)
         better = value > self.best.value[rows]
-        for name, new in (("x", end.x), ("value", value), ("exhausted", end.exhausted), ("zero_gradient", end.zero_gradient)):
+        for name, new in (
+            ("x", end.x),
+            ("value", value),
+            ("exhausted", end.exhausted),
+            ("zero_gradient", end.zero_gradient),
+        ):
             getattr(self.best, name)[rows[better]] = new[better]
         self.best.effort += Effort(score_calls=1, score_rows=len(rows))
 
@@ -98,7 +103,9 @@ def _chosen(promise: Tensor, base: Tensor, linear: bool, n_most: int) -> list[tu
     behind = (best - promise) / (best - base[:, None]).clamp(min=torch.finfo(base.dtype).tiny)
     closest = behind.amin(0)
     tried = closest <= (_EXACT if linear else _BEHIND)
-    order = torch.where(tried, closest + _EXACT * behind.mean(0).clamp(max=1 / _EXACT), torch.inf).argsort(dim=1, stable=True)
+    order = torch.where(tried, closest + _EXACT * behind.mean(0).clamp(max=1 / _EXACT), torch.inf).argsort(
+        dim=1, stable=True
+    )
     n_tried = tried.sum(1) if linear else tried.sum(1).clamp(max=n_most)
     rows = [(n_tried > number).nonzero()[:, 0] for number in range(int(n_tried.max()))]
     return [(some, order[some, number]) for number, some in enumerate(rows)]
