@@ -8,13 +8,11 @@ An offset u lies in the ball of radius epsilon where its size |u| is at most eps
     linf  largest |u_i|
 
 Projections and farthest points are exact, onto ball and box together. Offsets are counted from the ball's centre: box
-low <= u <= high with low <= 0 <= high, all ``(n, d)``, epsilon ``(n,)`` or a number. With c_i the room that the box leaves
-in the direction of v_i (projected) or g_i (farthest):
+low <= u <= high with low <= 0 <= high, all ``(n, d)``, epsilon ``(n,)`` or a number; l1 and l2: see ``projections``.
 
     l0    project: clip the k = floor(epsilon) features of largest v_i^2 - (v_i - clip(v_i))^2; leave the others out
-          farthest: the k features of largest |g_i| c_i, each to the face of the box
+          farthest: the k features of largest |g_i| times the room on their side, each to the face of the box
     linf  project: clip to [-epsilon, epsilon] and the box;  farthest: the corner of both
-    l1, l2: see ``projections``
 
 The l0 ball is not convex: its projection is a nearest point, one of them where gains are equal.
 """
