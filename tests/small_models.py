@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -127,7 +127,7 @@ def perceptron(
     random = torch.Generator().manual_seed(0)
     widths = [x.shape[1], *hidden, int(y.max()) + 1]
     layers = []
-    for n_in, n_out in itertools.pairwise(widths):
+    for n_in, n_out in pairwise(widths):
         weight = torch.empty((n_out, n_in)).uniform_(-1, 1, generator=random) / n_in**0.5
         layers.append((weight.requires_grad_(), torch.zeros(n_out).requires_grad_()))
     adam = torch.optim.Adam([part for layer in layers for part in layer], lr=5e-3, weight_decay=decay)

@@ -5,16 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from small_models import SmallModel
 from torch import Tensor
 
 from transfer_exp.attacks.crafted import Crafted
 from transfer_exp.attacks.evasion import Evasion
 from transfer_exp.attacks.evasion_add import EvasionAdd
-from transfer_exp.learners import Model
 from transfer_exp.optim.ascent import ascend
 from transfer_exp.optim.line_search import search
 from transfer_exp.optim.state import Ascent, Slopes, unmoved
-from transfer_exp.types import Box, Norm
+from transfer_exp.types import Box
 
 
 def ascent(n: int, *, flag: bool, number: float) -> Ascent:
@@ -59,26 +59,28 @@ def crafted(offset: list[float]) -> Crafted:
         ([0.25, -0.25], "l1", 0.0),
     ],
 )
-def test_the_largest_violation_on_any_side_is_seen(offset: list[float], norm: Norm, violation: float) -> None:
+def test_the_largest_violation_on_any_side_is_seen(offset: list[float], norm: str, violation: float) -> None:
     epsilon = 2.0 if norm == "linf" else 0.5
     health = crafted(offset).health(np.full((1, 2), 0.5), epsilons=[epsilon], norm=norm, box=Box.uniform(2))
     assert health["violation"] == violation
 
 
-class Arch(Model):
-    """f = 3 - (x_0 - x_0^2) - w x_1: rises to x_0 = 1/2 and falls back, so that 0 and 1 are equal."""
+class Arch(SmallModel):
+    """z_1 - z_0 = 3 - (x_0 - x_0^2) - w x_1: falls to x_0 = 1/2 and rises back, so that 0 and 1 are equal."""
 
-    weight: Tensor
+    def __init__(self, weight: float) -> None:
+        super().__init__(2, weight=np.float64(weight))
 
     def forward(self, x: Tensor) -> Tensor:
-        return 3 - (x[:, 0] - x[:, 0] ** 2) - self.weight * x[:, 1]
+        half = (3 - (x[:, 0] - x[:, 0] ** 2) - self.weight * x[:, 1]) / 2
+        return torch.stack([-half, half], 1)
 
 
 def test_a_change_that_leaves_the_objective_equal_is_undone() -> None:
     """The gradient at 0 promises a gain, the change brings none: the feature stays, for another or for nothing."""
     clean, label = np.zeros((1, 2)), np.ones(1, dtype=np.int64)
     for weight, expected in ((0.0, [0, 0]), (0.5, [0, 1])):
-        made = EvasionAdd().craft(Arch(weight=np.float64(weight)), clean, label, epsilons=(1, 2), box=Box.uniform(2))
+        made = EvasionAdd().craft(Arch(weight), clean, label, epsilons=(1, 2), box=Box.uniform(2))
         assert made.offsets[1].tolist() == [expected]
         assert made.health(clean, epsilons=(1, 2), norm="l1", box=Box.uniform(2))["not_rising"] == float(weight == 0)
 
@@ -125,7 +127,7 @@ def test_a_line_search_neither_takes_nor_doubles_for_an_equal_objective() -> Non
 
 def test_a_model_that_does_not_rise_is_reported() -> None:
     made = Evasion(n_walk=0).craft(
-        Arch(weight=np.float64(0)), np.full((2, 2), 0.5), np.ones(2), epsilons=(0.0, 0.1), box=Box.uniform(2)
+        Arch(0.0), np.full((2, 2), 0.5), np.ones(2, dtype=np.int64), epsilons=(0.0, 0.1), box=Box.uniform(2)
     )
     health = made.health(np.full((2, 2), 0.5), epsilons=(0.0, 0.1), norm="l2", box=Box.uniform(2))
     assert (health["not_rising"], health["zero_gradient"]) == (1.0, 1.0)

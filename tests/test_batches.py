@@ -7,7 +7,6 @@ import torch
 from transfer_exp.learners import MLP, mlp
 from transfer_exp.learners.base import SCORE_BATCH
 from transfer_exp.learners.linear import LinearModel
-from transfer_exp.measures import score_gradients
 from transfer_exp.optim.batches import in_batches, rows_of
 
 
@@ -44,24 +43,23 @@ def test_rows_are_copied_only_where_some_are_left_out() -> None:
 
 
 @pytest.mark.parametrize("n", [SCORE_BATCH - 1, SCORE_BATCH, SCORE_BATCH + 1, 2 * SCORE_BATCH + 3])
-def test_every_point_has_a_score_and_a_gradient_also_in_a_short_last_batch(n: int) -> None:
+def test_every_point_has_its_logits_also_in_a_short_last_batch(n: int) -> None:
     x = np.arange(2.0 * n).reshape(n, 2)
-    model = LinearModel(weight=np.array([1.0, -0.5]), bias=np.float64(3))
-    assert np.array_equal(model.scores(x), x[:, 0] - x[:, 1] / 2 + 3)  # exact: halves of whole numbers
-    assert np.array_equal(score_gradients(model, x), np.tile([1.0, -0.5], (n, 1)))
+    logits = LinearModel(weight=np.array([1.0, -0.5]), bias=np.float64(3)).logits(x)
+    assert np.array_equal(logits[:, 1] - logits[:, 0], x[:, 0] - x[:, 1] / 2 + 3)  # exact: halves of whole numbers
 
 
 def test_every_epoch_of_an_mlp_sees_every_row_once_in_an_order_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """53 rows, each its own number: the chance that a shuffled epoch is in order, or repeats another, is 1 in 53!."""
-    seen, score = [], mlp._score
+    seen, outputs = [], mlp._outputs
 
     def noted(layers: list[tuple[torch.Tensor, torch.Tensor]], x: torch.Tensor) -> torch.Tensor:
         seen.append(x[:, 0].tolist())
-        return score(layers, x)
+        return outputs(layers, x)
 
-    monkeypatch.setattr(mlp, "_score", noted)
+    monkeypatch.setattr(mlp, "_outputs", noted)
     numbers = np.arange(53.0)
-    MLP(hidden=(2,), n_epochs=3, batch_size=10).fit(numbers[:, None], np.where(numbers < 20, 1, -1), seed=0)
+    MLP(hidden=(2,), n_epochs=3, batch_size=10).fit(numbers[:, None], (numbers < 20).astype(np.int64), n_classes=2, seed=0)
     assert [len(batch) for batch in seen] == 3 * [10, 10, 10, 10, 10, 3]
     epochs = [np.concatenate(seen[6 * k : 6 * k + 6]).tolist() for k in range(3)]
     assert [sorted(epoch) for epoch in epochs] == 3 * [numbers.tolist()]

@@ -43,7 +43,7 @@ def points(name: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def brute_force(model: SmallModel, x: np.ndarray, y: np.ndarray, norm: str, epsilon: float) -> np.ndarray:
-    """The largest margin of the other class on a grid of ball and box and 200 places of the sphere, refined thrice."""
+    """The largest lead of the other class on a grid of ball and box and on the sphere, refined thrice around the best."""
     axis = np.linspace(-1, 1, 41)
     square = np.stack(np.meshgrid(axis, axis), -1).reshape(-1, 2)
     angle = np.linspace(0, 2 * np.pi, 200, endpoint=False)

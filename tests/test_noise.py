@@ -1,36 +1,30 @@
-"""Random noise of an attack's size: exact sizes inside the box, errors that closed forms know, every number by hand."""
+"""Random noise of an attack's size in a combination: every number by hand. (How it is drawn: test_rays.)"""
 
 from __future__ import annotations
 
-import math
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import scipy.stats
+import torch
+from sklearn.linear_model import Ridge as SklearnRidge
 
+from transfer_exp import seeds
 from transfer_exp.attacks.evasion import Evasion
-from transfer_exp.attacks.evasion_add import EvasionAdd
-from transfer_exp.attacks.flips import random_flips
-from transfer_exp.optim.balls import ball
-from transfer_exp.optim.rays import Rays, random_offsets
-from transfer_exp.types import Box, Floats, Grid
+from transfer_exp.attacks.poisoning import Poisoning
+from transfer_exp.data.digits import load_digits_pair
+from transfer_exp.data.splits import make_split
+from transfer_exp.learners import Forest, LinearSVM, Logistic, Ridge
+from transfer_exp.pipeline import Combination, run
+from transfer_exp.pipeline.noise import noise_scores
+from transfer_exp.pipeline.pieces import fitted
+from transfer_exp.store import Store
+from transfer_exp.types import Box, Dataset, Floats, Grid, Sizes
 
 ORDER: dict[str, float] = {"l1": 1, "l2": 2, "linf": np.inf}
 GRID = Grid(grid=(0.0, 0.5, 1.0, 2.0), reference=1, shown=(1,))
-
-
-class Fixed:
-    """A generator that draws what it is told."""
-
-    def __init__(self, direction: Any) -> None:
-        self.direction = np.array(direction, dtype=np.float64)
-
-    def standard_normal(self, shape: tuple[int, int]) -> Floats:
-        return self.direction.reshape(shape)
-
-    def laplace(self, *, size: tuple[int, int]) -> Floats:
-        return self.direction.reshape(size)
 
 
 def by_bisection(direction: Floats, low: Floats, high: Floats, order: float, epsilon: float) -> Floats:
@@ -43,94 +37,104 @@ def by_bisection(direction: Floats, low: Floats, high: Floats, order: float, eps
     return np.clip(left * direction, low, high)
 
 
-@pytest.mark.parametrize("norm", ORDER)
-def test_sizes_are_exact_within_the_box_and_along_one_direction(norm: str) -> None:
-    """Points in the middle, near and on the faces of a box of unequal sides; at the last epsilon the box is too small."""
-    rng = np.random.default_rng(1)
-    box = Box(lower=-rng.random(30), upper=np.r_[rng.random(20), 0.1 * rng.random(10)])
-    x = np.clip(rng.normal(scale=0.7, size=(40, 30)), box.lower, box.upper)
-    epsilons = [0, 1e-7, 0.05, 0.3, 1.0, 3.0, 1e9]
-    rays = random_offsets(x, ball=ball(norm), epsilons=epsilons, box=box, rng=rng)
-    assert isinstance(rays, Rays)
-    low, high = box.lower - x, box.upper - x
-    corner = np.where(rays.direction > 0, high, low)
-    most = np.linalg.norm(corner, ord=ORDER[norm], axis=1)
-    for k, epsilon in enumerate(epsilons):
-        offset = rays[k]
-        assert ((offset >= low) & (offset <= high)).all()
-        np.testing.assert_allclose(
-            np.linalg.norm(offset, ord=ORDER[norm], axis=1), np.minimum(epsilon, most), rtol=1e-9, atol=0
-        )
-        expected = by_bisection(rays.direction, low, high, ORDER[norm], epsilon)
-        np.testing.assert_allclose(offset, expected, rtol=1e-9, atol=1e-12 * min(epsilon, 1))
+@pytest.fixture(scope="module")
+def digits() -> Dataset:
+    return load_digits_pair(name="digits89", digits=[8, 9], split=Sizes(target=60, surrogate=60, validation=60, test=80))
 
 
-def test_a_point_by_hand() -> None:
-    """x = (0.5, 0.9, 0.2) in the unit box along (3, 1, -1): rooms 0.5, 0.1, 0.2 are used up at s = 1/6, 0.1, 0.2."""
-    x, box, direction = np.array([[0.5, 0.9, 0.2]]), Box.uniform(3), Fixed([[3, 1, -1]])
-    l1 = random_offsets(x, ball=ball("l1"), epsilons=[0.25, 0.6, 0.78, 5], box=box, rng=direction)  # type: ignore[arg-type]
-    np.testing.assert_allclose(l1[0], [[0.15, 0.05, -0.05]])
-    np.testing.assert_allclose(l1[1], [[0.375, 0.1, -0.125]])
-    np.testing.assert_allclose(l1[2], [[0.5, 0.1, -0.18]])  # 0.78 - 0.6 is left for the last
-    np.testing.assert_allclose(l1[3], [[0.5, 0.1, -0.2]])
-    l2 = random_offsets(x, ball=ball("l2"), epsilons=[math.sqrt(0.11), math.sqrt(0.26 + 0.0324)], box=box, rng=direction)  # type: ignore[arg-type]
-    np.testing.assert_allclose(l2[0], [[0.3, 0.1, -0.1]])
-    np.testing.assert_allclose(l2[1], [[0.5, 0.1, -0.18]])
-    linf = random_offsets(x, ball=ball("linf"), epsilons=[0.15, 5], box=box, rng=direction)  # type: ignore[arg-type]
-    np.testing.assert_allclose(linf[0], [[0.15, 0.1, -0.15]])
-    np.testing.assert_allclose(linf[1], [[0.5, 0.1, -0.2]])
+def combination(digits: Dataset, **options: Any) -> Combination:
+    fixed = {"surrogate": Logistic(C=1), "target": Forest(n_trees=7), "attack": Evasion(n_walk=0), "epsilon": GRID}
+    return Combination(dataset=digits, n_variability=2, **{**fixed, **options})
 
 
-def test_a_feature_that_the_direction_leaves_alone_stays_and_bounds_may_be_huge() -> None:
-    x, box = np.zeros((1, 3)), Box(lower=np.array([-0.5, -1e200, -0.5]), upper=np.array([0.5, 1e200, 0.5]))
-    for norm in ("l1", "l2"):
-        rays = random_offsets(x, ball=ball(norm), epsilons=[0, 2.0], box=box, rng=Fixed([[0, 5, 0]]))  # type: ignore[arg-type]
-        np.testing.assert_allclose(rays[1], [[0, 2, 0]])
-        assert not rays[0].any()
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return Store(tmp_path_factory.mktemp("store"))
 
 
-@pytest.mark.parametrize("norm", ORDER)
-def test_the_error_of_a_linear_score_is_the_one_of_the_closed_form(norm: str) -> None:
-    """10 features without bounds, 40,000 points at score 1 of a score w x: how many fall below 0?
-
-    l2, w any: the cosine c between w and a direction of the sphere has (1 + c) / 2 ~ Beta((d - 1) / 2, (d - 1) / 2).
-    l1, w along one axis: that coordinate's share of the size is Beta(1, d - 1), its sign even; (1 - 1 / epsilon)^(d-1) / 2.
-    linf, w = (1, ..., 1): the sum of ten signs, binomial.
-    """
-    n, d = 40_000, 10
-    weight = {"l1": np.eye(d)[3], "l2": np.linspace(-1, 2, d), "linf": np.ones(d)}[norm]
-    epsilons = {"l1": [1.2, 2, 5], "l2": [0.5, 1, 3], "linf": [0.2, 0.3, 0.6]}[norm]
-    x = np.tile(weight / (weight @ weight), (n, 1))
-    box = Box.uniform(d, -100, 100)
-    offsets = Evasion(norm=norm).noise(x, epsilons=epsilons, box=box, rng=np.random.default_rng(5))
-    for k, epsilon in enumerate(epsilons):
-        found = float(((x + offsets[k]) @ weight < 0).mean())
-        expected = {
-            "l1": (1 - 1 / epsilon) ** (d - 1) / 2 if epsilon > 1 else 0.0,
-            "l2": float(scipy.stats.beta((d - 1) / 2, (d - 1) / 2).cdf((1 - 1 / epsilon / np.linalg.norm(weight)) / 2)),
-            "linf": float(scipy.stats.binom(d, 0.5).cdf(math.ceil((d - 1 / epsilon) / 2) - 1)),
-        }[norm]
-        assert expected > 0
-        assert found == pytest.approx(expected, abs=4 * math.sqrt(expected * (1 - expected) / n))
+@pytest.mark.parametrize("seed", [0, 4])
+def test_evasion_by_hand(digits: Dataset, store: Store, seed: int) -> None:
+    """Rows, model and draws: the target of the target's rows on the test rows, three Gaussian directions of this seed."""
+    found = run(combination(digits, seed=seed), store)
+    split = make_split(digits, seed=seed)
+    target = Forest(n_trees=7).fit(
+        digits.x[split.target], digits.y[split.target], seed=seeds.integer(seed, "target_training")
+    )
+    x, y = digits.x[split.test], digits.y[split.test]
+    rng, wrong = seeds.generator(seed, "noise"), np.zeros((3, 4))
+    for draw in range(3):
+        directions = rng.standard_normal(x.shape)
+        for k, epsilon in enumerate(GRID.grid):
+            moved = x + by_bisection(directions, digits.box.lower - x, digits.box.upper - x, 2, epsilon)
+            wrong[draw, k] = (np.where(target.scores(moved) > 0, 1, -1) != y).mean()
+    assert found.curves["noise_error"] == pytest.approx(wrong.mean(axis=0), abs=1e-12)
+    assert found.curves["noise_error"][0] == found.metrics["clean_error"]
+    assert found.metrics["noise_error_at_1"] == found.curves["noise_error"][2]
+    assert len({tuple(draw) for draw in wrong}) == 3  # three draws, not one three times
 
 
-def test_random_changes_are_as_many_as_allowed_of_those_allowed_each_equally_often() -> None:
-    """8 features, of which 5 may change; every one of them is the first with probability 1/5."""
-    changeable = np.tile([1, 0, -1, 1, 0, 1, 0, -1], (5000, 1))
-    flips = random_flips(changeable, budget=np.array([0, 1, 3, 20]), rng=np.random.default_rng(2))
-    for k, expected in enumerate((0, 1, 3, 5)):
-        assert (np.abs(flips[k]).sum(axis=1) == expected).all()
-        assert ((flips[k] == 0) | (flips[k] == changeable)).all()
-    assert ((flips[1] == 0) | (flips[2] == flips[1])).all()  # a larger budget goes on where a smaller one ended
-    first = (flips[1] != 0).mean(axis=0)[changeable[0] != 0]
-    assert first == pytest.approx(0.2, abs=4 * math.sqrt(0.2 * 0.8 / 5000))
+def test_poisoning_by_hand(digits: Dataset, store: Store) -> None:
+    """The target's rows and the first 0, 7, 15 of 15 flipped points drawn among the surrogate's; scikit-learn's ridge."""
+    shares = Grid(grid=(0, 0.1, 0.2), reference=0.1, shown=(0.2,))
+    attack, target = Poisoning(n_iter=2), Ridge(alpha=10)
+    found = run(combination(digits, surrogate=LinearSVM(C=1), target=target, attack=attack, epsilon=shares, seed=3), store)
+    split, rng = make_split(digits, seed=3), seeds.generator(3, "noise")
+    wrong = np.zeros((3, 3))
+    for draw in range(3):
+        drawn = split.surrogate[rng.choice(60, size=15, replace=False)]
+        for k, m in enumerate((0, 7, 15)):
+            x = np.r_[digits.x[split.target], digits.x[drawn[:m]]]
+            y = np.r_[digits.y[split.target], -digits.y[drawn[:m]]]
+            model = SklearnRidge(alpha=10).fit(x, y)
+            wrong[draw, k] = (np.sign(model.predict(digits.x[split.test])) != digits.y[split.test]).mean()
+    assert found.curves["noise_error"] == pytest.approx(wrong.mean(axis=0), abs=1e-12)
+    assert found.curves["noise_error"][0] == found.metrics["clean_error"]
+    assert found.metrics["noise_error_at_0.2"] == found.curves["noise_error"][2]
+    assert len({tuple(draw) for draw in wrong}) > 1
 
 
-def test_added_features_are_those_that_the_attack_may_add() -> None:
-    x = np.array([[0.0, 1, 0, 0, 1, 0]])
-    box = Box(lower=np.zeros(6), upper=np.array([1, 1, 1, 0.5, 1, 1]))
-    noise = EvasionAdd(fixed=(2,)).noise(x, epsilons=[0, 1.9, 30], box=box, rng=np.random.default_rng(0))
-    assert [int(noise[k].sum()) for k in range(3)] == [0, 1, 2]
-    assert noise[2].tolist() == [[1, 0, 0, 0, 0, 1]]
-    both = EvasionAdd(change="both").noise(x, epsilons=[30], box=box, rng=np.random.default_rng(0))
-    assert both[0].tolist() == [[1, -1, 1, 0, -1, 1]]
+def test_batches_of_any_size_draw_the_same(digits: Dataset, tmp_path: Path) -> None:
+    for norm in ORDER:
+        found = [
+            run(combination(digits, attack=Evasion(norm=norm, n_walk=0, n_iter=1, batch_size=size)), Store(tmp_path / norm))
+            for size in (1000, 17)
+        ]
+        assert found[0].curves["noise_error"] == found[1].curves["noise_error"]
+
+
+def test_it_is_the_target_s_and_made_once_for_all_surrogates(digits: Dataset, tmp_path: Path) -> None:
+    def made(data: Dataset = digits, **options: Any) -> tuple[int, list[float]]:
+        store = Store(tmp_path)
+        found = run(combination(data, **options), store)
+        return store.misses["noise_scores"], found.curves["noise_error"]
+
+    count, first = made()
+    assert count == 1
+    assert made(surrogate=Ridge(alpha=1)) == (0, first)
+    assert made(surrogate_fraction=0.5) == (0, first)
+    wider, finer = replace(digits, box=Box.uniform(64, -1, 2)), replace(GRID, grid=(0.0, 0.4, 1.0, 2.0))
+    assert made(wider)[0] == 1
+    changes: tuple[dict[str, Any], ...] = (
+        *({"target": Forest(n_trees=8)}, {"seed": 1}, {"epsilon": finer}, {"attack": Evasion(norm="linf", n_walk=0)}),
+        *({"epsilon": replace(GRID, grid=(0.0, 0.5, 1.0))},),
+    )
+    for change in changes:
+        count, other = made(**change)
+        assert count == 1
+        assert other != first
+
+
+def test_scores_are_stored_under_their_seed_and_rows(digits: Dataset, tmp_path: Path) -> None:
+    """Of one model: what the target's own key tells apart in a study is told apart without it."""
+    store, split, cpu = Store(tmp_path), make_split(digits, seed=0), torch.device("cpu")
+    target = fitted(store, Ridge(alpha=1), digits, split.target, 0, "target_training", cpu)
+
+    def scores(seed: int, rows: Any) -> Floats:
+        return noise_scores(store, combination(digits, seed=seed), target, rows, digits.x[rows])
+
+    first, other = scores(0, split.test), scores(1, split.test)
+    assert first.shape == (3, 4, 80)
+    assert (first[:, 0] == other[:, 0]).all()  # nothing moves at epsilon 0
+    assert (first[:, 1:] != other[:, 1:]).any(axis=2).all()
+    assert scores(0, split.test[:50]).shape == (3, 4, 50)
+    assert (store.misses["noise_scores"], store.hits["noise_scores"]) == (3, 0)

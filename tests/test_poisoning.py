@@ -8,7 +8,7 @@ from transfer_exp.data.digits import load_digits
 from transfer_exp.data.mnist import load_mnist
 from transfer_exp.data.splits import make_split
 from transfer_exp.learners import MLP, RBFSVM, Forest, LinearSVM, Logistic, Ridge
-from transfer_exp.measures import error, losses
+from transfer_exp.margin import binary_score, predict, signs
 from transfer_exp.types import Box, Sizes, UserError
 
 DIGITS = {
@@ -41,6 +41,16 @@ def digits(seed=0):
     return dataset, *parts(dataset, seed)
 
 
+def mean_loss(model, x, y):
+    """The learner's own loss, by its formula in the score and signs."""
+    score, sign = binary_score(model.logits(x)), signs(y)
+    return {
+        "hinge": np.maximum(0, 1 - sign * score),
+        "cross_entropy": np.logaddexp(0, -sign * score),
+        "squared": (sign - score) ** 2 / 2,
+    }[model.loss_name].mean()
+
+
 def craft(learner, n_points=6, seed=0, **options):
     dataset, (x, y), (x_val, y_val), _ = digits(seed)
     return Poisoning(**options).craft(learner, x, y, x_val, y_val, n_points=n_points, box=dataset.box, seed=seed)
@@ -60,7 +70,7 @@ def test_points_are_in_the_box_and_start_from_different_flipped_training_points(
     assert (poisoned.points <= dataset.box.upper).all()
     assert len(set(poisoned.start_rows.tolist())) == 6
     np.testing.assert_array_equal(poisoned.start_points, x[poisoned.start_rows])
-    np.testing.assert_array_equal(poisoned.labels, -y[poisoned.start_rows])
+    np.testing.assert_array_equal(poisoned.labels, 1 - y[poisoned.start_rows])
 
 
 def test_the_objective_is_the_validation_loss_of_a_fresh_fit_and_does_not_fall(crafted):
@@ -69,8 +79,8 @@ def test_the_objective_is_the_validation_loss_of_a_fresh_fit_and_does_not_fall(c
     assert (poisoned.objective >= poisoned.objective_start).all()
     assert (poisoned.objective > poisoned.objective_start).any()
     for m in (1, 6):
-        model = learner.fit(np.vstack([x, poisoned.points[:m]]), np.append(y, poisoned.labels[:m]), seed=0)
-        loss = losses(model.scores(x_val), y_val, model.loss_name).mean()
+        model = learner.fit(np.vstack([x, poisoned.points[:m]]), np.append(y, poisoned.labels[:m]), n_classes=2, seed=0)
+        loss = mean_loss(model, x_val, y_val)
         # Learners are fitted at their own, looser tolerance.
         assert poisoned.objective[m - 1] == pytest.approx(loss, rel=5e-3)
 
@@ -105,7 +115,7 @@ def test_the_best_of_several_starts_is_no_worse_than_any_of_them():
     one, best = craft(Ridge(alpha=1), n_points=1), craft(Ridge(alpha=1), n_points=1, n_starts=60)
     _, (x, y), (x_val, y_val), _ = digits()
     training = Ridge(alpha=1).retraining(x, y, x_val, y_val, room=0)
-    largest = max(training.retrain(point, -int(label)).loss for point, label in zip(x, y, strict=True))
+    largest = max(training.retrain(point, 1 - int(label)).loss for point, label in zip(x, y, strict=True))
     assert best.objective_start[0] == pytest.approx(largest, rel=1e-9)
     assert best.objective_start[0] > one.objective_start[0]
 
@@ -117,7 +127,7 @@ def test_seeds_choose_the_starts():
 
 
 # Two classes far apart in the plane.
-APART = np.array([[0.0, 0.0], [0.1, 0.0], [1.0, 1.0], [0.9, 1.0]]), np.array([-1, -1, 1, 1])
+APART = np.array([[0.0, 0.0], [0.1, 0.0], [1.0, 1.0], [0.9, 1.0]]), np.array([0, 0, 1, 1])
 
 
 @pytest.mark.parametrize("learner", [LinearSVM(C=10), RBFSVM(C=10, gamma=1.0)])
@@ -151,7 +161,7 @@ def test_places_without_weight_are_closed_to_the_ascent_but_remembered(name):
     """From a start that lowers the loss they are a rise, and a trap: the gradient is zero there."""
     _, (x, y), (x_val, y_val), _ = digits()
     training = DIGITS[name].retraining(x, y, x_val, y_val, room=1)
-    label = -int(y[0])
+    label = 1 - int(y[0])
     trials = [training.retrain(point, label) for point in x]
     without = next(trial for trial in trials if trial.beta[-1] == 0)
     start = min(trials, key=lambda trial: trial.loss)
@@ -167,9 +177,9 @@ def test_features_that_no_point_has_are_left_out_and_get_no_gradient(name):
     used = (x != 0).any(0) | (x_val != 0).any(0)
     assert 0 < used.sum() < 64
     whole = DIGITS[name].retraining(x, y, x_val, y_val, room=0)
-    gradient, _ = whole.gradient(whole.retrain(x[0], -int(y[0])))
+    gradient, _ = whole.gradient(whole.retrain(x[0], 1 - int(y[0])))
     assert (gradient[~used] == 0).all()
-    alone = validation_gradients(DIGITS[name], x, y, x_val, y_val, points=x[:1], labels=-y[:1])[0]
+    alone = validation_gradients(DIGITS[name], x, y, x_val, y_val, points=x[:1], labels=1 - y[:1])[0]
     np.testing.assert_allclose(alone, gradient, rtol=1e-6, atol=1e-9 * np.abs(gradient).max())
     poisoned = craft(DIGITS[name], n_points=2)
     assert poisoned.points.shape == poisoned.start_points.shape == (2, 64)
@@ -179,7 +189,7 @@ def test_features_that_no_point_has_are_left_out_and_get_no_gradient(name):
 def test_the_objective_for_the_ascent_is_not_evaluated_twice_and_remembers_the_best_trial():
     _, (x, y), (x_val, y_val), _ = digits()
     training = Ridge(alpha=1).retraining(x, y, x_val, y_val, room=1)
-    start = training.retrain(x[0], -int(y[0]))
+    start = training.retrain(x[0], 1 - int(y[0]))
     objective = ValidationLoss(training, start)
     assert objective.value(x[0]) == start.loss
     gradient = objective.gradient(x[0])
@@ -194,7 +204,7 @@ def test_the_objective_for_the_ascent_is_not_evaluated_twice_and_remembers_the_b
 @pytest.mark.parametrize("learner", DIGITS.values(), ids=DIGITS)
 def test_validation_gradients_are_of_each_point_alone(learner):
     _, (x, y), (x_val, y_val), _ = digits()
-    points, labels = x[:5], -y[:5]
+    points, labels = x[:5], 1 - y[:5]
     gradients = validation_gradients(learner, x, y, x_val, y_val, points=points, labels=labels)
     assert gradients.shape == (5, 64)
     backwards = validation_gradients(learner, x, y, x_val, y_val, points=points[::-1], labels=labels[::-1])
@@ -212,7 +222,7 @@ def poisons(learner, dataset, seed, *, share=0.1):
     flips = np.random.default_rng(seed).choice(len(y), m, replace=False)
     return [
         (x[:0], y[:0]),
-        (x[flips], -y[flips]),
+        (x[flips], 1 - y[flips]),
         (poisoned.start_points, poisoned.labels),
         (poisoned.points, poisoned.labels),
     ]
@@ -222,8 +232,8 @@ def retrained_errors(learner, dataset, seed, rows, added):
     """Test errors of the learner trained on these rows and each of ``added``."""
     _, _, (x_test, y_test) = parts(dataset, seed)
     x, y = dataset.x[rows], dataset.y[rows]
-    fits = (learner.fit(np.vstack([x, px]), np.append(y, py), seed=0) for px, py in added)
-    return [error(model.scores(x_test), y_test) for model in fits]
+    fits = (learner.fit(np.vstack([x, px]), np.append(y, py), n_classes=2, seed=0) for px, py in added)
+    return [(predict(model.logits(x_test)) != y_test).mean() for model in fits]
 
 
 def white_box_errors(learner, dataset, seed):

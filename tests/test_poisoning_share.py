@@ -6,11 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy.optimize import minimize
-from test_poisoning import DIGITS, MNIST, digits, parts
+from test_poisoning import DIGITS, MNIST, digits, mean_loss, parts
 
 from transfer_exp.attacks.poisoning import Poisoning
 from transfer_exp.data.mnist import load_mnist
-from transfer_exp.measures import losses
 from transfer_exp.types import Sizes
 
 _SHARE = 0.95
@@ -39,8 +38,8 @@ def rises(learner, seed, attack):
     """
     dataset, (x, y), (x_val, y_val), _ = digits(seed)
     poisoned = attack.craft(learner, x, y, x_val, y_val, n_points=3, box=dataset.box, seed=seed)
-    clean = learner.fit(x, y, seed=0)
-    before = losses(clean.scores(x_val), y_val, clean.loss_name).mean()
+    clean = learner.fit(x, y, n_classes=2, seed=0)
+    before = mean_loss(clean, x_val, y_val)
     used = (x != 0).any(0) | (x_val != 0).any(0)
     bounds = [*zip(dataset.box.lower[used], dataset.box.upper[used], strict=True)]
     training = learner.retraining(x[:, used], y, x_val[:, used], y_val, room=3)
@@ -69,11 +68,11 @@ def test_25_points_gain_nearly_all_that_ten_times_as_long_a_run_gains_on_mnist89
     learner, usual, shares = MNIST[name], Poisoning(), []
     long = replace(usual, n_iter=10 * usual.n_iter, tolerance=usual.tolerance / 10)
     sizes = Sizes(target=500, surrogate=500, validation=1000, test=1000)
-    dataset = load_mnist(name="mnist89", folder=os.environ["TRANSFER_EXP_DATA"], digits=(8, 9), split=sizes)
+    dataset = load_mnist(name="mnist89", folder=os.environ["TRANSFER_EXP_DATA"], classes=(8, 9), split=sizes)
     for seed in range(3):
         (x, y), (x_val, y_val), _ = parts(dataset, seed)
-        clean = learner.fit(x, y, seed=0)
-        before = losses(clean.scores(x_val), y_val, clean.loss_name).mean()
+        clean = learner.fit(x, y, n_classes=2, seed=0)
+        before = mean_loss(clean, x_val, y_val)
         reached, longer = (
             attack.craft(learner, x, y, x_val, y_val, n_points=25, box=dataset.box, seed=seed).objective[-1] - before
             for attack in (usual, long)

@@ -107,7 +107,7 @@ def datasets(draw: st.DrawFn, *, grouped: bool) -> Dataset:
     pool = np.isin(np.arange(n), draw(st.permutations(range(n)))[:n_pool])
     group = np.array(draw(st.permutations(range(n)))) // draw(st.integers(1, 4)) if grouped else None
     return Dataset(
-        name="drawn", x=np.zeros((n, 1)), y=np.where(y, 1, -1), box=Box.uniform(1), sizes=sizes, test_pool=pool,
+        name="drawn", x=np.zeros((n, 1)), y=y.astype(np.int64), box=Box.uniform(1), sizes=sizes, test_pool=pool,
         checksum="", group=group,
     )  # fmt: skip
 

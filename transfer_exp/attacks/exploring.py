@@ -136,7 +136,7 @@ class Explorer:
         return self.objective.model.landmarks(self.first.shape[1])
 
     def _near_landmarks(self, ball: BallBox, state: Ascent, rows: Tensor) -> Tensor:
-        """Numbers ``(k, m)`` of the nearest landmarks of the class to reach, the best points in the ball first."""
+        """Numbers ``(k, m)`` of the nearest landmarks of the class to reach, those with the best point in the ball first."""
         if not len(rows) or self._landmarks is None:
             return rows.new_empty((0, len(rows)))
         points, supported = self._landmarks

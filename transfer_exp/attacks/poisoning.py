@@ -178,7 +178,7 @@ class ValidationLoss:
         Each of at most ``n_trials`` steps is twice as long as the one before, the last as long as the way through the box.
         """
         for k in range(n_trials):
-            against = (1 if self.last.label == 0 else -1) * self.training.score_gradient(self.last)
+            against = (1 - 2 * self.last.label) * self.training.score_gradient(self.last)
             size = float(np.linalg.norm(against)) or 1.0
             corner = np.where(against > 0, box.upper, np.where(against < 0, box.lower, self.last.point))
             length = float(np.linalg.norm(corner - self.last.point)) / 2 ** (n_trials - 1 - k)

@@ -43,11 +43,14 @@ class RunnerUpTrajectories:
         self.margin = Margin(models.exact, label, None)
         self.every = torch.arange(len(clean), device=clean.device)
         self.base = self.margin.value(clean, self.every)
-        promise = _promises(models, clean, label, balls)
-        n_classes = promise.shape[2]
-        self.effort = Effort(n_classes, n_classes + 1, n_classes * len(clean), (n_classes + 1) * len(clean))
+        self.effort = Effort(score_calls=1, score_rows=len(clean))
         self.best = unmoved(clean, self.base)
         self.chosen: list[tuple[Tensor, Trajectory]] = []
+        if not balls:
+            return
+        promise = _promises(models, clean, label, balls)
+        n_classes = promise.shape[2]
+        self.effort += Effort(n_classes, n_classes, n_classes * len(clean), n_classes * len(clean))
         for rows, towards in _chosen(promise, self.base, models.exact.linear, n_runner_ups):
             objective = Difference(models.exact, towards, label[rows])
             self.chosen.append((rows, Trajectory(objective, models, clean[rows], budget)))

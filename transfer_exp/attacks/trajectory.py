@@ -58,9 +58,8 @@ class Trajectory:
         self.same = models.single is models.exact
         if self.curved:
             single = objective if self.same else objective.on(models.single)
-            self.explorer = Explorer(
-                single, first.float(), self.base.float(), budget.climb, budget.n_walk, budget.n_restarts
-            )
+            at_clean = first.float(), self.base.float()
+            self.explorer = Explorer(single, *at_clean, budget.climb, budget.n_walk, budget.n_restarts)
 
     def advance(self, ball: BallBox, step: float) -> Ascent:
         """The best end found in the ball; ``step``: how much wider it is than the last one."""

@@ -8,13 +8,11 @@ An offset u lies in the ball of radius epsilon where its size |u| is at most eps
     linf  largest |u_i|
 
 Projections and farthest points are exact, onto ball and box together. Offsets are counted from the ball's centre: box
-low <= u <= high with low <= 0 <= high, all ``(n, d)``, epsilon ``(n,)`` or a number. With c_i the room that the box leaves
-in the direction of v_i (projected) or g_i (farthest):
+low <= u <= high with low <= 0 <= high, all ``(n, d)``, epsilon ``(n,)`` or a number; l1 and l2: see ``projections``.
 
-    l0    project: clip the k = floor(epsilon) features whose clipping gains most, v_i^2 - (v_i - clip(v_i))^2, drop others
-          farthest: the k features of largest |g_i| c_i, each to the face of the box
+    l0    project: clip the k = floor(epsilon) features of largest v_i^2 - (v_i - clip(v_i))^2; leave the others out
+          farthest: the k features of largest |g_i| times the room on their side, each to the face of the box
     linf  project: clip to [-epsilon, epsilon] and the box;  farthest: the corner of both
-    l1, l2: see ``projections``
 
 The l0 ball is not convex: its projection is a nearest point, one of them where gains are equal.
 """
@@ -61,9 +59,9 @@ class Ball(ABC):
     def farthest(self, direction: Tensor, *, epsilon: Tensor | float, low: Tensor, high: Tensor) -> Tensor:
         """argmax over ball and box of the inner product with each row of ``direction`` (zero where the row is zero)."""
 
-    @abstractmethod
     def random_direction(self, shape: tuple[int, ...], rng: np.random.Generator) -> Floats:
         """Directions ``(n, d)``, drawn row by row, that random noise of this norm goes along (see ``rays``)."""
+        return rng.standard_normal(shape)
 
     def along(self, direction: Tensor, *, epsilon: Tensor | float, low: Tensor, high: Tensor) -> Tensor:
         """A point of ball and box far along each row of ``direction``, to start an ascent from."""
@@ -137,10 +135,6 @@ class L0(Ball):
 
         return np.asarray(cdist(points, others, "hamming") * points.shape[1])
 
-    def random_direction(self, shape: tuple[int, ...], rng: np.random.Generator) -> Floats:
-        """Gaussian: signs say where features move, sizes in which order."""
-        return rng.standard_normal(shape)
-
 
 class L1(Ball):
     """The sum of absolute values."""
@@ -192,10 +186,6 @@ class L2(Ball):
     def farthest(self, direction: Tensor, *, epsilon: Tensor | float, low: Tensor, high: Tensor) -> Tensor:
         """Scaled and clipped until it has the length epsilon."""
         return scale_to_sphere(direction, low, high, _column(epsilon, direction))
-
-    def random_direction(self, shape: tuple[int, ...], rng: np.random.Generator) -> Floats:
-        """Gaussian: uniform on the sphere."""
-        return rng.standard_normal(shape)
 
 
 class Linf(Ball):
