@@ -15,7 +15,9 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunData, RunInfo, RunTag
 from mlflow.utils.file_utils import local_file_uri_to_path
 
-from transfer_exp.report.records import CURVE_COLUMNS, Study, assemble, curves_frame, runs_frame
+from transfer_exp.report.curves import curve_columns, curves_frame
+from transfer_exp.report.records import runs_frame
+from transfer_exp.report.study import Study, assemble
 from transfer_exp.settings import as_text
 
 EPSILONS = [0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5.0]
@@ -60,26 +62,26 @@ def _combination(surrogate: str, target: str, fraction: float, seed: int, attack
         study="", dataset="mnist89", attack=attack, surrogate=surrogate, target=target, surrogate_fraction=fraction,
         seed=seed, clean_error=clean, whitebox_error=np.nan if forest else white,
         success=error, whitebox_success=np.nan if forest else white,
-        surrogate_error=0.02 + 0.98 * (1 - np.exp(-0.3 * eps * s_size)), loss=error * 3, loss_logistic=error * 2,
+        surrogate_error=0.02 + 0.98 * (1 - np.exp(-0.3 * eps * s_size)), loss=error * 3, loss_cross_entropy=error * 2,
         perturbation_correlation=np.nan if forest else align * 0.9, perturbation_l1=eps * (8 + 4 / s_size),
         perturbation_l2=eps, perturbation_linf=eps * 0.1 * s_size, noise_error=clean + (0.05 if forest else 0.001) * eps,
     )  # fmt: skip
     metrics = {
         "clean_error": clean, "surrogate_clean_error": 0.02, "loss_variability": 0.1 * s_size + 0.005 * rng.random(),
-        "loss_variability_logistic": 0.05 * s_size + 0.005 * rng.random(),
+        "loss_variability_cross_entropy": 0.05 * s_size + 0.005 * rng.random(),
         "seconds": 2.5, "store/hits": 3, "health/violation": 0,
     }  # fmt: skip
     if not forest:
-        metrics |= {"gradient_size": size, "gradient_size_logistic": size / 2, "gradient_alignment": align}
+        metrics |= {"gradient_size": size, "gradient_size_cross_entropy": size / 2, "gradient_alignment": align}
         metrics |= {"perturbation_correlation": float(np.clip(align * 0.9 + 0.02 * rng.normal(), -1, 1))}
     params = {
         "dataset": "mnist89", "attack": attack, "surrogate": surrogate, "target": target, "surrogate_fraction": fraction,
-        "seed": seed, "attack.norm": "l2", "attack.n_iter": 30, "n_variability": 10, "dataset.digits": "[8, 9]",
+        "seed": seed, "attack.norm": "l2", "attack.n_iter": 30, "n_variability": 10, "dataset.classes": "[8, 9]",
         "epsilon.grid": as_text(EPSILONS), "epsilon.reference": 1, "epsilon.shown": "[1, 2, 5]",
         "n_target": 5900, "n_surrogate": int(5900 * fraction), "n_validation": 0, "n_test": 1000, "n_features": 784,
         "surrogate.C": s_size, "target.depth": "None" if forest else t_size,
     }  # fmt: skip
-    return {"params": params, "metrics": metrics, "curve": curve[CURVE_COLUMNS]}
+    return {"params": params, "metrics": metrics, "curve": curve.reindex(columns=curve_columns())}
 
 
 def grid(

@@ -9,7 +9,7 @@ from synthetic_study import SMALL, frames, grid
 
 from transfer_exp import figures
 from transfer_exp.report import control, drawing, tables
-from transfer_exp.report.records import Study
+from transfer_exp.report.study import Study
 
 SEEDS = range(3)
 TARGETS = ["svm_high", "forest_low"]
