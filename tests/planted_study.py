@@ -18,7 +18,13 @@ SURROGATES = ["svm_low", "logistic_low", "ridge_low", "rbf_low", "svm_high", "lo
 TARGETS = [*TWINS, "mlp_high", "mlp_low", "forest_high", "forest_low"]
 EPSILONS = [0.0, 1.0, 2.0, 3.0, 4.0]
 REFERENCE = 1.0
-GRADIENTS = ["whitebox_error", "gradient_size", "gradient_size_cross_entropy", "gradient_alignment", "perturbation_correlation"]
+GRADIENTS = [
+    "whitebox_error",
+    "gradient_size",
+    "gradient_size_cross_entropy",
+    "gradient_alignment",
+    "perturbation_correlation",
+]
 Plant = Callable[[pd.DataFrame], object]
 
 
@@ -30,7 +36,9 @@ def study(plant: Plant, *, attack: str = "evasion", seeds: int = 10, fractions: 
     """
     keys = ["surrogate", "target", "surrogate_fraction", "seed", "epsilon"]
     rows = pd.DataFrame(product(SURROGATES, TARGETS, fractions, range(seeds), EPSILONS), columns=keys)
-    rows["s"], rows["t"] = (rows[role].str.rsplit("_").str[1].map({"high": 1, "low": -1}) for role in ("surrogate", "target"))
+    rows["s"], rows["t"] = (
+        rows[role].str.rsplit("_").str[1].map({"high": 1, "low": -1}) for role in ("surrogate", "target")
+    )
     rows["rank"], rows["family"] = rows["surrogate"].map(SURROGATES.index) - 3, rows["target"].str.rsplit("_").str[0]
     rows["here"] = np.where((rows["epsilon"] == REFERENCE) & (rows["surrogate_fraction"] == 1), 1, -1)
     _nothing(rows)

@@ -15,9 +15,11 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunData, RunInfo, RunTag
 from mlflow.utils.file_utils import local_file_uri_to_path
 
+from transfer_exp.figures.style import COMPLEXITIES, Look
 from transfer_exp.report.curves import curve_columns, curves_frame
 from transfer_exp.report.records import runs_frame
 from transfer_exp.report.study import Study, assemble
+from transfer_exp.report.taxonomy import Kind, Learners
 from transfer_exp.settings import as_text
 
 EPSILONS = [0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5.0]
@@ -28,6 +30,19 @@ SMALL = {
     "surrogates": ["svm_high", "svm_low", "mlp_high", "mlp_low"],
     "targets": ["svm_high", "svm_low", "mlp_low", "forest_low"],
 }
+
+
+def kind(name: str, options: dict[str, str] | None = None) -> Kind:
+    """The learner that a name of these studies means: family and complexity, with ``options`` a variant of it."""
+    family, _, level = name.rpartition("_")
+    if level not in COMPLEXITIES:
+        return Kind(name=name, family=name, options=options or {})
+    return Kind(name=name, family=family, complexity=level, options=options or {})
+
+
+def looks(names: Iterable[str]) -> dict[str, Look]:
+    """How learners of these names are drawn."""
+    return Learners(map(kind, names)).looks(names)
 
 
 def traits(name: str) -> tuple[float, float]:
@@ -79,9 +94,13 @@ def _combination(surrogate: str, target: str, fraction: float, seed: int, attack
         "seed": seed, "attack.norm": "l2", "attack.n_iter": 30, "n_variability": 10, "dataset.classes": "[8, 9]",
         "epsilon.grid": as_text(EPSILONS), "epsilon.reference": 1, "epsilon.shown": "[1, 2, 5]",
         "n_target": 5900, "n_surrogate": int(5900 * fraction), "n_validation": 0, "n_test": 1000, "n_features": 784,
-        "surrogate.C": s_size, "target.depth": "None" if forest else t_size,
+        "surrogate.C": s_size, "target.depth": "None" if forest else t_size, "attack.goal": "any",
     }  # fmt: skip
-    return {"params": params, "metrics": metrics, "curve": curve.reindex(columns=curve_columns())}
+    tags = {"scenario": {"evasion_add": "detection", "poisoning": "poisoning"}.get(attack, "classification")}
+    for role, name in (("surrogate", surrogate), ("target", target)):
+        params[f"{role}.complexity"] = str(kind(name).complexity)
+        tags[f"{role}.family"] = kind(name).family
+    return {"params": params, "metrics": metrics, "curve": curve.reindex(columns=curve_columns()), "tags": tags}
 
 
 def grid(
@@ -140,7 +159,8 @@ def write_store(folder: Path, study: str, items: list, *, images: bool = True, s
 
 def _log(client: MlflowClient, experiment: str, parent: str, study: str, item: dict, *, images: bool, status: str) -> None:
     tags = {"kind": "combination", "mlflow.parentRunId": parent, "git_commit": "a" * 40, "data_checksum": "b" * 32,
-            "version/transfer_exp": "0.1.0", "version/python": "3.11.9", "version/torch": "2.13.0"}  # fmt: skip
+            "version/transfer_exp": "0.1.0", "version/python": "3.11.9", "version/torch": "2.13.0",
+            **{name: value for name, value in item["tags"].items() if name != "mlflow.parentRunId"}}  # fmt: skip
     run = client.create_run(experiment, tags=tags)
     run_id, now = run.info.run_id, int(time.time() * 1000)
     params = [Param(k, as_text(v)) for k, v in {"study": study, **item["params"]}.items()]
