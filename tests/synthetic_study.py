@@ -15,6 +15,8 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunData, RunInfo, RunTag
 from mlflow.utils.file_utils import local_file_uri_to_path
 
+from transfer_exp import confusions
+from transfer_exp.artifacts import CHECKSUMS, checksums
 from transfer_exp.figures.style import COMPLEXITIES, Look
 from transfer_exp.report.curves import curve_columns, curves_frame
 from transfer_exp.report.records import runs_frame
@@ -103,6 +105,27 @@ def _combination(surrogate: str, target: str, fraction: float, seed: int, attack
     return {"params": params, "metrics": metrics, "curve": curve.reindex(columns=curve_columns()), "tags": tags}
 
 
+CLASSES = ("cat", "=dog", "horse, white", "snake", "ship", "car")  # names that a csv file must quote, or make harmless
+
+
+def of_many_classes(items: list, *, n: int = 40) -> list:
+    """The combinations as of a study with ``CLASSES``: ``n`` points a class, mistakes that grow from one class to the next.
+
+    Of class i, the target takes i + 1 + seed points for the class after it under attack (the surrogate twice as many), and 1
+    before; the ship is taken for the car and for nothing else.
+    """
+    for item in items:
+        item["params"] |= {"dataset": "beasts", "dataset.classes": "None"}
+        counts = {}
+        for role, factor in (("target", 1), ("surrogate", 2), ("target_clean", 0), ("surrogate_clean", 0)):
+            wrong = [factor * (i + 1 + item["params"]["seed"]) or 1 for i in range(len(CLASSES))]
+            counts[role] = np.diag(np.array([n - w for w in wrong], dtype=np.int64))
+            for i, w in enumerate(wrong):
+                counts[role][i, (i + 1) % len(CLASSES)] += w
+        item["confusion"] = counts
+    return items
+
+
 def grid(
     surrogates: Iterable[str], targets: Iterable[str], fractions: Iterable[float], seeds: Iterable[int], **options: str
 ) -> list:
@@ -170,6 +193,10 @@ def _log(client: MlflowClient, experiment: str, parent: str, study: str, item: d
     place = Path(local_file_uri_to_path(run.info.artifact_uri))
     place.mkdir(parents=True, exist_ok=True)
     (place / "curves.csv").write_bytes(text(item["curve"].assign(study=study)))
+    if "confusion" in item:
+        files = {confusions.FILE: confusions.to_csv(item["confusion"], CLASSES)}
+        (place / confusions.FILE).write_bytes(files[confusions.FILE])
+        client.set_tag(run_id, CHECKSUMS, checksums(files))
     if images:
         content = io.BytesIO()
         np.savez(content, **examples(item["params"]["surrogate"], item["params"]["seed"]))

@@ -385,6 +385,54 @@ def test_earlier_runs_of_another_setting_stand_apart_though_they_did_not_record_
     assert [each.settings for each in (study, *study.others)] == [{"attack.n_iter": "30"}, {"attack.n_iter": "7"}]
 
 
+LOADED = {"dataset._target_": "transfer_exp.data.digits.load_digits_pair", "dataset.digits": "[8, 9]"}
+
+
+def recorded_with_two_classes(items: list, **values: object) -> list:
+    """Runs from before there were many classes: whole settings, other names, another checksum of the same data."""
+    for item in items:
+        params = {name: value for name, value in item["params"].items() if name not in NEW or name.startswith("attack.n_")}
+        item["params"] = params | LOADED | {"n_variability": 10} | values
+        item["metrics"] = {name.replace("_cross_entropy", "_logistic"): value for name, value in item["metrics"].items()}
+        item["curve"] = item["curve"].rename(columns={"loss_cross_entropy": "loss_logistic"})
+        item["tags"] = {"mlflow.parentRunId": "sweep", "data_checksum": "of -1 and +1"}
+    return items
+
+
+def recorded_today(items: list, **values: object) -> list:
+    for item in items:
+        item["params"] |= {"dataset._target_": "transfer_exp.data.digits.load_digits", "attack.n_runner_ups": 3} | values
+        item["tags"]["data_checksum"] = f"of class indices {item['params']['dataset.classes']}"
+    return items
+
+
+def test_runs_of_two_classes_and_those_of_many_are_one_study_where_they_did_the_same():
+    before, later = recorded_with_two_classes(svm()), recorded_today(changed(grid(["svm_low"], ["ridge_low"], [1.0], [3])))
+    study = frames([*before, *later])
+    assert sorted(study.runs["seed"]) == [0, 1, 2, 3]
+    assert study.others == ()
+    for name in ("gradient_size_cross_entropy", "loss_variability_cross_entropy"):
+        assert study.runs[name].notna().all()
+    assert study.curves["loss_cross_entropy"].notna().all()
+    assert not {"gradient_size_logistic", "dataset.digits"} & set(study.runs)
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("attack.goal", {}, {"attack.goal": "next"}),
+        ("dataset.classes", {}, {"dataset.classes": "[4, 9]"}),
+        ("data_checksum", {"dataset._target_": "own.load"}, {"dataset._target_": "own.load"}),
+        ("attack.n_iter", {}, {"attack.n_iter": "7"}),
+    ],
+)
+def test_runs_of_two_classes_that_did_something_else_stand_apart(name, old, new):
+    before = recorded_with_two_classes(svm(), **old)
+    study = frames([*before, *recorded_today(changed(grid(["svm_low"], ["ridge_low"], [1.0], [3])), **new)])
+    assert [sorted(each.runs["seed"]) for each in (study, *study.others)] == [[0, 1, 2], [3]]
+    assert set(study.settings) == {name}
+
+
 @pytest.mark.parametrize("damage", [None, b"\xff", b"- a list", b"attack: [", b"a: b: c"])
 def test_earlier_runs_whose_configuration_is_lost_stand_apart_as_unknown(damage, folder):
     write_store(folder, "study", as_recorded_before(svm(error=0.9)), images=False)

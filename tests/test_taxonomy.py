@@ -107,10 +107,9 @@ def test_earlier_runs_are_what_their_names_said():
     }
     assert declared == {
         "surrogate.family": "svm", "surrogate.complexity": "high", "target.family": "forest", "target.complexity": "low",
-        "scenario": "classification", "dataset.classes": "[8, 9]", "attack.goal": "any",
+        "scenario": "classification", "dataset.classes": "[8, 9]",
     }  # fmt: skip
     poisoned = completed({**old, "attack": "poisoning", "surrogate": "my_net"}, {})
     assert (poisoned["scenario"], poisoned["surrogate.family"]) == ("poisoning", "my_net")
     assert poisoned["surrogate.complexity"] == "None"
-    assert "attack.goal" not in poisoned
     assert completed({**old, "attack": "evasion_add"}, {})["scenario"] == "detection"

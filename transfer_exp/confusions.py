@@ -35,8 +35,8 @@ class Confusions:
 
 
 def to_csv(confusion: Mapping[str, Ints], class_names: Sequence[str]) -> bytes:
-    """Counts ``(K, K)`` of some roles as a csv file. Raises ValueError for other shapes and roles, and repeated class names."""
-    names = [str(harmless(name)) for name in class_names]
+    """Counts ``(K, K)`` of some roles as a csv file. Raises ValueError for other shapes, roles, or equal names."""
+    names = [str(harmless(name.replace("\r", " "))) for name in class_names]  # csv does not quote it
     if len(set(names)) != len(names):
         raise ValueError(f"class_names: expected {len(names)} different names, got {', '.join(names)}")
     text = io.StringIO()

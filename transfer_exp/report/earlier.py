@@ -1,8 +1,9 @@
 """Runs as their records have them, whatever state of the suite recorded them: every name that was another one before.
 
 Earlier runs had few parameters, under other names; of a long value every run has the beginning alone. Both have all of
-their settings in the file ``config.yaml``. Without it, what is not recorded is ``UNKNOWN``. Then came runs of two classes,
--1 and +1, with a logistic loss for what is the cross-entropy, and with learners that were H or L by the ending of their names.
+their settings in the file ``config.yaml``. Without it, what is not recorded is ``UNKNOWN``. Then came runs of two
+classes, -1 and +1, with a logistic loss for what is the cross-entropy, and with learners that were H or L by the ending of
+their names.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import yaml
 from mlflow.entities import Run
 
@@ -27,7 +29,14 @@ _FIRST_NAMES = {  # of runs that recorded few parameters
     "epsilon_shown": "epsilon.shown",
 }
 _SETTINGS = {"dataset.digits": "dataset.classes"}
-_VALUES: dict[str, dict[str, str]] = {}  # of settings: places in the code that have moved
+_VALUES = {  # of settings: places in the code that have moved
+    "dataset._target_": {
+        "transfer_exp.data.digits.load_digits_pair": "transfer_exp.data.digits.load_digits",
+        "transfer_exp.pipeline.parsed.load_drebin": "transfer_exp.data.drebin.load_drebin",
+    }
+}
+_VERIFIED = ("transfer_exp.data.mnist.load_mnist", "transfer_exp.data.digits.load_digits")
+"""Loaders whose data are the same wherever they lie: which classes they are says all of them."""
 _MEASURES = {
     "loss_logistic": "loss_cross_entropy",
     "gradient_size_logistic": "gradient_size_cross_entropy",
@@ -35,7 +44,10 @@ _MEASURES = {
 }
 _HEALTH = {f"health/{old}_undefined": f"health/{new}_undefined" for old, new in _MEASURES.items()}
 _SCENARIOS = {"evasion_add": "detection", "poisoning": "poisoning"}  # by attack; of all others "classification"
-_ADDED = {"classification": {"attack.goal": "any"}}  # settings that runs of a scenario did not have, and what they did
+_ADDED = {  # settings that there were not, which scenarios have them, and the value that says what was done
+    "attack.goal": ("classification", "any"),
+    "attack.n_runner_ups": ("classification", "3"),  # of two classes there is one
+}
 _NO_SETTINGS = ("study", "dataset", "attack", "surrogate", "target")
 _LEVEL = re.compile(r"(.+)_(high|low)", re.DOTALL)
 _BLOCK = re.compile(r"^(?=\w)", re.MULTILINE)
@@ -61,11 +73,7 @@ def completed(params: Mapping[str, str], tags: Mapping[str, str]) -> dict[str, s
     """Parameters of a run under today's names, with what its tags say of scenario and families, or would have said."""
     found = {_SETTINGS.get(name, name): value for name, value in params.items()}
     found |= {name: values[found[name]] for name, values in _VALUES.items() if found.get(name) in values}
-    if "scenario" in tags:
-        found["scenario"] = tags["scenario"]
-    else:
-        scenario = _SCENARIOS.get(found.get("attack", ""), "classification")
-        found = {**_ADDED.get(scenario, {}), **found, "scenario": scenario}
+    found["scenario"] = tags.get("scenario") or _SCENARIOS.get(found.get("attack", ""), "classification")
     for role in ("surrogate", "target"):
         family, complexity = family_and_complexity(found.get(role, ""))
         if f"{role}.family" in tags:
@@ -73,6 +81,28 @@ def completed(params: Mapping[str, str], tags: Mapping[str, str]) -> dict[str, s
         else:
             found |= {f"{role}.family": family, f"{role}.complexity": complexity}
     return found
+
+
+def reconciled(every: pd.DataFrame, *, before: Sequence[bool]) -> pd.DataFrame:
+    """The runs of a study, of which some were recorded ``before`` there were scenarios and class indices, under one roof.
+
+    Where later runs have a setting that there was not, those before get the value that says what they did. The checksum of
+    their data was another one, as labels were; of data that cannot differ it becomes that of the later runs.
+    """
+    is_before = pd.Series(before, index=every.index, dtype=bool)
+    filled = {}
+    for name, (scenario, value) in _ADDED.items():
+        if name in every:
+            lacking = is_before & every[name].isna() & (every["scenario"] == scenario)
+            filled[name] = every[name].where(~lacking, value)
+    key = ["dataset._target_", "dataset.classes"]
+    if "data_checksum" in every and set(key) <= set(every):
+        keys = pd.Series(list(every[key].itertuples(index=False, name=None)), index=every.index)
+        later = every[~is_before & every["dataset._target_"].isin(_VERIFIED)]
+        todays = dict(zip(keys[later.index], later["data_checksum"], strict=True))
+        same = is_before & keys.isin(todays)
+        filled["data_checksum"] = every["data_checksum"].where(~same, keys.map(todays))
+    return every.assign(**filled)
 
 
 def settings_of(runs: Sequence[Run], read: Callable[[Sequence[Run]], Mapping[str, bytes]]) -> dict[str, dict[str, str]]:

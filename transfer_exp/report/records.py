@@ -71,6 +71,7 @@ def runs_frame(found: Sequence[Run], settings: Mapping[str, Mapping[str, str]] |
                 columns[name] = [None] * len(found)
             columns[name][place] = value
     frame = pd.DataFrame(columns)
+    frame = earlier.reconciled(frame, before=["scenario" not in run.data.tags for run in found])
     for column in [*recorded_numbers(), *(c for c in ("surrogate", "target") if c not in frame)]:
         if column not in frame:
             frame[column] = np.nan
