@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -35,8 +36,10 @@ def items(**params: object) -> list:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
+def folder(tmp_path_factory, empty_database) -> Path:
+    """A tracking store, to which tests add studies; one with goals, and one file that is damaged, to begin with."""
     folder = tmp_path_factory.mktemp("classes")
+    shutil.copy(empty_database, folder / "mlflow.db")
     write_store(folder, "any", items(), images=False)
     write_store(folder, "goal", items(**{"attack.goal": "next"}), images=False)
     return folder
@@ -155,60 +158,56 @@ def test_a_damaged_file_is_a_gap_of_the_study(report):
     assert [len([gap for gap in gaps[name] if "confusion.csv" in gap]) for name in ("any", "goal")] == [0, 1]
 
 
-def test_two_classes_show_nothing_of_it(tmp_path):
+def test_two_classes_show_nothing_of_it(folder, uri, tmp_path):
     made = grid(["svm_high", "svm_low"], TARGETS, [1.0], range(2))
-    address = write_store(tmp_path, "two", made, images=False)
-    out = build_report(tracking_uri=address, study="two", out=tmp_path / "out", log_to_parent=False).parent
+    write_store(folder, "two", made, images=False)
+    out = build_report(tracking_uri=uri, study="two", out=tmp_path / "out", log_to_parent=False).parent
     html = (out / "report.html").read_text()
     assert "classes" not in html.partition("<body>")[2]
     written = {file.stem for file in out.rglob("*.*")}
     assert not [stem for stem in written if stem.startswith(("class", "confusion", "mistakes", "success", "targeted"))]
 
 
-def test_goals_and_classes_are_factors_and_where_takes_them(tmp_path):
+def test_goals_and_classes_are_factors_and_where_takes_them(folder, uri):
     made = [*items(), *items(**{"attack.goal": "next"})]
-    address = write_store(tmp_path, "both", made, images=False)
-    study = load(tracking_uri=address, study="both")
+    write_store(folder, "both", made, images=False)
+    study = load(tracking_uri=uri, study="both")
     assert [each.settings for each in (study, *study.others)] == [{"attack.goal": "next"}, {"attack.goal": "any"}]
-    assert load(tracking_uri=address, study="both", where={"attack.goal": "any"}).goal == "any"
+    assert load(tracking_uri=uri, study="both", where={"attack.goal": "any"}).goal == "any"
 
 
-@pytest.mark.parametrize(
-    ("damage", "said"),
-    [
-        (lambda file: file.unlink(), "expected a file, got none"),
-        (lambda file: file.write_bytes(file.read_bytes()[:-4]), "expected the file that was logged, with checksum"),
-        (
-            lambda file: file.write_bytes(file.read_bytes().replace(b"cat,cat", b"cat,car", 1)),
-            "expected the file that was logged",
-        ),
-    ],
-)
-def test_a_damaged_file_is_named_and_the_others_count(damage, said, tmp_path):
-    address = write_store(tmp_path, "lossy", items(), images=False)
-    damaged = sorted(tmp_path.rglob("confusion.csv"))[-1]
-    damage(damaged)
-    classes, (note,) = load_classes(tracking_uri=address, study=load(tracking_uri=address, study="lossy"))
-    assert note.startswith(f"left out: {damaged}: {said}")
-    assert classes.counts["target"].sum() == 11 * 6 * 40
+def test_damaged_files_are_named_and_the_others_count(folder, uri):
+    write_store(folder, "lossy", items(), images=False)
+    study = load(tracking_uri=uri, study="lossy")
+    gone, cut, changed = sorted((folder / "mlartifacts" / "lossy").rglob("confusion.csv"))[-3:]
+    gone.unlink()
+    cut.write_bytes(cut.read_bytes()[:-4])
+    changed.write_bytes(changed.read_bytes().replace(b"cat,cat", b"cat,car", 1))
+    classes, notes = load_classes(tracking_uri=uri, study=study)
+    logged = "expected the file that was logged, with checksum"
+    for file, said in ((gone, "expected a file, got none"), (cut, logged), (changed, logged)):
+        assert [note for note in notes if note.startswith(f"left out: {file}: {said}")]
+    assert len(notes) == 3
+    assert classes.counts["target"].sum() == 9 * 6 * 40
 
 
-def test_a_file_of_other_classes_or_without_a_role_is_left_out(tmp_path):
-    address = write_store(tmp_path, "mixed", items(), images=False)
-    study = load(tracking_uri=address, study="mixed")
-    first, second, third = sorted(tmp_path.rglob("confusion.csv"))[:3]
-    first.write_bytes(confusions.to_csv(dict.fromkeys(confusions.ROLES, np.eye(3, dtype=int)), "abc"))
-    second.write_bytes(confusions.to_csv({"target": np.eye(6, dtype=int)}, CLASSES))
-    third.write_bytes(b"nothing of the kind")
-    client = MlflowClient(address)
-    for file in (first, second, third):  # as if they had been logged so
-        client.set_tag(file.parts[-3], CHECKSUMS, checksums({"confusion.csv": file.read_bytes()}))
-    _, notes = load_classes(tracking_uri=address, study=study)
-    text = "\n".join(notes)
-    assert len(notes) in (3, 11)  # of other classes are those that the first run has not
-    assert "expected the roles" in text
-    assert "expected whole rows" in text
-    assert "expected the classes" in text
+def test_files_of_other_classes_or_without_a_role_are_left_out(folder, uri):
+    write_store(folder, "mixed", items(), images=False)
+    study = load(tracking_uri=uri, study="mixed")
+    client, last = MlflowClient(uri), list(study.runs.sort_values("start_time")["run_id"])[-3:]
+    contents = (
+        confusions.to_csv(dict.fromkeys(confusions.ROLES, np.eye(3, dtype=int)), "abc"),
+        confusions.to_csv({"target": np.eye(6, dtype=int)}, CLASSES),
+        b"nothing of the kind",
+    )
+    for run_id, content in zip(last, contents, strict=True):  # as if they had been logged so
+        next(folder.rglob(f"{run_id}/artifacts/confusion.csv")).write_bytes(content)
+        client.set_tag(run_id, CHECKSUMS, checksums({"confusion.csv": content}))
+    classes, notes = load_classes(tracking_uri=uri, study=study)
+    assert len(notes) == 3
+    for said in ("expected the classes cat, '=dog", "expected the roles", "expected whole rows"):
+        assert [note for note in notes if said in note]
+    assert classes.names == tuple(NAMES)
 
 
 def test_more_classes_than_a_figure_has_room_for_are_tables_alone(classes, study, monkeypatch):
