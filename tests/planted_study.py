@@ -8,8 +8,9 @@ from itertools import product
 import numpy as np
 import pandas as pd
 
-from transfer_exp.figures.learner_style import family, level
-from transfer_exp.report.records import CURVE_COLUMNS, MEASURES, Study, assemble
+from transfer_exp.report.curves import numbers
+from transfer_exp.report.records import recorded_numbers
+from transfer_exp.report.study import Study, assemble
 from transfer_exp.tracking.settings import as_text
 
 TWINS = ["svm_low", "logistic_low", "ridge_low", "svm_high", "logistic_high", "ridge_high"]
@@ -17,7 +18,13 @@ SURROGATES = ["svm_low", "logistic_low", "ridge_low", "rbf_low", "svm_high", "lo
 TARGETS = [*TWINS, "mlp_high", "mlp_low", "forest_high", "forest_low"]
 EPSILONS = [0.0, 1.0, 2.0, 3.0, 4.0]
 REFERENCE = 1.0
-GRADIENTS = ["whitebox_error", "gradient_size", "gradient_size_logistic", "gradient_alignment", "perturbation_correlation"]
+GRADIENTS = [
+    "whitebox_error",
+    "gradient_size",
+    "gradient_size_cross_entropy",
+    "gradient_alignment",
+    "perturbation_correlation",
+]
 Plant = Callable[[pd.DataFrame], object]
 
 
@@ -29,8 +36,10 @@ def study(plant: Plant, *, attack: str = "evasion", seeds: int = 10, fractions: 
     """
     keys = ["surrogate", "target", "surrogate_fraction", "seed", "epsilon"]
     rows = pd.DataFrame(product(SURROGATES, TARGETS, fractions, range(seeds), EPSILONS), columns=keys)
-    rows["s"], rows["t"] = (rows[role].map(level).map({"high": 1, "low": -1}) for role in ("surrogate", "target"))
-    rows["rank"], rows["family"] = rows["surrogate"].map(SURROGATES.index) - 3, rows["target"].map(family)
+    rows["s"], rows["t"] = (
+        rows[role].str.rsplit("_").str[1].map({"high": 1, "low": -1}) for role in ("surrogate", "target")
+    )
+    rows["rank"], rows["family"] = rows["surrogate"].map(SURROGATES.index) - 3, rows["target"].str.rsplit("_").str[0]
     rows["here"] = np.where((rows["epsilon"] == REFERENCE) & (rows["surrogate_fraction"] == 1), 1, -1)
     _nothing(rows)
     plant(rows)
@@ -42,9 +51,9 @@ def _nothing(rows: pd.DataFrame) -> None:
     """H above L in even repetitions and below in odd ones, so do forests and MLPs above others; other numbers at random."""
     even = np.where(rows["seed"] % 2 == 0, 1, -1)
     chance = {name: dict(zip(SURROGATES, np.random.default_rng(i).random(7), strict=True)) for i, name in enumerate("ve")}
-    for column in ("loss_variability", "loss_variability_logistic", "perturbation_l2"):
+    for column in ("loss_variability", "loss_variability_cross_entropy", "perturbation_l2"):
         rows[column] = 0.3 + 0.01 * even * rows["s"] + 0.001 * rows["surrogate"].map(chance["v"])
-    for column in ("gradient_size", "gradient_size_logistic", "whitebox_error"):
+    for column in ("gradient_size", "gradient_size_cross_entropy", "whitebox_error"):
         rows[column] = 0.3 + 0.01 * even * rows["t"]
     rows["surrogate_error"] = rows["epsilon"] * (0.2 + 0.01 * even * rows["s"])
     rows["clean_error"] = 0.05
@@ -58,7 +67,10 @@ def _nothing(rows: pd.DataFrame) -> None:
 
 
 def _assembled(rows: pd.DataFrame, attack: str) -> Study:
-    rows = rows.assign(dataset="mnist89", attack=attack, study="planted")
+    scenario = {"evasion_add": "detection", "poisoning": "poisoning"}.get(attack, "classification")
+    rows = rows.assign(dataset="mnist89", attack=attack, study="planted", scenario=scenario)
+    for role, (place, word) in product(("surrogate", "target"), enumerate(("family", "complexity"))):
+        rows[f"{role}.{word}"] = rows[role].str.rsplit("_").str[place]
     about = {
         "status": "FINISHED", "start_time": 0, "end_time": 1, "attack.norm": "l2",
         "epsilon.reference": as_text(REFERENCE), "epsilon.shown": as_text([1, 2]), "epsilon.grid": as_text(EPSILONS),
@@ -66,9 +78,10 @@ def _assembled(rows: pd.DataFrame, attack: str) -> Study:
     runs = rows[rows["epsilon"] == REFERENCE].reset_index(drop=True)
     runs = runs.assign(run_id=[f"r{i}" for i in runs.index], **about)
     key = ["run_id", "surrogate", "target", "surrogate_fraction", "seed", "dataset", "attack"]
-    every = runs.reindex(columns=[*key, *about, *MEASURES])
+    declared = ["scenario", *(f"{role}.{word}" for role in ("surrogate", "target") for word in ("family", "complexity"))]
+    every = runs.reindex(columns=[*key, *declared, *about, *recorded_numbers()])
     curves = rows.merge(every[["run_id", *key[1:]]], on=key[1:])
-    return assemble(name="planted", every=every, curves=curves.reindex(columns=["run_id", *CURVE_COLUMNS[7:]]))
+    return assemble(name="planted", every=every, curves=curves.reindex(columns=["run_id", *numbers()]))
 
 
 def nothing(rows: pd.DataFrame) -> None:
@@ -83,9 +96,9 @@ def evasion(sign: int) -> Plant:
         there = np.where(rows["epsilon"] == REFERENCE, 1, -1)  # white boxes and moves know no share
         rows["whitebox_error"] += 0.1 * sign * there * rows["t"]
         rows["gradient_size"] += 0.1 * sign * rows["t"]
-        rows["gradient_size_logistic"] += 0.1 * sign * rows["t"]
+        rows["gradient_size_cross_entropy"] += 0.1 * sign * rows["t"]
         rows["loss_variability"] += 0.05 * sign * rows["rank"]
-        rows["loss_variability_logistic"] += 0.05 * sign * rows["rank"]
+        rows["loss_variability_cross_entropy"] += 0.05 * sign * rows["rank"]
         rows["error"] -= 0.03 * sign * rows["here"] * rows["rank"]
         rows["perturbation_l2"] -= 0.1 * sign * rows["here"] * rows["s"]
         soon, late = [0, 0.7, 0.2, 0.3, 0.4], [0, 0.2, 0.55, 0.6, 0.9]
@@ -104,7 +117,7 @@ def evasion(sign: int) -> Plant:
 def transfer_rises_with_variability(rows: pd.DataFrame) -> None:
     """Against 3b and 3c."""
     rows["loss_variability"] += 0.05 * rows["rank"]
-    rows["loss_variability_logistic"] += 0.05 * rows["rank"]
+    rows["loss_variability_cross_entropy"] += 0.05 * rows["rank"]
     rows["error"] += 0.03 * rows["here"] * rows["rank"]
 
 

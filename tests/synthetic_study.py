@@ -15,7 +15,13 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunData, RunInfo, RunTag
 from mlflow.utils.file_utils import local_file_uri_to_path
 
-from transfer_exp.report.records import CURVE_COLUMNS, Study, assemble, curves_frame, runs_frame
+from transfer_exp import confusions
+from transfer_exp.figures.style import COMPLEXITIES, Look
+from transfer_exp.report.curves import curve_columns, curves_frame
+from transfer_exp.report.records import runs_frame
+from transfer_exp.report.study import Study, assemble
+from transfer_exp.report.taxonomy import Kind, Learners
+from transfer_exp.tracking.artifacts import CHECKSUMS, checksums
 from transfer_exp.tracking.settings import as_text
 
 EPSILONS = [0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5.0]
@@ -26,6 +32,19 @@ SMALL = {
     "surrogates": ["svm_high", "svm_low", "mlp_high", "mlp_low"],
     "targets": ["svm_high", "svm_low", "mlp_low", "forest_low"],
 }
+
+
+def kind(name: str, options: dict[str, str] | None = None) -> Kind:
+    """The learner that a name of these studies means: family and complexity, with ``options`` a variant of it."""
+    family, _, level = name.rpartition("_")
+    if level not in COMPLEXITIES:
+        return Kind(name=name, family=name, options=options or {})
+    return Kind(name=name, family=family, complexity=level, options=options or {})
+
+
+def looks(names: Iterable[str]) -> dict[str, Look]:
+    """How learners of these names are drawn."""
+    return Learners(map(kind, names)).looks(names)
 
 
 def traits(name: str) -> tuple[float, float]:
@@ -60,26 +79,51 @@ def _combination(surrogate: str, target: str, fraction: float, seed: int, attack
         study="", dataset="mnist89", attack=attack, surrogate=surrogate, target=target, surrogate_fraction=fraction,
         seed=seed, clean_error=clean, whitebox_error=np.nan if forest else white,
         success=error, whitebox_success=np.nan if forest else white,
-        surrogate_error=0.02 + 0.98 * (1 - np.exp(-0.3 * eps * s_size)), loss=error * 3, loss_logistic=error * 2,
+        surrogate_error=0.02 + 0.98 * (1 - np.exp(-0.3 * eps * s_size)), loss=error * 3, loss_cross_entropy=error * 2,
         perturbation_correlation=np.nan if forest else align * 0.9, perturbation_l1=eps * (8 + 4 / s_size),
         perturbation_l2=eps, perturbation_linf=eps * 0.1 * s_size, noise_error=clean + (0.05 if forest else 0.001) * eps,
     )  # fmt: skip
     metrics = {
         "clean_error": clean, "surrogate_clean_error": 0.02, "loss_variability": 0.1 * s_size + 0.005 * rng.random(),
-        "loss_variability_logistic": 0.05 * s_size + 0.005 * rng.random(),
+        "loss_variability_cross_entropy": 0.05 * s_size + 0.005 * rng.random(),
         "seconds": 2.5, "store/hits": 3, "health/violation": 0,
     }  # fmt: skip
     if not forest:
-        metrics |= {"gradient_size": size, "gradient_size_logistic": size / 2, "gradient_alignment": align}
+        metrics |= {"gradient_size": size, "gradient_size_cross_entropy": size / 2, "gradient_alignment": align}
         metrics |= {"perturbation_correlation": float(np.clip(align * 0.9 + 0.02 * rng.normal(), -1, 1))}
     params = {
         "dataset": "mnist89", "attack": attack, "surrogate": surrogate, "target": target, "surrogate_fraction": fraction,
-        "seed": seed, "attack.norm": "l2", "attack.n_iter": 30, "n_variability": 10, "dataset.digits": "[8, 9]",
+        "seed": seed, "attack.norm": "l2", "attack.n_iter": 30, "n_variability": 10, "dataset.classes": "[8, 9]",
         "epsilon.grid": as_text(EPSILONS), "epsilon.reference": 1, "epsilon.shown": "[1, 2, 5]",
         "n_target": 5900, "n_surrogate": int(5900 * fraction), "n_validation": 0, "n_test": 1000, "n_features": 784,
-        "surrogate.C": s_size, "target.depth": "None" if forest else t_size,
+        "surrogate.C": s_size, "target.depth": "None" if forest else t_size, "attack.goal": "any",
     }  # fmt: skip
-    return {"params": params, "metrics": metrics, "curve": curve[CURVE_COLUMNS]}
+    tags = {"scenario": {"evasion_add": "detection", "poisoning": "poisoning"}.get(attack, "classification")}
+    for role, name in (("surrogate", surrogate), ("target", target)):
+        params[f"{role}.complexity"] = str(kind(name).complexity)
+        tags[f"{role}.family"] = kind(name).family
+    return {"params": params, "metrics": metrics, "curve": curve.reindex(columns=curve_columns()), "tags": tags}
+
+
+CLASSES = ("cat", "=dog", "horse, white", "snake", "ship", "car")  # names that a csv file must quote, or make harmless
+
+
+def of_many_classes(items: list, *, n: int = 40) -> list:
+    """The combinations as of a study with ``CLASSES``: ``n`` points a class, mistakes that grow from one class to the next.
+
+    Of class i, the target takes i + 1 + seed points for the class after it under attack (the surrogate twice as many), and 1
+    before; the ship is taken for the car and for nothing else.
+    """
+    for item in items:
+        item["params"] |= {"dataset": "beasts", "dataset.classes": "None"}
+        counts = {}
+        for role, factor in (("target", 1), ("surrogate", 2), ("target_clean", 0), ("surrogate_clean", 0)):
+            wrong = [factor * (i + 1 + item["params"]["seed"]) or 1 for i in range(len(CLASSES))]
+            counts[role] = np.diag(np.array([n - w for w in wrong], dtype=np.int64))
+            for i, w in enumerate(wrong):
+                counts[role][i, (i + 1) % len(CLASSES)] += w
+        item["confusion"] = counts
+    return items
 
 
 def grid(
@@ -138,7 +182,8 @@ def write_store(folder: Path, study: str, items: list, *, images: bool = True, s
 
 def _log(client: MlflowClient, experiment: str, parent: str, study: str, item: dict, *, images: bool, status: str) -> None:
     tags = {"kind": "combination", "mlflow.parentRunId": parent, "git_commit": "a" * 40, "data_checksum": "b" * 32,
-            "version/transfer_exp": "0.1.0", "version/python": "3.11.9", "version/torch": "2.13.0"}  # fmt: skip
+            "version/transfer_exp": "0.1.0", "version/python": "3.11.9", "version/torch": "2.13.0",
+            **{name: value for name, value in item["tags"].items() if name != "mlflow.parentRunId"}}  # fmt: skip
     run = client.create_run(experiment, tags=tags)
     run_id, now = run.info.run_id, int(time.time() * 1000)
     params = [Param(k, as_text(v)) for k, v in {"study": study, **item["params"]}.items()]
@@ -148,6 +193,10 @@ def _log(client: MlflowClient, experiment: str, parent: str, study: str, item: d
     place = Path(local_file_uri_to_path(run.info.artifact_uri))
     place.mkdir(parents=True, exist_ok=True)
     (place / "curves.csv").write_bytes(text(item["curve"].assign(study=study)))
+    if "confusion" in item:
+        files = {confusions.FILE: confusions.to_csv(item["confusion"], CLASSES)}
+        (place / confusions.FILE).write_bytes(files[confusions.FILE])
+        client.set_tag(run_id, CHECKSUMS, checksums(files))
     if images:
         content = io.BytesIO()
         np.savez(content, **examples(item["params"]["surrogate"], item["params"]["seed"]))

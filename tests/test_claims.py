@@ -6,13 +6,16 @@ import functools
 import math
 
 import numpy as np
+import pandas as pd
 import planted_study as planted
 import pytest
 
 from transfer_exp import stats
-from transfer_exp.report import attack_claims, claims, comparisons, correlations, tables
-from transfer_exp.report.claims import Claim, Numbers
-from transfer_exp.report.records import Study
+from transfer_exp.report import comparisons, correlations, tables
+from transfer_exp.report.claims import CLAIMS, Numbers, Verdict
+from transfer_exp.report.claims.base import NOT_AFTER_HOLM
+from transfer_exp.report.claims.corrections import with_holm
+from transfer_exp.report.study import Study
 
 STUDIES = {
     "evasion": ("evasion", planted.evasion(1)),
@@ -59,27 +62,34 @@ def study(name: str, seeds: int = 10) -> Study:
     return planted.study(plant, attack=attack, seeds=seeds, fractions=(1.0, 0.2) if shares else (1.0,))
 
 
+def numbers(kind: str, of: Study | None) -> Numbers:
+    """One kind of tests of a study: all would take long."""
+    make = {"paired": comparisons.sign_tests, "correlated": correlations.correlations, "share": comparisons.data_shares}
+    rows = make[kind](of) if of is not None and kind in make else pd.DataFrame()
+    return Numbers(sign_tests=rows, correlations=rows, data_shares=rows)
+
+
 @functools.cache
-def found(room: str, name: str, seeds: int) -> tuple[Claim, ...]:
-    """The claims that one room makes: all would take long."""
-    own = study(name, seeds)
-    if room == "attack":
-        return (*attack_claims.poisoning(own), *attack_claims.added_features(own))
-    rows = {"paired": comparisons.sign_tests, "correlated": correlations.correlations, "share": comparisons.data_shares}[
-        room
-    ](own)
-    numbers = Numbers(sign_tests=rows, correlations=rows, data_shares=rows)
-    return tuple({"paired": claims.paired, "correlated": claims.correlated, "share": claims.little_data}[room](own, numbers))
+def found(kind: str, name: str, seeds: int) -> tuple[Verdict, ...]:
+    """The verdicts on the claims that rest on one kind of tests."""
+    own = [claim for claim in CLAIMS if kind_of(claim.id) == kind]
+    made = numbers(kind, study(name, seeds))
+    return tuple(verdict for claim in own for verdict in claim.verdicts(study(name, seeds), made))
 
 
-def room_of(claim: str) -> str:
-    rooms = {"paired": ("1a", "1b", "1c", "2a", "3a", "7a", "7b"), "correlated": ("3b", "3c", "4a", "4b"), "share": ("2b",)}
-    return next((room for room, own in rooms.items() if claim in own), "attack")
+def kind_of(claim: str) -> str:
+    kinds = {"paired": ("1a", "1b", "1c", "2a", "3a", "7a", "7b"), "correlated": ("3b", "3c", "4a", "4b"), "share": ("2b",)}
+    return next((kind for kind, own in kinds.items() if claim in own), "attack")
 
 
-def verdicts(claim: str, name: str, seeds: int = 10) -> dict[str, Claim]:
+def on(claim: str, made_up: Study) -> list[Verdict]:
+    """The verdicts of another study on a claim that rests on no tests made before."""
+    return next(each for each in CLAIMS if each.id == claim).verdicts(made_up, numbers("none", None))
+
+
+def verdicts(claim: str, name: str, seeds: int = 10) -> dict[str, Verdict]:
     """By learner, or by statistic where a claim has several on all learners. No learner has two."""
-    own = [c for c in found(room_of(claim), name, seeds) if c.claim == claim]
+    own = [c for c in found(kind_of(claim), name, seeds) if c.claim == claim]
     keys = [c.statistic_name if c.statistic_name in BOTH else c.learner for c in own]
     assert len(set(keys)) == len(keys)
     return dict(zip(keys, own, strict=True))
@@ -115,6 +125,43 @@ FEWEST = {
 }
 
 
+def test_claims_say_how_many_repetitions_a_verdict_takes():
+    assert {claim.id: claim.fewest for claim in CLAIMS} == FEWEST
+
+
+SLOW = [pytest.param(c, marks=pytest.mark.slow if kind_of(c.id) == "correlated" else (), id=c.id) for c in CLAIMS]
+
+
+@pytest.mark.parametrize("claim", SLOW)
+def test_without_one_of_the_measures_that_a_claim_needs_there_is_no_verdict(claim):
+    """Each of them is gone from the planted study, alone."""
+    name = TABLE[claim.id][1]
+    attack, plant = STUDIES[name]
+    for measure in claim.measures:
+
+        def without(rows, measure=measure):
+            plant(rows)
+            rows[measure] = np.nan
+
+        lacking = planted.study(without, attack=attack, seeds=10, fractions=(1.0, 0.2) if claim.factors else (1.0,))
+        answers = {v.verdict for v in claim.verdicts(lacking, numbers(kind_of(claim.id), lacking))}
+        assert answers <= {"not tested"}, measure
+
+
+def test_a_claim_is_made_of_its_scenarios_alone():
+    for name, scenario in (("evasion", "classification"), ("malware", "detection"), ("poisoning", "poisoning")):
+        made = {c.id for c in CLAIMS if scenario in c.scenarios}
+        assert made
+        for claim in CLAIMS:
+            if claim.id not in made:
+                assert claim.verdicts(study(name), numbers("none", None)) == []
+
+
+def test_every_claim_has_a_source_and_a_number_of_its_own():
+    assert len({(claim.source, claim.id) for claim in CLAIMS}) == len(CLAIMS)
+    assert all(claim.source and claim.statement for claim in CLAIMS)
+
+
 @pytest.mark.parametrize("claim", TABLE)
 def test_too_few_repetitions_give_no_verdict_and_say_how_many_do(claim):
     whose, name, _ = TABLE[claim]
@@ -127,7 +174,7 @@ def test_too_few_repetitions_give_no_verdict_and_say_how_many_do(claim):
 def test_holms_correction_is_over_the_learners_of_one_claim():
     # 10 of 10 have p = 2 / 2^10; three families of surrogates, four of targets and ten targets of 5a are tested.
     made = [*found("paired", "evasion", 10), *found("correlated", "evasion", 10), *found("attack", "poisoning", 10)]
-    corrected = attack_claims.with_holm(made)
+    corrected = with_holm(made)
     for claim, tested in (("1a", 4), ("2a", 3), ("5a", 10)):
         own = [c for c in corrected if c.claim == claim and not math.isnan(c.p_value)]
         assert len(own) == tested
@@ -140,7 +187,7 @@ def test_what_holds_but_not_after_holms_correction_says_so(claim, tested):
     # 6 of 6 have p = 2 / 2^6 = 0.031, which two learners make 0.062; 10 of 10 stay below 0.05 with ten.
     name, remark = "malware" if claim == "6" else "poisoning", "not after Holm's correction; means "
     few, enough = (
-        [c for c in attack_claims.with_holm([*found("attack", name, seeds)]) if c.claim == claim and c.verdict == "holds"]
+        [c for c in with_holm([*found("attack", name, seeds)]) if c.claim == claim and c.verdict == "holds"]
         for seeds in (6, 10)
     )
     for own in (few, enough):
@@ -151,7 +198,7 @@ def test_what_holds_but_not_after_holms_correction_says_so(claim, tested):
 
 
 def test_a_claim_that_fails_has_no_remark_on_holms_correction():
-    made = [c for c in attack_claims.with_holm([*found("attack", "poisoning reversed", 6)]) if c.verdict == "fails"]
+    made = [c for c in with_holm([*found("attack", "poisoning reversed", 6)]) if c.verdict == "fails"]
     assert {"5a", "5c", "5d"} <= {c.claim for c in made if c.p_holm >= stats.ALPHA}
     assert not any("Holm" in c.reason for c in made)
 
@@ -176,7 +223,7 @@ def test_each_linear_surrogate_of_low_complexity_counts_for_the_mlp(surrogate):
         spared = np.where(mlp, np.where(rows["surrogate"] == surrogate, -0.4, 0.1), 0)
         rows["error"] = 0.45 + 0.01 * (rows["seed"] % 3) + spared
 
-    own = [c for c in attack_claims.poisoning(planted.study(plant, attack="poisoning", fractions=(1.0,))) if c.claim == "5d"]
+    own = on("5d", planted.study(plant, attack="poisoning", fractions=(1.0,)))
     assert {(c.learner, c.verdict, c.statistic) for c in own} == {(f"mlp_{level}", "holds", 10) for level in ("high", "low")}
 
 
@@ -213,7 +260,7 @@ def test_an_interval_surrounds_the_statistic_that_is_shown_with_it(claim):
 def test_what_holds_between_twins_but_not_after_holms_correction_says_so(claim):
     """6 of 6 have p = 2 / 2^6, which three learners make 0.094; of what fails only the failing is said."""
     holding = [c for c in verdicts(claim, "evasion", 6).values() if c.verdict == "holds"]
-    assert {c.reason for c in holding if c.p_holm >= stats.ALPHA} == {claims.NOT_AFTER_HOLM}
+    assert {c.reason for c in holding if c.p_holm >= stats.ALPHA} == {NOT_AFTER_HOLM}
     failing = [c for c in verdicts(claim, "evasion nothing", 6).values() if c.verdict == "fails"]
     assert failing
     assert all("Holm" not in c.reason for c in failing)
@@ -228,8 +275,7 @@ def test_without_a_white_box_the_largest_ratio_is_named_and_not_tested():
     def plant(rows):
         rows["whitebox_error"] = np.nan
 
-    made = attack_claims.poisoning(planted.study(plant, attack="poisoning", fractions=(1.0,)))
-    (own,) = (c for c in made if c.claim == "5e")
+    (own,) = on("5e", planted.study(plant, attack="poisoning", fractions=(1.0,)))
     assert (own.verdict, own.reason) == ("not tested", "no pair has a white-box error in every repetition")
 
 

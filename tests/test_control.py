@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from synthetic_study import SMALL, frames, grid
+from synthetic_study import SMALL, frames, grid, looks
 
 from transfer_exp import figures
 from transfer_exp.report import control, drawing, tables
-from transfer_exp.report.records import Study
+from transfer_exp.report.study import Study
 
 SEEDS = range(3)
 TARGETS = ["svm_high", "forest_low"]
@@ -119,13 +119,16 @@ def test_the_control_is_dotted_drawn_last_and_named_beside_its_line() -> None:
     data = pd.DataFrame({"learner": ["svm_low"] * 2, "epsilon": [0, 1], "mean": [0.1, 0.9], "spread": np.nan})
     noise = pd.DataFrame({"epsilon": [0, 1], "mean": [0.1, 0.2], "low": [0.0, 0.1], "high": [0.2, 0.4]})
     _, ax = figures.single()
-    lines = figures.security_curves(data, ax, title="", xlabel="", ylabel="", control=noise)
+    lines = figures.security_curves(data, ax, looks=looks(["svm_low"]), title="", xlabel="", ylabel="", control=noise)
     assert [line.get_label() for line in lines] == ["SVM L", "_noise"]  # so that the legend keeps its width
     assert [(text.get_text(), text.xy) for text in ax.texts] == [("noise", (1, 0.4))]
     assert lines[-1].get_linestyle() == ":"
     assert lines[-1].get_ydata().tolist() == [0.1, 0.2]
     _, ax = figures.single()
-    assert len(figures.security_curves(data, ax, title="", xlabel="", ylabel="", control=noise[:0])) == 1
+    assert (
+        len(figures.security_curves(data, ax, looks=looks(["svm_low"]), title="", xlabel="", ylabel="", control=noise[:0]))
+        == 1
+    )
 
 
 @pytest.mark.parametrize(
@@ -139,7 +142,7 @@ def test_captions_say_what_the_control_is(attack: str, words: str) -> None:
 
 
 def test_the_screen_shows_it_last(study: Study) -> None:
-    lines = tables.format_matrix(control.error_table(study, 2.0), title="").splitlines()
+    lines = tables.format_matrix(control.error_table(study, 2.0), title="", learners=study.learners).splitlines()
     assert lines[-2].split() == ["mean", "51%", "61%", "56%"]
     assert lines[-1].split() == ["noise", "12%", "42%", "27%"]
 

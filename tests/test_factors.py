@@ -15,13 +15,13 @@ from mlflow import MlflowClient
 from mlflow.utils.file_utils import local_file_uri_to_path
 from synthetic_study import EPSILONS, combination, frames, grid, write_store
 
-from transfer_exp.figures.learner_style import base, family, label, level, options, ordered
 from transfer_exp.report import client as store
 from transfer_exp.report import database, repair, tables
 from transfer_exp.report.__main__ import settings
-from transfer_exp.report.build import build_report, study_summary, write_csv
+from transfer_exp.report.build import build_report, study_summary
 from transfer_exp.report.curves import curves_frame
 from transfer_exp.report.factors import chosen, telling
+from transfer_exp.report.files import write_csv
 from transfer_exp.report.records import load
 from transfer_exp.system.cells import harmless
 from transfer_exp.tracking.settings import shortened
@@ -63,7 +63,9 @@ def test_settings_of_a_learner_are_learners_of_their_own():
     assert len(study.runs) == 9
     assert study.others == ()
     assert not [gap for gap in study.gaps if "svm" in gap]  # neither a twin nor anything else is missing
-    assert "SVM, C 0.001  " in tables.format_matrix(tables.with_means(tables.error_matrix(study, 1.0)), title="")
+    assert "SVM, C 0.001  " in tables.format_matrix(
+        tables.with_means(tables.error_matrix(study, 1.0)), title="", learners=study.learners
+    )
 
 
 @pytest.mark.parametrize(
@@ -71,7 +73,7 @@ def test_settings_of_a_learner_are_learners_of_their_own():
     [
         ("attack.norm", ("l2", "linf")),
         ("attack.n_iter", ("30", "3")),
-        ("dataset.digits", ("[8, 9]", "[4, 9]")),
+        ("dataset.classes", ("[8, 9]", "[4, 9]")),
         ("n_variability", ("10", "3")),
         ("epsilon.grid", (json.dumps(EPSILONS), "[0, 1, 2]")),
         ("scale", ("none", "standard")),
@@ -126,9 +128,10 @@ def test_variants_of_one_family_are_told_apart_by_all_that_differs():
         for item in changed(grid([name], ["ridge_low"], [1.0], SEEDS), surrogate__C=1, surrogate__decay=decay,
                             surrogate__epochs=epochs)
     ]  # fmt: skip
-    names = set(frames(items).runs["surrogate"])
+    study = frames(items)
+    names = set(study.runs["surrogate"])
     assert names == {f"mlp_{lvl}[decay={d},epochs={e}]" for lvl, d in (("high", "0"), ("low", "0.01")) for e in "23"}
-    assert len({label(name) for name in names}) == 4
+    assert len({study.learners.label(name) for name in names}) == 4
 
 
 def test_the_same_settings_again_are_a_repetition_of_which_the_newest_counts():
@@ -202,17 +205,6 @@ def test_learners_without_a_name_are_reported():
     assert set(study.runs["surrogate"]) == {"unnamed"}
 
 
-def test_names_of_variants():
-    name = "mlp_high[hidden=[50, 50],n_epochs=2]"
-    assert (base(name), family(name), level(name)) == ("mlp_high", "mlp", None)
-    assert options(name) == {"hidden": "[50, 50]", "n_epochs": "2"}
-    assert label(name) == "MLP, hidden [50, 50], n_epochs 2"
-    for plain in ("svm_low", "net[1]", "a[b", "", "[x]"):
-        assert (base(plain), options(plain)) == (plain, {})
-    names = ["svm_low[C=100]", "svm_low[C=2]", "mlp_low", "svm_low[C=1e-05]", "svm_high", "svm_low[C=None]"]
-    assert ordered(names) == ["svm_high", "svm_low[C=1e-05]", "svm_low[C=2]", "svm_low[C=100]", "svm_low[C=None]", "mlp_low"]
-
-
 # Settings that are asked for
 
 
@@ -222,7 +214,7 @@ def two_norms(tmp_path_factory, empty_database) -> Path:
     shutil.copy(empty_database, folder / "mlflow.db")
     items = [
         item for norm in ("l2", "linf") for digits in ("[8, 9]", "[4, 9]")
-        for item in svm(**{"attack.norm": norm, "dataset.digits": digits}, error=0.1 if norm == "l2" else 0.2)
+        for item in svm(**{"attack.norm": norm, "dataset.classes": digits}, error=0.1 if norm == "l2" else 0.2)
     ]  # fmt: skip
     for item in items:
         item["params"] |= {"epsilon.grid": "[0, 1]", "epsilon.shown": "[1]"}
@@ -233,24 +225,24 @@ def two_norms(tmp_path_factory, empty_database) -> Path:
 
 def test_settings_choose_the_slice_that_is_reported(two_norms, tmp_path):
     uri = f"sqlite:///{two_norms}/mlflow.db"
-    where = settings("attack.norm=l2 dataset.digits=[4,9]")
+    where = settings("attack.norm=l2 dataset.classes=[4,9]")
     page = build_report(tracking_uri=uri, study="norms", out=tmp_path / "out", log_to_parent=False, where=where)
     runs = pd.read_csv(page.parent / "runs.csv")
-    assert (set(runs["attack.norm"]), set(runs["dataset.digits"])) == ({"l2"}, {"[4, 9]"})
+    assert (set(runs["attack.norm"]), set(runs["dataset.classes"])) == ({"l2"}, {"[4, 9]"})
     assert len(runs) == 3
-    assert "with <strong>attack.norm l2, dataset.digits [4,9]</strong>" in page.read_text()
+    assert "with <strong>attack.norm l2, dataset.classes [4,9]</strong>" in page.read_text()
 
 
 def test_the_page_says_which_slice_it_shows_and_how_to_get_the_others(two_norms, tmp_path):
     uri = f"sqlite:///{two_norms}/mlflow.db"
     html = build_report(tracking_uri=uri, study="norms", out=tmp_path / "out", log_to_parent=False).read_text()
-    assert "with <strong>attack.norm linf, dataset.digits [4, 9]</strong>, alone" in html
-    typed = "python -m transfer_exp.report study=norms &#39;where=attack.norm=l2 dataset.digits=[8,9]&#39;"
+    assert "with <strong>attack.norm linf, dataset.classes [4, 9]</strong>, alone" in html
+    typed = "python -m transfer_exp.report study=norms &#39;where=attack.norm=l2 dataset.classes=[8,9]&#39;"
     assert typed in html
     assert html.index('id="elsewhere"') < html.index('id="claims"')
-    for stem in ("error_matrix_eps1_fraction1_attack.norm=l2,dataset.digits=[8,9]", "error_matrix_eps1_fraction1"):
+    for stem in ("error_matrix_eps1_fraction1_attack.norm=l2,dataset.classes=[8,9]", "error_matrix_eps1_fraction1"):
         assert f'id="{stem}"' in html
-    table = pd.read_csv(tmp_path / "out/tables/error_matrix_eps1_fraction1_attack.norm=l2,dataset.digits=[8,9].csv")
+    table = pd.read_csv(tmp_path / "out/tables/error_matrix_eps1_fraction1_attack.norm=l2,dataset.classes=[8,9].csv")
     assert table["ridge_low"].iloc[0] == pytest.approx(0.1)
 
 
@@ -259,14 +251,14 @@ def test_a_summary_has_a_matrix_for_each_slice(two_norms, tmp_path):
     assert summary.left_out == ()
     text = summary.text
     assert text.count("error at epsilon 1, ") == 4
-    assert "error at epsilon 1, attack.norm l2, dataset.digits [8, 9], mean over 3 seeds" in text
+    assert "error at epsilon 1, attack.norm l2, dataset.classes [8, 9], mean over 3 seeds" in text
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
         ("attack.norm=l3", "expected attack.norm=l2 or attack.norm=linf, got attack.norm=l3"),
-        ("attack.nrm=l2", r"expected a setting \(.*attack.norm.*dataset.digits.*\), got attack.nrm"),
+        ("attack.nrm=l2", r"expected a setting \(.*attack.norm.*dataset.classes.*\), got attack.nrm"),
         ("seed=0", "expected a setting"),
         ("l2", "expected SETTING=VALUE"),
         ("", "expected SETTING=VALUE"),
@@ -284,7 +276,7 @@ def test_a_learners_setting_chooses_among_its_variants_and_keeps_other_learners(
 
 
 def test_values_may_hold_spaces():
-    assert settings("dataset.digits=[4, 9] attack.norm=l2") == {"dataset.digits": "[4, 9]", "attack.norm": "l2"}
+    assert settings("dataset.classes=[4, 9] attack.norm=l2") == {"dataset.classes": "[4, 9]", "attack.norm": "l2"}
 
 
 # The command that completes
@@ -298,7 +290,7 @@ class Tags:
 
 def test_a_sweep_is_completed_by_its_own_command_with_all_seeds():
     parents = [
-        Tags("p", {"command": "python -m transfer_exp -m seed=3 'dataset.digits=[4,9]' surrogate.C=5"}),
+        Tags("p", {"command": "python -m transfer_exp -m seed=3 'dataset.classes=[4,9]' surrogate.C=5"}),
         Tags("q", {}),
     ]
     run = Tags("r", {"mlflow.parentRunId": "p"})
@@ -308,7 +300,7 @@ def test_a_sweep_is_completed_by_its_own_command_with_all_seeds():
         "-m",
         "transfer_exp",
         "-m",
-        "dataset.digits=[4,9]",
+        "dataset.classes=[4,9]",
         "surrogate.C=5",
         "seed=0,1,2",
     ]
@@ -329,13 +321,16 @@ OLD = {
     "epsilon.reference": "epsilon_reference",
     "epsilon.shown": "epsilon_shown",
 }
-NEW = ("attack.n_iter", "n_variability", "dataset.digits")
+NEW = ("attack.n_iter", "n_variability", "dataset.classes", "attack.goal", "surrogate.complexity", "target.complexity")
 
 
 def as_recorded_before(items: list) -> list:
     """The parameters of an earlier state: few, four of them under other names."""
     for item in items:
         item["params"] = {OLD.get(name, name): value for name, value in item["params"].items() if name not in NEW}
+        item["metrics"] = {name.replace("_cross_entropy", "_logistic"): value for name, value in item["metrics"].items()}
+        item["curve"] = item["curve"].rename(columns={"loss_cross_entropy": "loss_logistic"})
+        item["tags"] = {name: value for name, value in item["tags"].items() if name == "mlflow.parentRunId"}
     return items
 
 
@@ -364,7 +359,11 @@ def test_earlier_runs_alone_make_the_report_that_they_made(folder):
         write_store(folder, name, make(svm()), images=False)
     before, today = (load(tracking_uri=f"sqlite:///{folder}/mlflow.db", study=name) for name in ("before", "today"))
     assert (before.norm, before.epsilon_reference, before.epsilon_shown) == ("l2", 1.0, (1.0, 2.0, 5.0))
+    for role in ("surrogate", "target"):
+        pd.testing.assert_frame_equal(tables.learners_table(before, role), tables.learners_table(today, role))
+    pd.testing.assert_frame_equal(tables.pairs(before), tables.pairs(today))
     pd.testing.assert_frame_equal(tables.error_matrix(before, 1.0), tables.error_matrix(today, 1.0))
+    assert before.learners.looks(before.learners) == today.learners.looks(today.learners)
     assert (before.gaps, before.others) == (today.gaps, ())
 
 
@@ -384,6 +383,54 @@ def test_earlier_runs_of_another_setting_stand_apart_though_they_did_not_record_
     uri = write_store(folder, "study", svm(), images=False)
     study = load(tracking_uri=uri, study="study")
     assert [each.settings for each in (study, *study.others)] == [{"attack.n_iter": "30"}, {"attack.n_iter": "7"}]
+
+
+LOADED = {"dataset._target_": "transfer_exp.data.digits.load_digits_pair", "dataset.digits": "[8, 9]"}
+
+
+def recorded_with_two_classes(items: list, **values: object) -> list:
+    """Runs from before there were many classes: whole settings, other names, another checksum of the same data."""
+    for item in items:
+        params = {name: value for name, value in item["params"].items() if name not in NEW or name.startswith("attack.n_")}
+        item["params"] = params | LOADED | {"n_variability": 10} | values
+        item["metrics"] = {name.replace("_cross_entropy", "_logistic"): value for name, value in item["metrics"].items()}
+        item["curve"] = item["curve"].rename(columns={"loss_cross_entropy": "loss_logistic"})
+        item["tags"] = {"mlflow.parentRunId": "sweep", "data_checksum": "of -1 and +1"}
+    return items
+
+
+def recorded_today(items: list, **values: object) -> list:
+    for item in items:
+        item["params"] |= {"dataset._target_": "transfer_exp.data.digits.load_digits", "attack.n_runner_ups": 3} | values
+        item["tags"]["data_checksum"] = f"of class indices {item['params']['dataset.classes']}"
+    return items
+
+
+def test_runs_of_two_classes_and_those_of_many_are_one_study_where_they_did_the_same():
+    before, later = recorded_with_two_classes(svm()), recorded_today(changed(grid(["svm_low"], ["ridge_low"], [1.0], [3])))
+    study = frames([*before, *later])
+    assert sorted(study.runs["seed"]) == [0, 1, 2, 3]
+    assert study.others == ()
+    for name in ("gradient_size_cross_entropy", "loss_variability_cross_entropy"):
+        assert study.runs[name].notna().all()
+    assert study.curves["loss_cross_entropy"].notna().all()
+    assert not {"gradient_size_logistic", "dataset.digits"} & set(study.runs)
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("attack.goal", {}, {"attack.goal": "next"}),
+        ("dataset.classes", {}, {"dataset.classes": "[4, 9]"}),
+        ("data_checksum", {"dataset._target_": "own.load"}, {"dataset._target_": "own.load"}),
+        ("attack.n_iter", {}, {"attack.n_iter": "7"}),
+    ],
+)
+def test_runs_of_two_classes_that_did_something_else_stand_apart(name, old, new):
+    before = recorded_with_two_classes(svm(), **old)
+    study = frames([*before, *recorded_today(changed(grid(["svm_low"], ["ridge_low"], [1.0], [3])), **new)])
+    assert [sorted(each.runs["seed"]) for each in (study, *study.others)] == [[0, 1, 2], [3]]
+    assert set(study.settings) == {name}
 
 
 @pytest.mark.parametrize("damage", [None, b"\xff", b"- a list", b"attack: [", b"a: b: c"])

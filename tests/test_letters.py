@@ -33,7 +33,7 @@ def study():
     items = grid(NAMES, NAMES, [1.0], range(1))
     for item in items:
         for role, measure in (("target", "gradient_size"), ("surrogate", "loss_variability")):
-            for name in (measure, f"{measure}_logistic"):
+            for name in (measure, f"{measure}_cross_entropy"):
                 item["metrics"][name] *= LOUD[item["params"][role].rsplit("_", 1)[1]]
     return frames(items)
 
@@ -62,7 +62,7 @@ def test_no_label_of_any_figure_of_a_report_contains_markup(tmp_path: Path) -> N
             bare = text.replace("$x_1$", "").replace("\\frac{a}^", "")
             assert not re.search(r"[$\\{}^]|mathdefault", bare), (picture.stem, text)
             shown += text
-    assert logarithmic == 4  # S and V, by their own and by the logistic loss
+    assert logarithmic == 4  # S and V, by their own loss and by the cross-entropy
     assert all(name in shown for name in ("$x_1$ H", "\\frac{a}^ L", "支持向量 H", "10⁻²"))
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from sklearn.linear_model import Ridge as SklearnRidge
-from test_noise import by_bisection
+from test_rays import by_bisection
 
 from transfer_exp import seeds
 from transfer_exp.attacks.evasion import Evasion

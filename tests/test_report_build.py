@@ -14,7 +14,8 @@ from mlflow import MlflowClient
 from synthetic_study import SMALL, SURROGATES, TARGETS, combination, grid, write_store
 
 from transfer_exp.report.__main__ import main
-from transfer_exp.report.build import build_report, replacing, study_summary
+from transfer_exp.report.build import build_report, study_summary
+from transfer_exp.report.files import replacing
 from transfer_exp.report.page import number, probability
 from transfer_exp.report.records import load
 from transfer_exp.types import UserError

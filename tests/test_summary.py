@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from synthetic_study import combination, frames
 
-from transfer_exp.report.records import Study
+from transfer_exp.report.study import Study
 from transfer_exp.report.summary import cell_metrics, legal_names, markdown_matrices
 from transfer_exp.tracking.tracker import Record, Tracker
 

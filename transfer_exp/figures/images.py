@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.image import AxesImage
 
 from transfer_exp.figures.canvas import LOOK
-from transfer_exp.figures.learner_style import LEVELS, family_label
+from transfer_exp.figures.style import COMPLEXITIES
 from transfer_exp.types import Floats
 
 COLUMNS = ("original", "H: attacked", "H: change", "L: attacked", "L: change")
@@ -19,23 +20,24 @@ COLUMNS = ("original", "H: attacked", "H: change", "L: attacked", "L: change")
 
 @mpl.rc_context(LOOK)
 def example_grid(
-    clean: Floats, attacked: Mapping[tuple[str, str], Floats], axes: npt.NDArray[Any], *, families: list[str]
+    clean: Floats, attacked: Mapping[tuple[str, str], Floats], axes: npt.NDArray[Any], *, families: Mapping[str, str]
 ) -> list[AxesImage]:
     """Draw one point, one family a row of ``axes`` ``(families, 5)``; returns the images.
 
-    clean: ``(h, w)``. attacked: by (family, level), ``(h, w)``; a level that is missing leaves its two panels empty.
-    Changes share one symmetric scale (blue down, white none, red up) over all panels.
+    clean: ``(h, w)``, or ``(3, h, w)`` in colour. attacked: by (family, complexity), shaped like clean; one that is missing
+    leaves its two panels empty. families: label of each. Changes, of colours their means, share one symmetric scale (blue
+    down, white none, red up) over all panels.
     """
-    scale = max((float(abs(image - clean).max()) for image in attacked.values()), default=0.0) or 1.0
+    changes = {key: _grey_levels(image - clean) for key, image in attacked.items()}
+    scale = max((float(abs(change).max()) for change in changes.values()), default=0.0) or 1.0
     artists = []
-    for row, name in zip(axes, families, strict=True):
-        artists.append(_grey(row[0], clean))
-        for place, lvl in enumerate(LEVELS):
-            image = attacked.get((name, lvl))
-            if image is not None:
-                artists.append(_grey(row[1 + 2 * place], image))
-                artists.append(row[2 + 2 * place].imshow(image - clean, cmap="RdBu_r", vmin=-scale, vmax=scale))
-        row[0].set_ylabel(family_label(name), fontsize=8.5)
+    for row, (name, label) in zip(axes, families.items(), strict=True):
+        artists.append(_picture(row[0], clean))
+        for place, level in enumerate(COMPLEXITIES):
+            if (name, level) in attacked:
+                artists.append(_picture(row[1 + 2 * place], attacked[name, level]))
+                artists.append(row[2 + 2 * place].imshow(changes[name, level], cmap="RdBu_r", vmin=-scale, vmax=scale))
+        row[0].set_ylabel(label, fontsize=8.5)
     for ax in axes.flat:
         _bare(ax)
     for ax, text in zip(axes[0], COLUMNS, strict=True):
@@ -43,7 +45,14 @@ def example_grid(
     return artists
 
 
-def _grey(ax: Axes, image: Floats) -> AxesImage:
+def _grey_levels(image: Floats) -> Floats:
+    """``(h, w)`` of an image in grey or colour."""
+    return image.mean(axis=0) if image.ndim == 3 else image
+
+
+def _picture(ax: Axes, image: Floats) -> AxesImage:
+    if image.ndim == 3:
+        return ax.imshow(np.clip(np.moveaxis(image, 0, -1), 0.0, 1.0))
     return ax.imshow(image, cmap="gray", vmin=0.0, vmax=1.0)
 
 

@@ -11,26 +11,34 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from transfer_exp.figures.canvas import LOOK
-from transfer_exp.figures.learner_style import label, line_styles
+from transfer_exp.figures.style import Looks
 
 _GREY = "#6e6e6e"
 
 
 @mpl.rc_context(LOOK)
 def security_curves(
-    data: pd.DataFrame, ax: Axes, *, title: str, xlabel: str, ylabel: str, control: pd.DataFrame | None = None
+    data: pd.DataFrame,
+    ax: Axes,
+    *,
+    looks: Looks,
+    title: str,
+    xlabel: str,
+    ylabel: str,
+    control: pd.DataFrame | None = None,
 ) -> list[Line2D]:
     """Draw the security evaluation curves; returns the lines.
 
-    data: columns ``learner, epsilon, mean, spread``, one row per learner and epsilon; bands are mean +- spread.
+    data: columns ``learner, epsilon, mean, spread``, one row per learner of ``looks`` and epsilon; bands are mean +- spread.
     control: columns ``epsilon, mean, low, high``, drawn dotted in grey, last, named at its end; none where it is empty.
     """
     lines = []
-    for name, style in line_styles(data["learner"]).items():
+    for name, look in looks.items():
+        style = look.line()
         rows = data[data["learner"] == name].sort_values("epsilon")
         mean, spread = rows["mean"], rows["spread"].fillna(0.0)
         ax.fill_between(rows["epsilon"], mean - spread, mean + spread, color=style["color"], alpha=0.13, linewidth=0)
-        lines += ax.plot(rows["epsilon"], mean, label=label(name), **style)
+        lines += ax.plot(rows["epsilon"], mean, label=look.label, **style)
     if control is not None and len(control):
         ax.fill_between(control["epsilon"], control["low"], control["high"], color=_GREY, alpha=0.25, linewidth=0)
         lines += ax.plot(control["epsilon"], control["mean"], label="_noise", color=_GREY, linestyle=":", linewidth=1.8)

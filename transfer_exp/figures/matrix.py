@@ -11,17 +11,28 @@ from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
 
 from transfer_exp.figures.canvas import LOOK
-from transfer_exp.figures.learner_style import family, label
+from transfer_exp.figures.style import Looks, group, label
 
 _DARK = 0.45
 _APART = ("mean", "noise")
 
 
 @mpl.rc_context(LOOK)
-def heat_map(data: pd.DataFrame, ax: Axes, *, title: str, percent: bool = False, lowest: float = 0.0) -> QuadMesh:
-    """Draw a matrix whose rows are surrogates and whose columns are targets; returns the mesh.
+def heat_map(
+    data: pd.DataFrame,
+    ax: Axes,
+    *,
+    looks: Looks,
+    title: str,
+    percent: bool = False,
+    lowest: float = 0.0,
+    xlabel: str = "target",
+    ylabel: str = "surrogate",
+) -> QuadMesh:
+    """Draw a matrix, such as one whose rows are surrogates and whose columns are targets; returns the mesh.
 
-    Rows and columns named ``mean`` or ``noise`` are set apart. Colours run from ``lowest`` to 1 and darken with the value,
+    Rows and columns are labelled and grouped by family where they are learners of ``looks``; those named ``mean`` or
+    ``noise`` are set apart. Colours run from ``lowest`` to 1 and darken with the value,
     in colour as in grey. Numbers are whole percents with ``percent``, else two decimals; a cell without a value has a dash.
     """
     values = data.to_numpy(dtype=np.float64)
@@ -30,14 +41,14 @@ def heat_map(data: pd.DataFrame, ax: Axes, *, title: str, percent: bool = False,
     )
     for row, column in np.ndindex(*values.shape):
         _number(ax, row, column, float(values[row, column]), percent=percent, dark=_DARK + (1 - _DARK) * lowest)
-    ax.set_xticks(np.arange(values.shape[1]) + 0.5, [label(str(c)) for c in data.columns], rotation=90)
-    ax.set_yticks(np.arange(values.shape[0]) + 0.5, [label(str(r)) for r in data.index])
+    ax.set_xticks(np.arange(values.shape[1]) + 0.5, [label(str(c), looks) for c in data.columns], rotation=90)
+    ax.set_yticks(np.arange(values.shape[0]) + 0.5, [label(str(r), looks) for r in data.index])
     ax.tick_params(length=0, labelsize=8)
     ax.invert_yaxis()
     ax.grid(visible=False)
     ax.spines[:].set_visible(False)
-    _separate(ax, data)
-    ax.set(title=title, xlabel="target", ylabel="surrogate")
+    _separate(ax, data, looks)
+    ax.set(title=title, xlabel=xlabel, ylabel=ylabel)
     return mesh
 
 
@@ -55,9 +66,10 @@ def _text(value: float, percent: bool) -> str:
     return f"{value:.2f}".replace("0.", ".", 1) if abs(value) < 0.995 else f"{value:.1f}"
 
 
-def _separate(ax: Axes, data: pd.DataFrame) -> None:
+def _separate(ax: Axes, data: pd.DataFrame, looks: Looks) -> None:
     """White gaps between families and before the means."""
     for names, draw in ((list(data.index), ax.axhline), (list(data.columns), ax.axvline)):
         for at in range(1, len(names)):
-            if family(str(names[at])) != family(str(names[at - 1])):
-                draw(at, color="white", linewidth=3.5 if names[at] in _APART else 1.8)
+            apart = names[at] in _APART
+            if apart or group(str(names[at]), looks) != group(str(names[at - 1]), looks):
+                draw(at, color="white", linewidth=3.5 if apart else 1.8)

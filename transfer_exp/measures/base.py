@@ -16,13 +16,20 @@ Compute: TypeAlias = Callable[[Any], "Floats | None"]
 None where it has none: of a scalar ``(n,)``, one a point; of a curve ``(E,)``, or ``(E, n)``."""
 
 
+TRANSFER = "transfer"
+"""Stands for the error of the targets: the mean over those that a surrogate met, or that met a target; of a pair its own."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Measure:
     """One measure: ``name`` of its column and metric, ``symbol`` of the literature ("" for none), ``heading`` in words.
 
     of: what it is a property of, and over what tables take its mean. is_curve: one value an epsilon. is_share: between 0 and
-    1, shown in percent. source: where it is defined. compute: its values (None: the scenario records it itself); the mean
-    over the points where it is defined is recorded, and the share of the others.
+    1, shown in percent. is_cosine: between -1 and 1; of a pair, it is shown as a matrix. source: where it is defined. label:
+    short heading of a column or an axis; symbol and heading where it has none. explains: the columns of its table that it is
+    drawn against and correlated with; of a measure of success none. norm: the norm in which it is the size of something.
+    compute: its values (None: the scenario records it itself); the mean over the points where it is defined is recorded, and
+    the share of the others.
     """
 
     name: str
@@ -31,8 +38,17 @@ class Measure:
     symbol: str = ""
     is_curve: bool = False
     is_share: bool = False
+    is_cosine: bool = False
     source: str = ""
+    label: str = ""
+    explains: tuple[str, ...] = (TRANSFER,)
+    norm: str = ""
     compute: Compute | None = None
+
+    @property
+    def title(self) -> str:
+        """Its heading where there is little room."""
+        return self.label or ", ".join(filter(None, (self.symbol, self.heading)))
 
 
 def mean_defined(values: Floats) -> tuple[float, float]:

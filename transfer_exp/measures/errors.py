@@ -56,7 +56,7 @@ def _targeted(logits: Floats | None, clean: Floats | None, y: Ints, goals: Ints 
 
 
 def _share(name: str, heading: str, of: Of, compute: Compute | None, *, is_curve: bool = True) -> Measure:
-    return Measure(name=name, heading=heading, of=of, is_curve=is_curve, is_share=True, compute=compute)
+    return Measure(name=name, heading=heading, of=of, is_curve=is_curve, is_share=True, explains=(), compute=compute)
 
 
 MEASURES = (

@@ -33,6 +33,8 @@ def _size(norm: str) -> Measure:
         heading=f"size of the perturbation, {norm}",
         of="surrogate",
         is_curve=True,
+        explains=(),
+        norm=norm,
         compute=lambda a: a.extent[f"perturbation_{norm}"],
     )
 
@@ -42,8 +44,11 @@ MEASURES = (
         name="perturbation_correlation",
         heading="correlation of black-box and white-box perturbation",
         symbol="rho",
+        label="rho, perturbation correlation",
         of="pair",
         is_curve=True,
+        is_cosine=True,
+        explains=(),
         source="Demontis et al. 2019, section 3",
         compute=lambda a: a.perturbation_correlations,
     ),

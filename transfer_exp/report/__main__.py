@@ -17,7 +17,7 @@ usage: python -m transfer_exp.report study=NAME [where="SETTING=VALUE ..."] [roo
 Tables, figures, tests and a verdict on each claim of a study, from its runs in the tracking store alone.
 
   study         name of the study, as in experiment=NAME
-  where         only runs with these settings, for instance where="attack.norm=l2 dataset.digits=[4,9]" (default: of
+  where         only runs with these settings, for instance where="attack.norm=l2 dataset.classes=[4,9]" (default: of
                 several values of a setting that is no learner's the one with most runs; the page names the others)
   root          folder of the results (default: the variable TRANSFER_EXP_ROOT, else .)
   tracking_uri  the store (default: the variable MLFLOW_TRACKING_URI, else sqlite:///<root>/mlflow.db)
@@ -40,7 +40,7 @@ def options(arguments: Sequence[str]) -> dict[str, str]:
 
 
 def settings(text: str) -> dict[str, str]:
-    """``attack.norm=l2 dataset.digits=[4, 9]`` as a dict. Raises UserError for anything else."""
+    """``attack.norm=l2 dataset.classes=[4, 9]`` as a dict. Raises UserError for anything else."""
     first, *parts = _SETTING.split(text)
     if first.strip() or not parts:
         raise UserError(f'where: expected SETTING=VALUE, several with spaces between them, got "{text}"')

@@ -1,34 +1,31 @@
-"""A study's report as a folder of files, written whole or not at all; the light summary of any sweep."""
+"""A study's report as a folder of files; the light summary of any sweep."""
 
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
-from itertools import chain, product
+from itertools import chain
 from pathlib import Path
 
-import pandas as pd
 from mlflow.entities import Run
-from pandas.api.types import is_numeric_dtype
 from tqdm import tqdm
 
+from transfer_exp.report import class_drawing, contents, control, drawing, page, path_drawing, paths, tables, words
 from transfer_exp.report import client as store
-from transfer_exp.report import control, drawing, page, path_drawing, paths, tables, verdicts, words
-from transfer_exp.report.claims import Claim, Numbers
-from transfer_exp.report.curves import CURVE_COLUMNS
+from transfer_exp.report.claims import Numbers, Verdict, evaluate
+from transfer_exp.report.classes import load_classes
+from transfer_exp.report.contents import cells
+from transfer_exp.report.curves import curve_columns
 from transfer_exp.report.drawing import Picture
-from transfer_exp.report.examples import Example, load_examples
-from transfer_exp.report.records import Study, load
+from transfer_exp.report.examples import load_examples
+from transfer_exp.report.files import replacing, write_csv
+from transfer_exp.report.records import load
+from transfer_exp.report.study import Study
 from transfer_exp.report.summary import Summary, cell_metrics, markdown_matrices
-from transfer_exp.system.cells import harmless
 from transfer_exp.tracking import notes
 from transfer_exp.types import UserError, counted
 
-NamedTable = tuple[str, str, str, pd.DataFrame]  # section of the page, file name without ending, caption, content
 _ARTIFACTS = "report"
 _LONGEST_MATRIX = notes.LONGEST - 1_000  # the rest of a description takes less
 
@@ -72,21 +69,27 @@ def _note(study: Study, parent: Run) -> str:
 
 def _fill(folder: Path, study: Study, tracking_uri: str) -> None:
     numbers = Numbers.of(study)
-    claims = verdicts.evaluate(study, numbers)
+    verdicts = evaluate(study, numbers)
     examples, lost = load_examples(tracking_uri=tracking_uri, study=study)
-    study = replace(study, gaps=(*study.gaps, *lost))
-    named = named_tables(study, numbers)
+    classes, unread = load_classes(tracking_uri=tracking_uri, study=study)
+    study = replace(study, gaps=(*study.gaps, *lost, *unread))
     along = paths.curves(study)
-    written = [*named, *_matrices(study), ("", "paths", "", along)]
-    _all_differ([stem for _, stem, _, _ in written])
-    drawn = _draw(folder / "figures", study, numbers, along, examples)
-    write_csv(study.curves[CURVE_COLUMNS], folder / "curves.csv")
+    of_page = contents.of_page(study, numbers, classes)
+    written = [*of_page, *contents.of_figures(study, classes, along)]
+    _all_differ([table.stem for table in written])
+    pictures = chain(
+        drawing.pictures(study, numbers.correlations, examples),
+        class_drawing.pictures(study, classes),
+        path_drawing.pictures(study, along),
+    )
+    drawn = _draw(folder / "figures", pictures)
+    write_csv(study.curves[curve_columns()], folder / "curves.csv")
     write_csv(study.runs.assign(study=study.name), folder / "runs.csv")
     (folder / "tables").mkdir()
-    for _, stem, _, content in written:
-        write_csv(content, folder / "tables" / f"{stem}.csv")
-    (folder / "claims.json").write_text(_as_json(study, claims), encoding="utf-8")
-    html = page.render(study, claims=claims, pictures=drawn, tables=named)
+    for table in written:
+        write_csv(table.content, folder / "tables" / f"{table.stem}.csv")
+    (folder / "claims.json").write_text(_as_json(study, verdicts), encoding="utf-8")
+    html = page.render(study, verdicts=verdicts, pictures=drawn, tables=of_page)
     (folder / "report.html").write_text(html, encoding="utf-8")
 
 
@@ -97,80 +100,20 @@ def _all_differ(stems: list[str]) -> None:
         raise UserError(f"epsilon.grid: expected values that differ in six digits, got several for {twice[0]}; round them")
 
 
-def _draw(
-    folder: Path, study: Study, numbers: Numbers, along: pd.DataFrame, examples: list[Example]
-) -> list[tuple[Picture, Path]]:
+def _draw(folder: Path, pictures: Iterable[Picture]) -> list[tuple[Picture, Path]]:
     folder.mkdir()
     drawn = []
-    pictures = chain(drawing.pictures(study, numbers.correlations, examples), path_drawing.pictures(study, along))
     for picture in tqdm(pictures, desc="figures", disable=None, leave=False):
         drawing.write(picture, folder)
         drawn.append((picture, folder / f"{picture.stem}.svg"))
     return drawn
 
 
-def named_tables(study: Study, numbers: Numbers) -> list[NamedTable]:
-    """The tables of the page."""
-    at = words.strength(study, study.epsilon_reference)
-    beyond = f"above what {words.control(study)} does to the same targets; spread: half of the 95% interval over seeds"
-    shares = "What less surrogate data costs: difference of mean transfer, less data - all data"
-    return [
-        ("matrices", "surrogates_above_noise", f"Mean transfer {beyond}", control.surrogates(study)),
-        ("matrices", "targets_above_noise", f"Error of each target {beyond}", control.targets(study)),
-        ("matrices", "data_shares", shares, numbers.data_shares),
-        ("learners", "targets", f"Targets at {at}: size of input gradients (S) and errors", tables.targets(study)),
-        ("learners", "surrogates", f"Surrogates at {at}: variability of the loss (V), transfer", tables.surrogates(study)),
-        ("pairs", "correlations", "Correlations of the measures", numbers.correlations),
-        *_sign_tests(study, numbers.sign_tests, at),
-        ("sizes", "perturbation_sizes", f"Perturbation sizes of each surrogate at {at}", tables.sizes(study)),
-        ("paths", "trends", "Trend and turn along each swept number, over the seeds", paths.trends(study)),
-    ]
-
-
-def _sign_tests(study: Study, rows: pd.DataFrame, at: str) -> list[NamedTable]:
-    """Those of the claims apart from those at other epsilons and shares of data."""
-    own = rows["epsilon"].isna() | (rows["epsilon"] == study.epsilon_reference)
-    own &= rows["surrogate_fraction"] == study.fraction
-    others = "Binomial tests at other strengths and shares of the surrogate data"
-    return [
-        ("tests", "binomial_tests", f"Binomial tests at {at}, {words.share(study.fraction)}", rows[own]),
-        ("tests", "binomial_tests_others", others, rows[~own]),
-    ]
-
-
-def _matrices(study: Study) -> Iterator[NamedTable]:
-    """The matrices with their means: files, but not tables of the page, which shows them as figures."""
-    rows = tables.at_reference(study)
-    for column in ("gradient_alignment", "perturbation_correlation"):
-        yield "", f"{column}_matrix", "", tables.with_means(tables.matrix(rows, column)).rename_axis("surrogate")
-    for each in (study, *study.others):
-        for epsilon, fraction in _cells(each):
-            content = control.error_table(each, epsilon, fraction).rename_axis("surrogate")
-            yield "", drawing.matrix_stem(each, epsilon, fraction), "", content
-
-
-def _cells(study: Study) -> list[tuple[float, float]]:
-    """Every epsilon and share of the surrogate's data."""
-    return list(product(sorted(study.curves["epsilon"].unique()), study.fractions))
-
-
-def write_csv(content: pd.DataFrame, file: Path) -> None:
-    """A table as csv, its index when that has a name; texts that a spreadsheet would execute are made harmless."""
-    content = content if content.index.name is None else content.reset_index()
-    mended = {
-        str(column): content[column].map(harmless)
-        for column in content
-        if not is_numeric_dtype(content[column])
-        and any(harmless(cell) != cell for cell in content[column].dropna().unique())
-    }
-    content.assign(**mended).rename(columns=harmless).to_csv(file, index=False)
-
-
-def _as_json(study: Study, claims: list[Claim]) -> str:
+def _as_json(study: Study, verdicts: list[Verdict]) -> str:
     about = {"study": study.name, "attack": study.attack, "epsilon": study.epsilon_reference}
     about |= {"settings": dict(study.settings), "other_settings": [dict(other.settings) for other in study.others]}
     about |= {"gaps": study.gaps, "warnings": study.warnings}
-    return json.dumps({**about, "claims": [claim.plain() for claim in claims]}, indent=1, allow_nan=False) + "\n"
+    return json.dumps({**about, "claims": [verdict.plain() for verdict in verdicts]}, indent=1, allow_nan=False) + "\n"
 
 
 def study_summary(*, tracking_uri: str, study: str, out: Path, only: Collection[str] | None = None) -> Summary:
@@ -182,10 +125,10 @@ def study_summary(*, tracking_uri: str, study: str, out: Path, only: Collection[
     """
     records = load(tracking_uri=tracking_uri, study=study, only=only)
     parts = (records, *records.others)
-    _all_differ([drawing.matrix_stem(part, *cell) for part in parts for cell in _cells(part)])
+    _all_differ([drawing.matrix_stem(part, *cell) for part in parts for cell in cells(part)])
     out.mkdir(parents=True, exist_ok=True)
     for part in parts:
-        for epsilon, fraction in _cells(part):
+        for epsilon, fraction in cells(part):
             for picture in drawing.error_map(part, epsilon, fraction):
                 content = control.error_table(part, epsilon, fraction).rename_axis("surrogate")
                 write_csv(content, out / f"{picture.stem}.csv")
@@ -204,32 +147,4 @@ def study_summary(*, tracking_uri: str, study: str, out: Path, only: Collection[
 def _as_text(study: Study, epsilon: float) -> str:
     over = f"mean over {counted(study.runs['seed'].nunique(), 'seed')}"
     title = f"{words.error_name(study)} at {words.strength(study, epsilon)}{words.of_settings(study)}, {over}"
-    return tables.format_matrix(control.error_table(study, epsilon), title=title)
-
-
-@contextmanager
-def replacing(out: Path) -> Iterator[Path]:
-    """A fresh folder that takes the place of ``out`` when the block ends well, and vanishes when it does not.
-
-    Raises UserError when ``out`` holds something else than an earlier report, or cannot be written.
-    """
-    if out.exists() and not (out / "claims.json").is_file() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(
-            f"out: expected a new folder or an earlier report, got {out}, which holds something else; choose another"
-        )
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-    except OSError as failure:
-        raise UserError(
-            f"out: expected a folder that can be written, got {out} ({failure.strerror}); choose another"
-        ) from failure
-    fresh, old = work / "new", work / "old"
-    try:
-        fresh.mkdir()
-        yield fresh
-        if out.exists():
-            out.rename(old)
-        fresh.rename(out)
-    finally:
-        shutil.rmtree(work)
+    return tables.format_matrix(control.error_table(study, epsilon), title=title, learners=study.learners)

@@ -11,13 +11,14 @@ import numpy as np
 import pandas as pd
 
 from transfer_exp import stats
-from transfer_exp.figures.learner_style import LEVELS, base, families, level, ordered
-from transfer_exp.report import tables, words
-from transfer_exp.report.records import Study
+from transfer_exp.figures.style import COMPLEXITIES
+from transfer_exp.report import gaps, tables, words
+from transfer_exp.report.study import Study
+from transfer_exp.report.taxonomy import Learners, family_label
 
 _TIE = 1e-3  # relative: sizes on the same ball differ by rounding only
-WHITEBOX, GRADIENT, GRADIENT_LOGISTIC = "white-box error", "S (own loss)", "S (logistic loss)"
-TRANSFER, VARIABILITY, VARIABILITY_LOGISTIC = "mean transfer", "V (own loss)", "V (logistic loss)"
+WHITEBOX, GRADIENT, GRADIENT_CROSS_ENTROPY = "white-box error", "S (own loss)", "S (cross-entropy)"
+TRANSFER, VARIABILITY, VARIABILITY_CROSS_ENTROPY = "mean transfer", "V (own loss)", "V (cross-entropy)"
 SIZE, SIZE_NEEDED = "perturbation size", "epsilon that misleads half of the points"
 # The columns stand here, so that a table without rows has them, too.
 _SIGN_COLUMNS = [
@@ -54,12 +55,12 @@ def sign_tests(study: Study) -> pd.DataFrame:
     ``expected`` is the learner that the paper finds larger; ``p_holm`` corrects over the families of one test at one
     epsilon and fraction; ``reason`` says why there is no p-value.
     """
-    found: list[dict[str, Any]] = []
+    rows: list[dict[str, Any]] = []
     for block in _blocks(study):
-        own = list(_test_families(block))
+        own = list(_test_families(block, study.learners))
         corrected = stats.holm([row["p_value"] for row in own])
-        found += [{**row, "p_holm": p_holm} for row, p_holm in zip(own, corrected, strict=True)]
-    return pd.DataFrame(found, columns=_SIGN_COLUMNS)
+        rows += [{**row, "p_holm": p_holm} for row, p_holm in zip(own, corrected, strict=True)]
+    return pd.DataFrame(rows, columns=_SIGN_COLUMNS)
 
 
 def _blocks(study: Study) -> Iterator[_Rows]:
@@ -75,7 +76,7 @@ def _blocks(study: Study) -> Iterator[_Rows]:
             epsilon=epsilon,
             fraction=share,
         )
-    for test, column in ((GRADIENT, "gradient_size"), (GRADIENT_LOGISTIC, "gradient_size_logistic")):
+    for test, column in ((GRADIENT, "gradient_size"), (GRADIENT_CROSS_ENTROPY, "gradient_size_cross_entropy")):
         yield _Rows(test=test, role="target", column=column, expected="high", rows=reference, fraction=share)
     for fraction in study.fractions:
         for epsilon in strengths(study):
@@ -89,14 +90,15 @@ def _blocks(study: Study) -> Iterator[_Rows]:
                 epsilon=epsilon,
                 fraction=fraction,
             )
-    for test, column in ((VARIABILITY, "loss_variability"), (VARIABILITY_LOGISTIC, "loss_variability_logistic")):
+    losses = ((VARIABILITY, "loss_variability"), (VARIABILITY_CROSS_ENTROPY, "loss_variability_cross_entropy"))
+    for test, column in losses:
         yield _Rows(test=test, role="surrogate", column=column, expected="high", rows=reference, fraction=share)
-    size = f"perturbation_{study.norm}" if study.norm in tables.SIZES else "perturbation_l2"
+    size = tables.size_columns().get(study.norm, "perturbation_l2")
     yield _Rows(
         test=SIZE, role="surrogate", column=size, expected="low", rows=reference, epsilon=study.epsilon_reference,
         fraction=share, tolerance=_TIE,
     )  # fmt: skip
-    if study.attack != "poisoning":
+    if study.words.one_ball:
         yield _Rows(
             test=SIZE_NEEDED,
             role="surrogate",
@@ -108,11 +110,13 @@ def _blocks(study: Study) -> Iterator[_Rows]:
         )
 
 
-def _test_families(block: _Rows) -> Iterator[dict[str, Any]]:
+def _test_families(block: _Rows, learners: Learners) -> Iterator[dict[str, Any]]:
     names = {str(name) for name in block.rows[block.role].unique()}
-    for name in families(n for n in names if level(n)):
-        high, low = tables.twins(block.rows, role=block.role, name=name, column=block.column)
-        found = stats.sign_test(high.to_numpy(), low.to_numpy(), tolerance=block.tolerance)
+    pairs = learners.pairs(names)
+    for name in learners.families(n for n in names if learners.level(n)):
+        pair = pairs.get(name, ("", ""))
+        high, low = tables.twins(block.rows, role=block.role, pair=pair, column=block.column)
+        test = stats.sign_test(high.to_numpy(), low.to_numpy(), tolerance=block.tolerance)
         yield {
             "test": block.test,
             "learner": name,
@@ -122,25 +126,34 @@ def _test_families(block: _Rows) -> Iterator[dict[str, Any]]:
             "expected": block.expected,
             "mean_high": high.mean() if len(high) else math.nan,
             "mean_low": low.mean() if len(low) else math.nan,
-            "high_larger": found.wins,
-            "low_larger": found.losses,
-            "ties": found.ties,
-            "n": found.n,
-            "p_value": found.p_value,
-            "reason": _why_not(block, name, names, found),
+            "high_larger": test.wins,
+            "low_larger": test.losses,
+            "ties": test.ties,
+            "n": test.n,
+            "p_value": test.p_value,
+            "reason": _no_pair(block.role, name, names, learners) or _why_not(block, name, test),
         }
 
 
-def _why_not(block: _Rows, name: str, names: set[str], found: stats.SignTest) -> str:
-    absent = [f"{name}_{lvl}" for lvl in LEVELS if f"{name}_{lvl}" not in names]
-    swept = [learner for learner in absent if any(base(other) == learner for other in names)]
-    if swept:
-        return f"{block.role}={swept[0]} has several settings, none of which is its own"
-    if absent:
-        return f"no run has {block.role}={absent[0]}"
-    if found.n + found.ties == 0:
-        return f"{name}: {block.test} is not defined"
-    return words.too_few_differ(found)
+def _no_pair(role: str, family: str, names: set[str], learners: Learners) -> str:
+    """Why a family has no pair of H and L in a role; empty where it has one."""
+    for level in COMPLEXITIES:
+        own = learners.at_level(family, level, names)
+        kinds = [learners.of(name) for name in learners.ordered(names)]
+        swept = [kind.name for kind in kinds if kind.options and (kind.family, kind.complexity) == (family, level)]
+        if len(own) > 1:
+            return f"several learners are {family_label(family)} {level[0].upper()} as {role}: {', '.join(own)}"
+        if not own and swept:
+            return f"{role}={swept[0]} has several settings, none of which is its own"
+        if not own:
+            return gaps.no_learner(family, level, role)
+    return ""
+
+
+def _why_not(block: _Rows, family: str, test: stats.SignTest) -> str:
+    if test.n + test.ties == 0:
+        return f"{family}: {block.test} is not defined"
+    return words.too_few_differ(test)
 
 
 def needed(study: Study) -> pd.DataFrame:
@@ -149,13 +162,13 @@ def needed(study: Study) -> pd.DataFrame:
     The largest epsilon of the grid where that is never reached: enough to tell which of two is larger.
     """
     rows = tables.on_all_data(study).dropna(subset=["surrogate_error"])
-    found = []
+    rows_needed = []
     for (surrogate, target, seed), curve in rows.sort_values("epsilon").groupby(["surrogate", "target", "seed"]):
         reached = np.maximum.accumulate(curve["surrogate_error"].to_numpy())
         upto = np.searchsorted(reached, 0.5) + 1  # the first that reaches half: np.interp takes the last of equal values
         epsilon = float(np.interp(0.5, reached[:upto], curve["epsilon"].to_numpy()[:upto]))
-        found.append((surrogate, target, seed, epsilon))
-    return pd.DataFrame(found, columns=["surrogate", "target", "seed", "needed"])
+        rows_needed.append((surrogate, target, seed, epsilon))
+    return pd.DataFrame(rows_needed, columns=["surrogate", "target", "seed", "needed"])
 
 
 def data_shares(study: Study) -> pd.DataFrame:
@@ -164,21 +177,21 @@ def data_shares(study: Study) -> pd.DataFrame:
     difference = mean transfer with the fraction - with all data, over the pairs and seeds that both have; low, high: 95%
     interval over the n seeds, see ``stats.mean_interval``.
     """
-    found = []
+    differences = []
     for fraction in study.fractions[1:]:
         for epsilon in strengths(study):
             key = ["surrogate", "target", "seed"]
             all_data, less = tables.at(study, epsilon), tables.at(study, epsilon, fraction)
             both = all_data.merge(less, on=key, suffixes=("", "_less"), validate="one_to_one")
-            for name in ["all", *ordered(both["surrogate"])]:
+            for name in ["all", *study.learners.ordered(both["surrogate"])]:
                 own = both if name == "all" else both[both["surrogate"] == name]
                 about = {"surrogate": name, "surrogate_fraction": fraction, "epsilon": epsilon}
-                found.append({**about, **_difference(own)})
-    return pd.DataFrame(found, columns=_SHARE_COLUMNS)
+                differences.append({**about, **_difference(own)})
+    return pd.DataFrame(differences, columns=_SHARE_COLUMNS)
 
 
 def _difference(rows: pd.DataFrame) -> dict[str, float]:
-    a_seed = rows.groupby("seed")[["error", "error_less"]].mean()
+    a_seed = rows.groupby("seed")[["error", "error_less"]].mean().dropna()
     change = (a_seed["error_less"] - a_seed["error"]).to_numpy()
     low, high = stats.mean_interval(change)
     means = {"all_data": a_seed["error"].mean(), "less_data": a_seed["error_less"].mean()}

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import pandas as pd
 
-from transfer_exp.figures.learner_style import ordered
 from transfer_exp.report import tables
 from transfer_exp.report.comparisons import strengths
-from transfer_exp.report.records import Study
+from transfer_exp.report.study import Study
 
 NOISE = "noise"
 
@@ -63,7 +62,9 @@ def _above(study: Study, role: str, column: str) -> pd.DataFrame:
         a_seed["above_noise"] = a_seed["value"] - a_seed["noise_error"]
         over = a_seed.groupby(level=role)
         part = over.mean().rename(columns={"value": "error"})
-        part = part.assign(spread=over["above_noise"].agg(tables.half_width), n=over.size()).reindex(ordered(part.index))
+        part = part.assign(spread=over["above_noise"].agg(tables.half_width), n=over.size()).reindex(
+            study.learners.ordered(part.index)
+        )
         parts.append(part.rename_axis(role).reset_index().assign(epsilon=epsilon))
     found = pd.concat(parts, ignore_index=True)
     return found[[role, "epsilon", "error", "noise_error", "above_noise", "spread", "n"]]

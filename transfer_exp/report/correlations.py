@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import pandas as pd
 
 from transfer_exp import correlation, stats
+from transfer_exp.measures import registry
 from transfer_exp.report import tables
-from transfer_exp.report.records import Study
+from transfer_exp.report.study import Study
 from transfer_exp.types import Floats, counted
 
 Role: TypeAlias = Literal["surrogate", "target"]
 PAIRS: tuple[Role, ...] = ("surrogate", "target")
 _RNG_SEED = 0  # each test has its own stream, so that a row does not depend on which rows stand before it
-# x, y, what one point is, whether x belongs to the surrogate alone though the points are pairs
-_PLAN: tuple[tuple[str, str, tuple[Role, ...], bool], ...] = (
-    ("gradient_alignment", "perturbation_correlation", PAIRS, False),
-    ("gradient_alignment", "error_ratio", PAIRS, False),
-    ("loss_variability", "error_ratio", PAIRS, True),
-    ("loss_variability", "mean_transfer", ("surrogate",), False),
-    ("loss_variability_logistic", "mean_transfer", ("surrogate",), False),
-    ("gradient_size", "whitebox_error", ("target",), False),
-    ("gradient_size_logistic", "whitebox_error", ("target",), False),
-)
+_POINTS: Mapping[registry.Of, tuple[Role, ...]] = {"pair": PAIRS, "surrogate": ("surrogate",), "target": ("target",)}
+
+
+def _plan() -> Iterator[tuple[str, str, tuple[Role, ...], bool]]:
+    """x, y, what one point is, and whether x belongs to the surrogate alone though the points are pairs.
+
+    Each measure with what it explains; and V with the error ratio, which is compared with that of R.
+    """
+    for of, points in _POINTS.items():
+        for measure in (measure for measure in registry.MEASURES.values() if measure.of == of):
+            yield from ((measure.name, y, points, False) for y in tables.explained(measure))
+        if of == "pair":
+            yield "loss_variability", "error_ratio", PAIRS, True
 
 
 def correlations(study: Study) -> pd.DataFrame:
@@ -35,8 +39,7 @@ def correlations(study: Study) -> pd.DataFrame:
     is correlated. ``low``, ``high``: 95% interval over the seeds. ``reason`` says why there is no p-value.
     """
     rows = tables.at_reference(study)
-    rows = rows.assign(mean_transfer=rows["error"])
-    return pd.DataFrame([row for plan in _PLAN for row in _correlate(rows, *plan)])
+    return pd.DataFrame([row for plan in _plan() for row in _correlate(rows, *plan)])
 
 
 def _correlate(rows: pd.DataFrame, x: str, y: str, points: tuple[Role, ...], rows_only: bool) -> list[dict[str, Any]]:

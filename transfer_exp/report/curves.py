@@ -8,16 +8,23 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from transfer_exp.measures import registry
+from transfer_exp.report import earlier
 from transfer_exp.report.factors import KEY
 
-CURVE_COLUMNS = [
-    *("study", "dataset", "attack", "surrogate", "target", "surrogate_fraction", "seed"),
-    *("epsilon", "error", "clean_error", "whitebox_error", "success", "whitebox_success", "surrogate_error"),
-    *("loss", "loss_logistic", "perturbation_correlation", "perturbation_l1", "perturbation_l2", "perturbation_linf"),
-    "noise_error",
-]
-_NUMBERS = CURVE_COLUMNS[CURVE_COLUMNS.index("epsilon") :]
+IDENTITY = ["study", "dataset", "attack", *KEY]
 DIGITS = 9  # of an epsilon, so that equal ones compare equal
+_WHITE_BOX = ("whitebox_error", "whitebox_success", "whitebox_targeted_success")
+
+
+def numbers() -> list[str]:
+    """The columns of a curve that are numbers: the strength, and all measures that are curves."""
+    return ["epsilon", "clean_error", *registry.curves()]
+
+
+def curve_columns() -> list[str]:
+    """The columns of a study's curves: which combination, and the numbers."""
+    return [*IDENTITY, *numbers()]
 
 
 def curves_frame(texts: Mapping[str, bytes]) -> pd.DataFrame:
@@ -30,15 +37,17 @@ def curves_frame(texts: Mapping[str, bytes]) -> pd.DataFrame:
         header, _, body = text.replace(b"\r\n", b"\n").partition(b"\n")
         alike.setdefault(header, {})[run_id] = body.rstrip(b"\n")
     parts = [_parsed(header, bodies) for header, bodies in alike.items()]
-    frame = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["run_id", *_NUMBERS])
-    frame = frame.reindex(columns=["run_id", *_NUMBERS])
-    frame[_NUMBERS] = frame[_NUMBERS].astype(float)
+    columns = numbers()
+    frame = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["run_id", *columns])
+    frame = frame.reindex(columns=["run_id", *columns])
+    frame[columns] = frame[columns].astype(float)
     return frame.assign(epsilon=frame["epsilon"].round(DIGITS))
 
 
 def _parsed(header: bytes, bodies: Mapping[str, bytes]) -> pd.DataFrame:
     content = io.BytesIO(b"\n".join([header, *bodies.values()]))
-    frame = pd.read_csv(content, usecols=lambda name: name in _NUMBERS)
+    known = set(numbers())
+    frame = pd.read_csv(content, usecols=lambda name: earlier.measure(name) in known).rename(columns=earlier.measure)
     lengths = [body.count(b"\n") + 1 if body else 0 for body in bodies.values()]
     if sum(lengths) != len(frame) and len(bodies) > 1:  # a name has a line end in it
         return pd.concat([_parsed(header, {run_id: body}) for run_id, body in bodies.items()], ignore_index=True)
@@ -53,7 +62,7 @@ def worst_white_box(curves: pd.DataFrame) -> pd.DataFrame:
     A run takes, point by point, the better of what was made on the target and on its own surrogate. Between the runs only
     errors can be compared: their maximum is a lower bound of what the best point of all would give.
     """
-    columns = ["whitebox_error", "whitebox_success"]
+    columns = list(_WHITE_BOX)
     return curves.assign(**curves.groupby(["target", "seed", "epsilon"])[columns].transform("max"))
 
 

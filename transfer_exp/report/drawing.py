@@ -13,15 +13,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from transfer_exp import figures
-from transfer_exp.figures.learner_style import families, label
-from transfer_exp.report import control, tables, words
+from transfer_exp.figures.style import Look
+from transfer_exp.measures import registry
+from transfer_exp.report import control, headings, tables, words
 from transfer_exp.report.examples import Example
-from transfer_exp.report.records import Study
+from transfer_exp.report.study import Study
+from transfer_exp.report.taxonomy import family_label
 from transfer_exp.signature import signature
 
 _LONGEST = 100  # characters of a file's name that say its settings
 _SHORT = 12  # letters of a learner's label that the margins of a matrix have room for
-_AGAINST = "R against what it should explain"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,12 +45,13 @@ def pictures(study: Study, correlations: pd.DataFrame, examples: Sequence[Exampl
     for other in study.others:
         for fraction in other.fractions:
             yield from error_map(other, other.epsilon_reference, fraction)
-    yield from _learner_scatters(study)
+    yield from _scatters(study, "target", correlations)
+    yield from _scatters(study, "surrogate", correlations)
     yield from _pair_maps(study)
-    yield from _pair_scatters(study, correlations)
+    yield from _scatters(study, "pair", correlations)
     yield from _sizes(study)
     for place, example in enumerate(examples):
-        yield _example(example, place, words.strength(study, example.epsilon))
+        yield _example(example, place, study)
 
 
 def white_box(study: Study) -> Iterator[Picture]:
@@ -60,7 +62,7 @@ def white_box(study: Study) -> Iterator[Picture]:
         error = words.error_name(study)
         axes = {"xlabel": words.strength_axis(study), "ylabel": f"white-box {error}"}
         noise = control.curve(study)
-        figures.security_curves(data, ax, title="", **axes, control=noise)
+        figures.security_curves(data, ax, looks=study.learners.looks(data["learner"]), title="", **axes, control=noise)
         caption = f"White-box {error} of each target; bands: 95% interval of the mean over seeds. H solid, L dashed."
         if len(noise):
             caption += f" Grey, dotted: {words.control(study)}, mean and range of these targets."
@@ -85,9 +87,9 @@ def error_map(study: Study, epsilon: float, fraction: float) -> Iterator[Picture
     if tables.error_matrix(study, epsilon, fraction).empty:
         return
     wide = control.error_table(study, epsilon, fraction)
-    figure, ax = _canvas_of(wide)
+    figure, ax, looks = canvas_of(wide, study)
     at, share = words.strength(study, epsilon), words.share(fraction)
-    figures.heat_map(wide, ax, title=f"{words.error_name(study)} in %, {at}", percent=True)
+    figures.heat_map(wide, ax, looks=looks, title=f"{words.error_name(study)} in %, {at}", percent=True)
     here = words.of_settings(study)
     caption = f"{words.error_name(study).capitalize()} of the targets in % at {at}, {share}{here}."
     if control.NOISE in wide.index:
@@ -101,103 +103,91 @@ def error_map(study: Study, epsilon: float, fraction: float) -> Iterator[Picture
     )
 
 
-def _canvas_of(wide: pd.DataFrame) -> tuple[Figure, Axes]:
+def canvas_of(wide: pd.DataFrame, study: Study) -> tuple[Figure, Axes, dict[str, Look]]:
+    """A figure with room for a matrix and its labels, and the looks of its learners."""
     rows, columns = wide.shape
-    room = 0.065 * max(0, max(len(label(str(name))) for name in [*wide.index, *wide.columns]) - _SHORT)  # inches
-    return figures.single(max(2.8, 1.1 + 0.3 * columns) + room, max(2.4, 1.35 + 0.27 * rows) + room)
+    looks = study.learners.looks(name for name in map(str, [*wide.index, *wide.columns]) if name in study.learners)
+    longest = max(len(looks[name].label if name in looks else name) for name in map(str, [*wide.index, *wide.columns]))
+    room = 0.065 * max(0, longest - _SHORT)  # inches
+    size = max(2.8, 1.1 + 0.3 * columns) + room, max(2.4, 1.35 + 0.27 * rows) + room
+    return *figures.single(*size), looks
 
 
-def _learner_scatters(study: Study) -> Iterator[Picture]:
-    error = words.error_name(study)
+def _scatters(study: Study, of: registry.Of, correlations: pd.DataFrame) -> Iterator[Picture]:
+    """Each measure of a surrogate, a target or a pair against what it explains."""
+    table = tables.pairs(study) if of == "pair" else tables.learners_table(study, of)
+    table = table.rename(columns={"surrogate" if of == "pair" else of: "learner"})
     at = words.strength(study, study.epsilon_reference)
-    by_target, by_surrogate = tables.targets(study), tables.surrogates(study)
-    plan = [
-        (by_target, "target", "gradient_size", "whitebox_error", "S", f"white-box {error}"),
-        (by_surrogate, "surrogate", "loss_variability", "mean_transfer", "V", f"mean {error} of targets"),
-    ]
-    for table, role, measure, y, symbol, ylabel in plan:
-        for column, loss in ((measure, "own loss"), (f"{measure}_logistic", "logistic loss")):
-            data = table.rename(columns={role: "learner", column: "x", y: "y"})
-            xlabel = f"{symbol} of the {role}, {loss}"
-            caption = f"{xlabel} against {ylabel} at {at}; one point a {role}, mean over seeds."
-            labels, row = (xlabel, ylabel), f"{symbol} of the {role}s"
-            stem = f"{column}_vs_{y}"
-            yield from _scatter(data, stem=stem, section="learners", row=row, title="", labels=labels, caption=caption)
-
-
-def _scatter(
-    data: pd.DataFrame, *, stem: str, section: str, row: str, title: str, labels: tuple[str, str], caption: str
-) -> Iterator[Picture]:
-    if len(data.dropna(subset=["x", "y"])):
-        figure, ax = figures.single()
-        figures.scatter(data, ax, title=title, xlabel=labels[0], ylabel=labels[1])
-        yield Picture(stem=stem, section=section, row=row, caption=caption, figure=figure)
+    for measure in (measure for measure in registry.MEASURES.values() if measure.of == of):
+        for y in tables.explained(measure):
+            data = table[["learner", measure.name, y]].set_axis(["learner", "x", "y"], axis=1).dropna(subset=["x", "y"])
+            if data.empty:
+                continue
+            labels = {"xlabel": measure.title, "ylabel": headings.axis(y, study)}
+            figure, ax = figures.single()
+            looks = study.learners.looks(data["learner"])
+            pairs = correlations[(correlations["x"] == measure.name) & (correlations["y"] == y)]
+            figures.scatter(data, ax, looks=looks, title=_in_words(pairs) if of == "pair" else "", **labels)
+            drawn = (
+                "one point a pair, mean over seeds, drawn as its surrogate"
+                if of == "pair"
+                else f"one point a {of}, mean over seeds"
+            )
+            caption = f"{measure.title} against {labels['ylabel']} at {at}; {drawn}."
+            row = (
+                f"{measure.symbol or measure.title} of the {of}s"
+                if of != "pair"
+                else f"{measure.symbol or measure.title} against what it should explain"
+            )
+            section = "pairs" if of == "pair" else "learners"
+            yield Picture(stem=f"{measure.name}_vs_{y}", section=section, row=row, caption=caption, figure=figure)
 
 
 def _pair_maps(study: Study) -> Iterator[Picture]:
+    """The measures of a pair that are cosines, as matrices."""
     rows = tables.at_reference(study)
-    plan = [
-        ("gradient_alignment", "R, gradient alignment", "Mean cosine of the input gradients of surrogate and target."),
-        (
-            "perturbation_correlation",
-            "rho, perturbation correlation",
-            "Mean correlation of black-box and white-box perturbation.",
-        ),
-    ]
-    for column, title, caption in plan:
-        data = tables.matrix(rows, column)
+    for measure in tables.cosines():
+        data = tables.matrix(rows, measure.name, study.learners)
         if data.empty:
             continue
         wide = tables.with_means(data)
-        figure, ax = _canvas_of(wide)
-        figures.heat_map(wide, ax, title=title, lowest=min(0.0, float(data.min().min())))
-        yield Picture(stem=f"{column}_matrix", section="pairs", row="R and rho of each pair", caption=caption, figure=figure)
+        figure, ax, looks = canvas_of(wide, study)
+        figures.heat_map(wide, ax, looks=looks, title=measure.title, lowest=min(0.0, float(data.min().min())))
+        caption = f"{measure.heading.capitalize()}, mean over points and seeds."
+        yield Picture(
+            stem=f"{measure.name}_matrix", section="pairs", row="Cosines of each pair", caption=caption, figure=figure
+        )
 
 
-def _pair_scatters(study: Study, correlations: pd.DataFrame) -> Iterator[Picture]:
-    table = tables.pairs(study).rename(columns={"surrogate": "learner", "gradient_alignment": "x"})
-    error = words.error_name(study)
-    at = words.strength(study, study.epsilon_reference)
-    plan = [
-        ("perturbation_correlation", "rho, perturbation correlation"),
-        ("error_ratio", f"black-box / white-box {error}"),
-    ]
-    for y, ylabel in plan:
-        found = correlations[(correlations["x"] == "gradient_alignment") & (correlations["y"] == y)]
-        yield from _scatter(
-            table.rename(columns={y: "y"}), stem=f"gradient_alignment_vs_{y}", section="pairs", row=_AGAINST,
-            title=_in_words(found), labels=("R, gradient alignment", ylabel),
-            caption=f"R against {ylabel} at {at}; one point a pair, mean over seeds, drawn as its surrogate.",
-        )  # fmt: skip
-
-
-def _in_words(found: pd.DataFrame) -> str:
+def _in_words(rows: pd.DataFrame) -> str:
     texts = [
         f"{row['kind'].capitalize()} undefined ({row['reason']})"
         if math.isnan(row["value"])
         else f"{row['kind'].capitalize()} {row['value']:.3f}" + ("" if row["reason"] else f" (p = {row['p_value']:.2g})")
-        for _, row in found.iterrows()
+        for _, row in rows.iterrows()
     ]
     return ", ".join(texts)
 
 
 def _sizes(study: Study) -> Iterator[Picture]:
     data = tables.sizes(study)
-    shown = [norm for norm in tables.SIZES if norm in set(data["norm"])]
+    shown = [norm for norm in tables.size_columns() if norm in set(data["norm"])]
     if shown:
         figure, axes = figures.blank(5.6, 3.2, 1, len(shown), share="y")
+        looks = study.learners.looks(data["learner"])
         for ax, norm in zip(axes[0], shown, strict=True):
-            figures.dots(data[data["norm"] == norm], ax, title="", xlabel=f"{norm} norm")
+            figures.dots(data[data["norm"] == norm], ax, looks=looks, title="", xlabel=f"{norm} norm")
         at = words.strength(study, study.epsilon_reference)
         caption = f"Size of the perturbations made on each surrogate at {at}; bars: 95% interval of the mean over seeds."
         yield Picture(stem="perturbation_sizes", section="sizes", row="", caption=caption, figure=figure)
 
 
-def _example(example: Example, place: int, at: str) -> Picture:
-    names = families(f"{family}_{level}" for family, level in example.attacked)
+def _example(example: Example, place: int, study: Study) -> Picture:
+    there = {family for family, _ in example.attacked}
+    names = {name: family_label(name) for name in study.learners.families(study.learners) if name in there}
     figure, axes = figures.blank(5.0, 0.45 + 0.95 * len(names), len(names), 5)
     figures.example_grid(example.clean, example.attacked, axes, families=names)
-    point = f"A point of class {example.label:+d} (seed {example.seed})"
+    point, at = f"A point of class {example.label} (seed {example.seed})", words.strength(study, example.epsilon)
     caption = f"{point}, attacked on H and L surrogates at {at}; changes: red up, blue down."
     return Picture(stem=f"example_{place + 1}", section="examples", row="", caption=caption, figure=figure)
 

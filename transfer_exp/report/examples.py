@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from mlflow.entities import Run
 
-from transfer_exp.figures.learner_style import family, level
 from transfer_exp.report import client as store
+from transfer_exp.report import earlier
 from transfer_exp.report.checked import wrong_checksum
-from transfer_exp.report.records import Study
+from transfer_exp.report.study import Study
 from transfer_exp.system.npz import read_npz
 from transfer_exp.tracking.artifacts import logged_checksum
 from transfer_exp.types import Floats
@@ -23,7 +23,7 @@ _FILE = "examples.npz"
 
 @dataclass(frozen=True, kw_only=True)
 class Example:
-    """One test point, clean ``(h, w)`` and as each surrogate, by (family, level), attacked it at ``epsilon``."""
+    """A test point, clean ``(h, w)`` or ``(3, h, w)``, and as each surrogate, by (family, complexity), attacked it."""
 
     label: int
     seed: int
@@ -38,7 +38,7 @@ def load_examples(*, tracking_uri: str, study: Study) -> tuple[list[Example], li
     Also returns notes on files that were left out.
     """
     runs = study.runs[study.runs["surrogate_fraction"] == study.fraction]
-    runs = runs[runs["surrogate"].map(lambda name: level(str(name)) is not None)]
+    runs = runs[runs["surrogate"].map(lambda name: study.learners.level(str(name)) is not None)]
     if runs.empty:
         return [], []
     seed = runs.groupby("seed")["surrogate"].nunique().idxmax()
@@ -59,7 +59,7 @@ def load_examples(*, tracking_uri: str, study: Study) -> tuple[list[Example], li
             notes.append(f"left out: {store.place_of(client, run, _FILE)}: {error or type(error).__name__}")
     same = _most_alike(arrays)
     notes += [f"left out: the examples of {name}: other points than of most surrogates" for name in set(arrays) - set(same)]
-    return (_points(same, int(str(seed)), study.epsilon_reference) if same else []), sorted(notes)
+    return (_points(same, int(str(seed)), study) if same else []), sorted(notes)
 
 
 def unpack(run: Run, content: bytes) -> dict[str, Floats]:
@@ -69,14 +69,17 @@ def unpack(run: Run, content: bytes) -> dict[str, Floats]:
     found = read_npz(io.BytesIO(content), _ARRAYS)
     if set(found) != set(_ARRAYS):
         raise ValueError(f"expected the arrays {', '.join(_ARRAYS)}, got {', '.join(found) or 'none of them'}")
-    n, height_width = len(np.atleast_1d(found["label"])), found["clean"].shape[1:]
-    expected = {"label": (n,), "epsilon": found["epsilon"].shape[:1], "clean": (n, *height_width)}
-    expected["adversarial"] = (*expected["epsilon"], n, *height_width)
-    if n == 0 or len(height_width) != 2 or not found["epsilon"].size or expected != {k: a.shape for k, a in found.items()}:
-        raise ValueError(f"expected labels (n,), images (n, h, w) and (epsilons, n, h, w), got {_shapes(found)}")
+    n, image = len(np.atleast_1d(found["label"])), found["clean"].shape[1:]
+    expected = {"label": (n,), "epsilon": found["epsilon"].shape[:1], "clean": (n, *image)}
+    expected["adversarial"] = (*expected["epsilon"], n, *image)
+    is_image = len(image) == 2 or (len(image) == 3 and image[0] == 3)
+    if n == 0 or not is_image or not found["epsilon"].size or expected != {k: a.shape for k, a in found.items()}:
+        raise ValueError(
+            f"expected labels (n,), images (n, h, w) or (n, 3, h, w) and (epsilons, n, ...), got {_shapes(found)}"
+        )
     if not all(array.dtype.kind in "biuf" and np.isfinite(array).all() for array in found.values()):
         raise ValueError("expected finite numbers, got others")
-    return found
+    return {**found, "label": earlier.class_index(found["label"])}
 
 
 def _shapes(arrays: dict[str, Floats]) -> str:
@@ -92,10 +95,10 @@ def _most_alike(arrays: dict[str, dict[str, Floats]]) -> dict[str, dict[str, Flo
     return {name: arrays[name] for name in max(groups.values(), key=len, default=[])}
 
 
-def _points(same: dict[str, dict[str, Floats]], seed: int, reference: float) -> list[Example]:
-    first = next(iter(same.values()))
+def _points(same: dict[str, dict[str, Floats]], seed: int, study: Study) -> list[Example]:
+    first, learners = next(iter(same.values())), study.learners
     labels = first["label"]
-    at = int(np.abs(first["epsilon"] - reference).argmin())
+    at = int(np.abs(first["epsilon"] - study.epsilon_reference).argmin())
     places = [int(np.flatnonzero(labels == value)[0]) for value in np.unique(labels)[::-1]]
     return [
         Example(
@@ -103,7 +106,9 @@ def _points(same: dict[str, dict[str, Floats]], seed: int, reference: float) -> 
             seed=seed,
             epsilon=float(first["epsilon"][at]),
             clean=first["clean"][i],
-            attacked={(family(name), level(name) or ""): a["adversarial"][at, i] for name, a in same.items()},
+            attacked={
+                (learners.family(name), learners.level(name) or ""): a["adversarial"][at, i] for name, a in same.items()
+            },
         )
         for i in places[:_POINTS]
     ]

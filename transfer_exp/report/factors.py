@@ -14,16 +14,19 @@ from typing import Any
 
 import pandas as pd
 
-from transfer_exp.figures.learner_style import family
+from transfer_exp.figures.style import COMPLEXITIES
 from transfer_exp.report.earlier import UNKNOWN
+from transfer_exp.report.taxonomy import Kind, Learners
 from transfer_exp.tracking.settings import canonical
 from transfer_exp.types import UserError, counted
 
 KEY = ["surrogate", "target", "surrogate_fraction", "seed"]
 ROLES = ("surrogate", "target")
+_DECLARED = tuple(f"{role}.{word}" for role in ROLES for word in ("family", "complexity"))
+"""What a learner says of itself, on which no result depends."""
 SIZES = ("n_target", "n_surrogate", "n_validation", "n_test", "n_features", "n_attacked")
 """What a run counts when it is done: no settings, nor is what follows."""
-_ASIDE = {"run_id", "status", "parent", "study", "git_commit", "signature", "threads", UNKNOWN, *SIZES, *KEY}
+_ASIDE = {"run_id", "status", "parent", "study", "git_commit", "signature", "threads", UNKNOWN, *SIZES, *KEY, *_DECLARED}
 _ABSENT = "absent"
 _FIRST = ("dataset", "attack")  # of several factors that vary together the first is shown
 
@@ -33,11 +36,12 @@ class Slice:
     """Runs that differ in learners, share of the data and seed alone.
 
     settings: what tells it apart from the other slices; empty where there is none. runs: finished or not, with ``surrogate``
-    and ``target`` as variants.
+    and ``target`` as the ids of ``learners``, variants told apart.
     """
 
     settings: dict[str, str]
     runs: pd.DataFrame
+    learners: Learners
 
     @property
     def seeds(self) -> list[int]:
@@ -72,7 +76,8 @@ def slices(every: pd.DataFrame) -> tuple[list[Slice], list[str]]:
         about = {name: str(kind[name]) for name in shown}
         for settings, own in _single_settings_apart(finished[_have(finished, kind)]):
             fitting = others[_fit(others, {**fixed, **kind})] if not settings else others.iloc[:0]
-            found.append(Slice(settings={**about, **settings}, runs=_variants(own, fitting)))
+            runs, learners = _variants(own, fitting)
+            found.append(Slice(settings={**about, **settings}, runs=runs, learners=learners))
     found.sort(key=lambda each: (len(newest(each.runs)), each.runs["start_time"].max()), reverse=True)
     taken = pd.Index([]).append([each.runs.index for each in found])
     return found, _strays(others[~others.index.isin(taken)], finished)
@@ -86,7 +91,7 @@ def _single_settings_apart(finished: pd.DataFrame) -> Iterator[tuple[dict[str, s
     """The runs of a slice, and apart from them those of a learner with settings that were no sweep's, on fewer seeds."""
     apart: dict[Any, dict[str, str]] = {}
     for role in ROLES:
-        columns = _columns(finished, role)
+        columns = learner_settings(finished, role)
         for _, own in finished.groupby(role):
             usual = _usual(own, columns)
             for place, *values in own[columns].itertuples(name=None) if usual else ():
@@ -99,8 +104,9 @@ def _single_settings_apart(finished: pd.DataFrame) -> Iterator[tuple[dict[str, s
         yield settings[key], finished[keys == key]
 
 
-def _columns(runs: pd.DataFrame, role: str) -> list[str]:
-    return [str(c) for c in runs if str(c).startswith(f"{role}.")]
+def learner_settings(runs: pd.DataFrame, role: str) -> list[str]:
+    """The columns that are settings of the learners in a role."""
+    return [str(c) for c in runs if str(c).startswith(f"{role}.") and str(c) not in _DECLARED]
 
 
 def _usual(runs: pd.DataFrame, columns: list[str]) -> tuple[str, ...] | None:
@@ -147,37 +153,52 @@ def telling(rows: pd.DataFrame, columns: Iterable[str]) -> list[str]:
     return chosen
 
 
-def _variants(finished: pd.DataFrame, others: pd.DataFrame) -> pd.DataFrame:
+def _variants(finished: pd.DataFrame, others: pd.DataFrame) -> tuple[pd.DataFrame, Learners]:
     """The runs of a slice, learners of one name but of several settings told apart; of the ``others`` those that fit."""
+    kinds: list[Kind] = []
     for role in ROLES:
-        finished, others = _named(finished, others, role)
-    return pd.concat([finished, others]).sort_index()
+        finished, others, own = _identified(finished, others, role)
+        kinds += own
+    return pd.concat([finished, others]).sort_index(), Learners(kinds)
 
 
-def _named(finished: pd.DataFrame, others: pd.DataFrame, role: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    columns = _columns(finished, role)
-    kinds = finished[[role, *columns]].drop_duplicates().reset_index(drop=True)
-    ids = dict(zip(kinds.itertuples(index=False, name=None), _ids(kinds, role, columns), strict=True))
+def _identified(finished: pd.DataFrame, others: pd.DataFrame, role: str) -> tuple[pd.DataFrame, pd.DataFrame, list[Kind]]:
+    """The runs with the ids of the learners in one role, those of the ``others`` that fit, and the kinds of learners."""
+    columns = learner_settings(finished, role)
+    newest_last = finished.sort_values("start_time", kind="stable")
+    rows = newest_last.drop_duplicates([role, *columns], keep="last").sort_index().reset_index(drop=True)
+    kinds = list(_kinds(rows, role, columns))
+    ids = dict(zip(rows[[role, *columns]].itertuples(index=False, name=None), (kind.id for kind in kinds), strict=True))
     own = [ids[key] for key in finished[[role, *columns]].itertuples(index=False, name=None)]
     known = {name for name, *_ in ids}
     # A learner of which nothing is finished keeps its name.
     keys = list(others[[role, *columns]].itertuples(index=False, name=None))
-    found = [ids.get(key, None if key[0] in known else key[0]) for key in keys]
-    fitting = others.assign(**{role: pd.Series(found, index=others.index, dtype=object)}).loc[
-        [name is not None for name in found]
+    names = [ids.get(key, None if key[0] in known else key[0]) for key in keys]
+    fitting = others.assign(**{role: pd.Series(names, index=others.index, dtype=object)}).loc[
+        [name is not None for name in names]
     ]
-    return finished.assign(**{role: pd.Series(own, index=finished.index, dtype=object)}), fitting
+    unfinished = fitting[~fitting[role].isin([*known, *ids.values()])].drop_duplicates(role)
+    kinds += [_kind(row, role, {}) for row in unfinished.to_dict("records")]
+    return finished.assign(**{role: pd.Series(own, index=finished.index, dtype=object)}), fitting, kinds
 
 
-def _ids(kinds: pd.DataFrame, role: str, columns: list[str]) -> Iterator[str]:
-    """What each kind of a learner is called: by its name, or as a variant where there are several of one name."""
-    swept = kinds.duplicated(role, keep=False)
-    families = kinds[role].map(family)
-    for name, of, several, *values in zip(kinds[role], families, swept, *(kinds[c] for c in columns), strict=True):
-        own = dict(zip(columns, values, strict=True))
-        told = telling(kinds[swept & (families == of)], columns) if several else []
-        options = ",".join(f"{column.removeprefix(f'{role}.')}={own[column]}" for column in told)
-        yield f"{name}[{options}]" if options else str(name)
+def _kinds(rows: pd.DataFrame, role: str, columns: list[str]) -> Iterator[Kind]:
+    """The learner of each row: as a variant where there are several of its name, told apart within its family."""
+    swept = rows.duplicated(role, keep=False)
+    families = rows[f"{role}.family"]
+    for several, row in zip(swept, rows.to_dict("records"), strict=True):
+        told = telling(rows[swept & (families == row[f"{role}.family"])], columns) if several else []
+        yield _kind({str(name): value for name, value in row.items()}, role, {c: str(row[c]) for c in told})
+
+
+def _kind(row: Mapping[Any, Any], role: str, told: Mapping[str, str]) -> Kind:
+    complexity = row.get(f"{role}.complexity")
+    return Kind(
+        name=str(row[role]),
+        family=str(row[f"{role}.family"]),
+        complexity=complexity if complexity in COMPLEXITIES else None,
+        options={column.removeprefix(f"{role}."): value for column, value in told.items()},
+    )
 
 
 def _strays(runs: pd.DataFrame, finished: pd.DataFrame) -> list[str]:

@@ -8,8 +8,10 @@ from itertools import combinations, product
 
 import pandas as pd
 
-from transfer_exp.figures.learner_style import LEVELS, base, family, level, ordered
+from transfer_exp.figures.style import COMPLEXITIES, Complexity
 from transfer_exp.report.factors import KEY, ROLES, SIZES, Slice, in_words
+from transfer_exp.report.taxonomy import Learners, family_label
+from transfer_exp.scenarios.words import Words
 from transfer_exp.types import counted
 
 _MOST_LINES = 20
@@ -21,15 +23,16 @@ _MUST_AGREE = (
 )  # no factors, so they may not vary
 
 
-def missing(every: pd.DataFrame, finished: pd.DataFrame) -> list[str]:
-    """Name the combinations of the grid without a finished run.
+def missing(tried_runs: Slice, finished: pd.DataFrame) -> list[str]:
+    """Name the combinations of the grid without a finished run; finished: the runs that count.
 
-    every: the tried runs, finished: those that count, both with the columns of ``KEY`` and ``status``. The grid is the
-    product of all surrogates, targets, fractions and seeds tried, less the seeds of settings that ``partial`` names.
+    The grid is the product of all surrogates, targets, fractions and seeds tried, less the seeds of settings that
+    ``partial`` names.
     """
+    every, learners = tried_runs.runs, tried_runs.learners
     axes = [sorted(every[column].unique()) for column in KEY]
     own = [set(every[[role, "seed"]].itertuples(index=False, name=None)) for role in ROLES]
-    whole = [{name for name in every[role].unique() if base(name) == name} for role in ROLES]
+    whole = [{name for name in every[role].unique() if not learners.of(name).options} for role in ROLES]
     grid = {
         key for key in product(*axes) if all(key[i] in whole[i] or (key[i], key[-1]) in own[i] for i in range(len(ROLES)))
     }
@@ -63,22 +66,26 @@ def _slices(lacking: set[tuple[object, ...]], grid: set[tuple[object, ...]]) -> 
     return lines if len(lines) <= _MOST_LINES else [*lines[:_MOST_LINES], f"and {len(lines) - _MOST_LINES} more"]
 
 
-def absent_learners(runs: pd.DataFrame) -> list[str]:
+def absent_learners(runs: pd.DataFrame, learners: Learners) -> list[str]:
     """Name learners that the others suggest: a target with gradients that never is surrogate, a half of an H/L pair."""
-    # A learner of which there are variants is there, and has no level that asks for a twin.
-    surrogates, targets = ({base(name) for name in runs[role].unique()} for role in ROLES)
-    with_gradients = {base(name) for name in runs.loc[runs["gradient_size"].notna(), "target"].unique()}
-    twinless = {role: _twinless({name for name in runs[role].unique() if base(name) == name}) for role in ROLES}
-    expected = {
-        "surrogate": ((with_gradients | twinless["surrogate"]) - surrogates),
-        "target": twinless["target"] - targets,
-    }
-    return [f"no run has {role}={name}" for role, names in expected.items() for name in ordered(names)]
+    lines: list[str] = []
+    for role in ROLES:
+        kinds = [learners.of(name) for name in learners.ordered(runs[role].unique())]
+        there = {kind.name for kind in kinds}
+        levels = {(kind.family, kind.complexity) for kind in kinds}  # with variants: they are there, and ask for no twin
+        if role == "surrogate":
+            with_gradients = learners.ordered(runs.loc[runs["gradient_size"].notna(), "target"].unique())
+            suggested = [learners.of(name) for name in with_gradients if learners.of(name).name not in there]
+            lines += [f"no run has surrogate={name}" for name in dict.fromkeys(kind.name for kind in suggested)]
+            levels |= {(kind.family, kind.complexity) for kind in suggested}
+        pairs = [(family, level) for family in dict.fromkeys(k.family for k in kinds if k.level) for level in COMPLEXITIES]
+        lines += [no_learner(family, level, role) for family, level in pairs if (family, level) not in levels]
+    return lines
 
 
-def _twinless(names: set[str]) -> set[str]:
-    levelled = {name for name in names if level(name)}
-    return {f"{family(name)}_{lvl}" for name in levelled for lvl in LEVELS} - names
+def no_learner(family: str, level: Complexity, role: str) -> str:
+    """That the H or the L of a family is missing in a role, in words."""
+    return f"no run has {family_label(family)} {level[0].upper()} as {role}"
 
 
 def disagreements(runs: pd.DataFrame) -> list[str]:
@@ -92,17 +99,16 @@ def disagreements(runs: pd.DataFrame) -> list[str]:
     return lines
 
 
-def warnings(runs: pd.DataFrame) -> list[str]:
+def warnings(runs: pd.DataFrame, words: Words) -> list[str]:
     """Name the targets whose own attack was beaten by points made on a surrogate, on more than 1% of points and epsilons."""
     name = "health/whitebox_improved"
     if name not in runs:
         return []
     beaten = runs[runs[name] > _WHITEBOX_IMPROVED]
-    options = "attack.n_tries" if (runs["attack"] == "evasion_add").all() else "attack.n_restarts, attack.n_walk"
     return [
         f"white box of {target}: points made on a surrogate harmed it more than its own attack in {len(own)} of "
         f"{(runs['target'] == target).sum()} runs (at most {own.max():.1%} of points and epsilons; they replace it); "
-        f"raise {options}"
+        f"raise {words.effort}"
         for target, own in beaten.groupby("target")[name]
     ]
 
@@ -116,7 +122,7 @@ def partial(slices: Sequence[Slice], command: Callable[[str, Sequence[int]], str
         for role in ROLES:
             for name, own in each.runs.groupby(role):
                 done = own[own["status"] == "FINISHED"]
-                if str(name) != base(str(name)) and set(done["seed"]) < set(each.seeds):
+                if each.learners.of(str(name)).options and set(done["seed"]) < set(each.seeds):
                     yield _partial(f"{role} {name}", own, each.seeds, command)
 
 

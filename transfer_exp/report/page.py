@@ -14,36 +14,16 @@ from typing import Any
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from transfer_exp.figures.learner_style import family_label, label, options
 from transfer_exp.report import factors, words
-from transfer_exp.report.claims import Claim
+from transfer_exp.report.claims import Verdict
 from transfer_exp.report.drawing import Picture
+from transfer_exp.report.headings import heading
 from transfer_exp.report.provenance import provenance
-from transfer_exp.report.records import Study
+from transfer_exp.report.study import Study
 from transfer_exp.types import counted
 
 _DASH = "–"  # noqa: RUF001
 _SIGNS = {"holds": "✓", "fails": "✗", "not tested": "○"}
-_HEADINGS = {
-    "expected": "claimed larger",
-    "p_value": "p",
-    "p_holm": "p, Holm",
-    "mean_high": "H, mean",
-    "mean_low": "L, mean",
-    "high_larger": "H larger",
-    "low_larger": "L larger",
-    "low": "95% from",
-    "high": "95% to",
-    "surrogate_fraction": "surrogate data",
-    "gradient_size": "S, own loss",
-    "gradient_size_logistic": "S, logistic loss",
-    "loss_variability": "V, own loss",
-    "loss_variability_logistic": "V, logistic loss",
-    "gradient_alignment": "R, gradient alignment",
-    "perturbation_correlation": "rho, perturbation correlation",
-    "error_ratio": "black-box / white-box error",
-    "whitebox_error": "white-box error",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +40,7 @@ class Table:
 def render(
     study: Study,
     *,
-    claims: Sequence[Claim],
+    verdicts: Sequence[Verdict],
     pictures: Sequence[tuple[Picture, Path]],
     tables: Sequence[tuple[str, str, str, pd.DataFrame]],
 ) -> str:
@@ -69,7 +49,7 @@ def render(
         loader=PackageLoader("transfer_exp.report", "."), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters |= {"number": number, "learner": _learner, "probability": probability}
+    environment.filters |= {"number": number, "learner": study.learners.label_or_family, "probability": probability}
     return environment.get_template("page.html.j2").render(
         study=study,
         seeds=counted(study.runs["seed"].nunique(), "repetition"),
@@ -79,11 +59,11 @@ def render(
         share=words.share(study.fraction),
         here=factors.in_words({**study.where, **study.settings}),
         elsewhere=[(factors.in_words(other.settings), _typed(other)) for other in study.others],
-        groups=[(number_, list(own)) for number_, own in groupby(claims, key=lambda c: (c.claim, c.statement))],
-        verdicts={verdict: sum(c.verdict == verdict for c in claims) for verdict in _SIGNS},
+        groups=[(number_, list(own)) for number_, own in groupby(verdicts, key=lambda v: (v.claim, v.statement))],
+        counts={answer: sum(v.verdict == answer for v in verdicts) for answer in _SIGNS},
         signs=_SIGNS,
         figures=_by_section(pictures),
-        tables=[_table(*table) for table in tables if len(table[3])],
+        tables=[_table(study, *table) for table in tables if len(table[3])],
         provenance=provenance(study),
     )
 
@@ -107,10 +87,10 @@ def _embedded(svg: Path) -> str:
     return "data:image/svg+xml;base64," + base64.b64encode(svg.read_bytes()).decode("ascii")
 
 
-def _table(section: str, stem: str, caption: str, content: pd.DataFrame) -> Table:
+def _table(study: Study, section: str, stem: str, caption: str, content: pd.DataFrame) -> Table:
     columns = [c for c in content.columns if _says_something(content[c], fixed_by_caption=section == "tests")]
-    rows = [[_cell(column, row[column]) for column in columns] for _, row in content.iterrows()]
-    headings = [_heading(column) for column in columns]
+    rows = [[_cell(study, column, row[column]) for column in columns] for _, row in content.iterrows()]
+    headings = [heading(str(column)) for column in columns]
     return Table(section=section, stem=stem, caption=caption, headings=headings, rows=rows)
 
 
@@ -122,20 +102,12 @@ def _says_something(column: pd.Series[Any], *, fixed_by_caption: bool) -> bool:
     return not plain or column.dropna().nunique() > 1
 
 
-def _heading(column: str) -> str:
-    return _HEADINGS.get(column, column.replace("_", " "))
-
-
-def _cell(column: str, value: Any) -> str:
+def _cell(study: Study, column: str, value: Any) -> str:
     if isinstance(value, str) and column in ("x", "y"):
-        return _heading(value)
+        return heading(value)
     if isinstance(value, str):
-        return _learner(value) if column in ("learner", "surrogate", "target") else value
+        return study.learners.label_or_family(value) if column in ("learner", "surrogate", "target") else value
     return probability(value) if column in ("p_value", "p_holm") else number(value)
-
-
-def _learner(name: str) -> str:
-    return label(name) if "_" in name or options(name) else family_label(name)
 
 
 def number(value: float) -> str:

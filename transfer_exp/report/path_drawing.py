@@ -8,17 +8,18 @@ from typing import Any
 import pandas as pd
 
 from transfer_exp import figures
-from transfer_exp.figures.learner_style import family, family_label
 from transfer_exp.report import words
 from transfer_exp.report.drawing import Picture
 from transfer_exp.report.paths import QUANTITIES
-from transfer_exp.report.records import Study
+from transfer_exp.report.study import Study
+from transfer_exp.report.taxonomy import family_label
 
 _COLUMNS = 3
 
 
 def pictures(study: Study, curves: pd.DataFrame) -> Iterator[Picture]:
     """One figure a learner and number. curves: ``paths.curves`` of the study."""
+    families = {study.learners.of(id_).name: study.learners.family(id_) for id_ in study.learners}
     for (learner, number), data in curves.groupby(["learner", "number"]):
         shown = [quantity for quantity in QUANTITIES if quantity in set(data["quantity"])]
         rows = -(-len(shown) // _COLUMNS)
@@ -31,7 +32,7 @@ def pictures(study: Study, curves: pd.DataFrame) -> Iterator[Picture]:
             ax.set_axis_off()
         if data["fixed"].any():
             figures.legend_of(figure, lines)
-        name = family_label(family(str(learner)))
+        name = family_label(families.get(str(learner), str(learner)))
         yield Picture(
             stem=f"path_{learner}_{number}",
             section="paths",

@@ -22,9 +22,10 @@ import numpy as np
 import pandas as pd
 
 from transfer_exp import correlation, stats
-from transfer_exp.figures.learner_style import base
 from transfer_exp.report import tables, words
-from transfer_exp.report.records import Study
+from transfer_exp.report.factors import learner_settings
+from transfer_exp.report.study import Study
+from transfer_exp.report.taxonomy import Learners
 from transfer_exp.types import Floats
 
 Role: TypeAlias = Literal["surrogate", "target"]
@@ -63,15 +64,15 @@ class Path:
 def paths(study: Study) -> list[Path]:
     """All paths of a study at the largest share of the surrogate data, by learner, number and what is fixed."""
     rows = tables.at_reference(study)
-    found = [path for role in ("surrogate", "target") for path in _paths_of(rows, role)]
-    return sorted(found, key=lambda path: (path.learner, path.number, path.fixed, path.role))
+    every = [path for role in ("surrogate", "target") for path in _paths_of(rows, role, study.learners)]
+    return sorted(every, key=lambda path: (path.learner, path.number, path.fixed, path.role))
 
 
-def _paths_of(rows: pd.DataFrame, role: Role) -> Iterator[Path]:
+def _paths_of(rows: pd.DataFrame, role: Role, learners: Learners) -> Iterator[Path]:
     prefix = f"{role}."
-    settings = [str(column) for column in rows if str(column).startswith(prefix)]
+    settings = learner_settings(rows, role)
     variants = rows[[role, *settings]].astype(object).where(rows[[role, *settings]].notna(), None).drop_duplicates(role)
-    for learner, own in variants.groupby(variants[role].map(base)):
+    for learner, own in variants.groupby(variants[role].map(lambda name: learners.of(name).name)):
         swept = [column for column in settings if own[column].map(str).nunique() > 1]
         for column in swept:
             others = [other for other in swept if other != column]

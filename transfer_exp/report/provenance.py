@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import pandas as pd
 
 from transfer_exp.report import factors
-from transfer_exp.report.records import Study
+from transfer_exp.report.study import Study
 
 _SIZES = {
     "n_target": "target training",

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 import pandas as pd
 
 from transfer_exp import stats
-from transfer_exp.figures.learner_style import label
 from transfer_exp.report import control, tables, words
-from transfer_exp.report.records import Study
+from transfer_exp.report.study import Study
 from transfer_exp.types import counted
 
 _ILLEGAL = re.compile(r"[^\w.\- ]+")  # in a part of a metric's name
@@ -90,13 +89,14 @@ def _matrix(study: Study, longest: int) -> str:
     at = words.strength(study, study.epsilon_reference)
     title = f"{words.error_name(study)} at {at}{words.of_settings(study)}, mean over {over}"
     for part in (wide, wide[[tables.MEAN]]):
-        text = f"**{title}**\n\n{_table(part)}"
+        text = f"**{title}**\n\n{_table(part, study)}"
         if len(text) <= longest:
             return text
     return f"{title}: {counted(len(wide), 'row')}, too many for this place; see the artifacts"
 
 
-def _table(wide: pd.DataFrame) -> str:
+def _table(wide: pd.DataFrame, study: Study) -> str:
+    label = study.learners.label
     heads = ["surrogate", *(label(str(name)) for name in wide.columns)]
     lines = [heads, ["---", *("---:" for _ in wide.columns)]]
     for name, row in zip(wide.index, wide.to_numpy(), strict=True):

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 
 from transfer_exp import stats
-from transfer_exp.figures.learner_style import LEVELS, label, ordered
-from transfer_exp.report.records import Study
-from transfer_exp.types import Norm
+from transfer_exp.measures import registry
+from transfer_exp.report.study import Study
+from transfer_exp.report.taxonomy import Learners
 
 MEAN = "mean"
+_OF_CURVE = " of the curve"
 _HALF_DIGIT = 5e-10  # of an epsilon as records round it: two that are stored apart are not close
-SIZES: tuple[Norm, ...] = ("l1", "l2", "linf")
+_TRANSFER = {"surrogate": "mean_transfer", "target": "mean_transferred_error", "pair": "error"}
 
 
 def indexed(rows: pd.DataFrame, key: list[str]) -> pd.DataFrame:
@@ -42,28 +44,41 @@ def on_all_data(study: Study) -> pd.DataFrame:
 def at_reference(study: Study) -> pd.DataFrame:
     """The runs on all of the surrogate data, with their curves' values at the reference epsilon.
 
-    Adds ``error_ratio`` = error / white-box error (NaN where the latter is 0 or absent).
+    A curve that a run has recorded as a scalar, too, counts as recorded. Adds ``error_ratio`` = error / white-box error (NaN
+    where the latter is 0 or absent), and the mean errors of ``transfer_column``, all of them the error of the pair.
     """
-    values = at(study, study.epsilon_reference)
-    keep = ["surrogate", "target", "seed", "error", "whitebox_error", "surrogate_error"]
-    sizes = [f"perturbation_{norm}" for norm in SIZES]
-    runs = study.runs[np.isclose(study.runs["surrogate_fraction"], study.fraction)]
     key = ["surrogate", "target", "seed"]
-    merged = runs.merge(values[keep + sizes], on=key, how="left", validate="one_to_one")
-    ratio = merged["error"] / merged["whitebox_error"].where(merged["whitebox_error"] > 0)
-    return merged.assign(error_ratio=ratio)
+    values = at(study, study.epsilon_reference)[[*key, *registry.curves()]]
+    runs = study.runs[np.isclose(study.runs["surrogate_fraction"], study.fraction)]
+    merged = runs.merge(values, on=key, how="left", validate="one_to_one", suffixes=("", _OF_CURVE))
+    twice = {name: f"{name}{_OF_CURVE}" for name in registry.curves() if f"{name}{_OF_CURVE}" in merged}
+    added = {name: merged[name].fillna(merged[other]) for name, other in twice.items()}
+    added |= dict.fromkeys(_TRANSFER.values(), merged["error"])
+    added["error_ratio"] = merged["error"] / merged["whitebox_error"].where(merged["whitebox_error"] > 0)
+    kept = merged.drop(columns=[*twice.values(), *added], errors="ignore")
+    return pd.concat([kept, pd.DataFrame(added)], axis=1)  # many columns: in one piece
 
 
-def matrix(rows: pd.DataFrame, column: str) -> pd.DataFrame:
+def transfer_column(of: registry.Of) -> str:
+    """The column in which the tables of surrogates, targets or pairs have transfer."""
+    return _TRANSFER[of]
+
+
+def explained(measure: registry.Measure) -> list[str]:
+    """The columns that a measure is drawn against, as the table of what it is a property of calls them."""
+    return [transfer_column(measure.of) if name == registry.TRANSFER else name for name in measure.explains]
+
+
+def matrix(rows: pd.DataFrame, column: str, learners: Learners) -> pd.DataFrame:
     """Surrogates x targets, means of a column over the rest, H/L pairs adjacent; empty when the column is."""
     rows = rows.dropna(subset=[column])
     table = rows.groupby(["surrogate", "target"])[column].mean().unstack()
-    return table.reindex(index=ordered(table.index), columns=ordered(table.columns))
+    return table.reindex(index=learners.ordered(table.index), columns=learners.ordered(table.columns))
 
 
 def error_matrix(study: Study, epsilon: float, fraction: float | None = None) -> pd.DataFrame:
     """Error of the targets on the attacks of the surrogates."""
-    return matrix(at(study, epsilon, fraction), "error")
+    return matrix(at(study, epsilon, fraction), "error", study.learners)
 
 
 def with_means(table: pd.DataFrame) -> pd.DataFrame:
@@ -73,11 +88,11 @@ def with_means(table: pd.DataFrame) -> pd.DataFrame:
     return wide
 
 
-def format_matrix(wide: pd.DataFrame, *, title: str) -> str:
+def format_matrix(wide: pd.DataFrame, *, title: str, learners: Learners) -> str:
     """A surrogate x target matrix of shares, with its means, as plain text for a terminal: whole percents."""
-    names = [label(str(name)) for name in wide.index]
+    names = [learners.label(str(name)) for name in wide.index]
     left = max(len(name) for name in [*names, "surrogate"])
-    heads = [label(str(name)) for name in wide.columns]
+    heads = [learners.label(str(name)) for name in wide.columns]
     lines = [title, " " * left + "  target", "surrogate".ljust(left) + "".join(f"  {head}" for head in heads)]
     for name, row in zip(names, wide.to_numpy(), strict=True):
         cells = ("–" if math.isnan(value) else f"{100 * value:.0f}%" for value in row)  # noqa: RUF001
@@ -106,16 +121,27 @@ def half_width(values: pd.Series[float]) -> float:
     return (high - low) / 2
 
 
-def targets(study: Study) -> pd.DataFrame:
-    """One row a target: S by its own and by the logistic loss, clean, white-box and mean black-box error."""
-    columns = ["gradient_size", "gradient_size_logistic", "clean_error", "whitebox_error", "error"]
-    return _by(at_reference(study), "target", columns).rename(columns={"error": "mean_transferred_error"})
+def learners_table(study: Study, role: Literal["surrogate", "target"]) -> pd.DataFrame:
+    """One row a learner in a role: what is measured of it and its transfer, at the reference epsilon."""
+    columns = [name for name, measure in registry.MEASURES.items() if measure.of == role]
+    table = at_reference(study).groupby(role)[[*columns, transfer_column(role)]].mean()
+    return table.reindex(study.learners.ordered(table.index)).reset_index()
 
 
-def surrogates(study: Study) -> pd.DataFrame:
-    """One row a surrogate: V by both losses, mean transfer, own error clean and attacked."""
-    columns = ["loss_variability", "loss_variability_logistic", "error", "surrogate_clean_error", "surrogate_error"]
-    return _by(at_reference(study), "surrogate", columns).rename(columns={"error": "mean_transfer"})
+def pairs(study: Study) -> pd.DataFrame:
+    """One row a pair of surrogate and target: what is measured of it, and the error ratio, at the reference epsilon."""
+    columns = [name for name, measure in registry.MEASURES.items() if measure.of == "pair"]
+    return at_reference(study).groupby(["surrogate", "target"])[[*columns, "error_ratio"]].mean().reset_index()
+
+
+def cosines() -> list[registry.Measure]:
+    """The measures of a pair that are shown as matrices."""
+    return [measure for measure in registry.MEASURES.values() if measure.of == "pair" and measure.is_cosine]
+
+
+def size_columns() -> dict[str, str]:
+    """The columns of perturbation sizes, by norm."""
+    return {measure.norm: name for name, measure in registry.MEASURES.items() if measure.norm}
 
 
 def sizes(study: Study) -> pd.DataFrame:
@@ -124,40 +150,21 @@ def sizes(study: Study) -> pd.DataFrame:
     spread: half the width of the 95% interval of the mean over seeds.
     """
     parts = []
-    for norm in SIZES:
-        part = _over_seeds(at_reference(study), ["surrogate"], f"perturbation_{norm}")
-        part = part.reindex(ordered(part.index))
+    for norm, column in size_columns().items():
+        part = _over_seeds(at_reference(study), ["surrogate"], column)
+        part = part.reindex(study.learners.ordered(part.index))
         parts.append(part.rename_axis("learner").reset_index().assign(norm=norm))
     return pd.concat(parts, ignore_index=True).dropna(subset=["mean"])
 
 
-def pairs(study: Study) -> pd.DataFrame:
-    """One row a pair of surrogate and target: R, rho and error ratio at the reference epsilon, V of the surrogate."""
-    columns = [
-        "gradient_alignment",
-        "perturbation_correlation",
-        "error_ratio",
-        "error",
-        "whitebox_error",
-        "loss_variability",
-    ]
-    return at_reference(study).groupby(["surrogate", "target"])[columns].mean().reset_index()
-
-
-def twins(rows: pd.DataFrame, *, role: str, name: str, column: str) -> tuple[pd.Series, pd.Series]:
-    """Values of the H and of the L learner of a family for each seed, means over what both have met.
+def twins(rows: pd.DataFrame, *, role: str, pair: tuple[str, str], column: str) -> tuple[pd.Series, pd.Series]:
+    """Values of an H learner and of its L twin (``pair``) for each seed, means over what both have met.
 
     role: ``surrogate`` or ``target``. Only seeds, and within them only learners of the other role, that both have count.
     """
     other = "target" if role == "surrogate" else "surrogate"
-    high, low = (f"{name}_{level}" for level in LEVELS)
     key = ["seed", other, role]
-    own = rows.loc[rows[role].isin([high, low]), [*key, column]].dropna()
-    wide = indexed(own, key)[column].unstack().reindex(columns=[high, low]).dropna()
+    own = rows.loc[rows[role].isin(pair), [*key, column]].dropna()
+    wide = indexed(own, key)[column].unstack().reindex(columns=list(pair)).dropna()
     means = wide.groupby(level="seed").mean()
-    return means[high], means[low]
-
-
-def _by(rows: pd.DataFrame, role: str, columns: list[str]) -> pd.DataFrame:
-    table = rows.groupby(role)[columns].mean()
-    return table.reindex(ordered(table.index)).reset_index()
+    return means[pair[0]], means[pair[1]]

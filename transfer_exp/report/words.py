@@ -1,14 +1,10 @@
-"""The words of a report: what an attack's error and strength are called, and that there are too few repetitions."""
+"""The words of a report: error and strength as the study's scenario calls them, and that there are too few repetitions."""
 
 from __future__ import annotations
 
 from transfer_exp import stats
-from transfer_exp.report.records import Study
+from transfer_exp.report.study import Study
 from transfer_exp.types import counted
-
-_ERROR = {"evasion_add": "evasion rate"}
-_CONTROL = {"evasion_add": "as many random changes of features", "poisoning": "as many random points with flipped labels"}
-_STRENGTH = {"evasion_add": "added features", "poisoning": "share of poisoning points"}
 
 
 def of_settings(study: Study) -> str:
@@ -18,26 +14,22 @@ def of_settings(study: Study) -> str:
 
 def error_name(study: Study) -> str:
     """What ``error`` is in this study."""
-    return _ERROR.get(study.attack, "error")
+    return study.words.error
 
 
 def control(study: Study) -> str:
     """What the attacks of this study are compared with."""
-    return _CONTROL.get(study.attack, "random noise of the same size")
+    return study.words.control
 
 
 def strength_axis(study: Study) -> str:
     """What the strength of the attack is, for an axis."""
-    return _STRENGTH.get(study.attack, f"epsilon ({study.norm})")
+    return study.words.axis.format(norm=study.norm)
 
 
 def strength(study: Study, epsilon: float) -> str:
     """One strength in words."""
-    if study.attack == "poisoning":
-        return f"{100 * epsilon:g}% poisoning points"
-    if study.attack == "evasion_add":
-        return f"{epsilon:g} added feature{'' if epsilon == 1 else 's'}"
-    return f"epsilon {epsilon:g}"
+    return study.words.strength(epsilon)
 
 
 def share(fraction: float) -> str:
@@ -50,10 +42,10 @@ def too_few(n: int, fewest: int) -> str:
     return "" if n >= fewest else f"{counted(n, 'repetition')}; a verdict needs {fewest}"
 
 
-def too_few_differ(found: stats.SignTest) -> str:
+def too_few_differ(test: stats.SignTest) -> str:
     """Why a sign test allows no verdict: p < 0.05 is out of reach; empty when it is not."""
     fewest = stats.fewest_repetitions()
-    if found.n >= fewest:
+    if test.n >= fewest:
         return ""
-    differ, tied = ("differs" if found.n == 1 else "differ"), counted(found.ties, "is a tie", "are ties")
-    return f"{counted(found.n, 'repetition')} {differ}, {tied}; p < {stats.ALPHA:g} needs {fewest} that differ"
+    differ, tied = ("differs" if test.n == 1 else "differ"), counted(test.ties, "is a tie", "are ties")
+    return f"{counted(test.n, 'repetition')} {differ}, {tied}; p < {stats.ALPHA:g} needs {fewest} that differ"

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from transfer_exp import confusions
 from transfer_exp.combination import Combination, Outcome
 from transfer_exp.data.splits import make_split
 from transfer_exp.measures import registry
@@ -61,7 +62,7 @@ def tags_of(combination: Combination, named: Sequence[Any] = ()) -> dict[str, st
 def record(combination: Combination, outcome: Outcome, store: Store, names: Mapping[str, Any]) -> Record:
     """All that is logged of one combination when it ends; ``names``: the first columns of its tables."""
     grid = combination.epsilon
-    files = _files(grid.grid, outcome, store, names)  # before the counts: a picture is a piece of the store, too
+    files = _files(combination, outcome, store, names)  # before the counts: a picture is a piece of the store, too
     counts: dict[str, float] = {"store/hits": store.hits.total(), "store/misses": store.misses.total()}
     return Record(
         params=outcome.sizes,
@@ -72,9 +73,11 @@ def record(combination: Combination, outcome: Outcome, store: Store, names: Mapp
     )
 
 
-def _files(grid: Sequence[float], outcome: Outcome, store: Store, names: Mapping[str, Any]) -> dict[str, bytes]:
+def _files(combination: Combination, outcome: Outcome, store: Store, names: Mapping[str, Any]) -> dict[str, bytes]:
     """Artifacts by name: tables first, then pictures."""
-    files = {"curves.csv": _curves_csv(names, grid, outcome)}
+    files = {"curves.csv": _curves_csv(names, combination.epsilon.grid, outcome)}
+    if outcome.confusion:
+        files[confusions.FILE] = confusions.to_csv(outcome.confusion, combination.dataset.class_names)
     if outcome.examples is not None:
         files["examples.npz"] = _npz(vars(outcome.examples))
         files["examples.png"] = _picture(outcome.examples, store)

@@ -1,0 +1,146 @@
+"""Claims of Demontis et al. (2019, section 5) on one scenario only: poisoning (5) and adding features to malware (6).
+
+All are at the reference strength. Harm of an attack = error of the target less its clean error.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from transfer_exp import correlation, stats
+from transfer_exp.report import correlations, tables
+from transfer_exp.report.claims.base import POISONING, Claim, Judge, Numbers, Verdict, of_interval, of_sign_test, untested
+from transfer_exp.report.claims.demontis2019 import SOURCE
+from transfer_exp.report.study import Study
+from transfer_exp.report.taxonomy import Learners
+from transfer_exp.types import Floats, counted
+
+_LINEAR = ("svm", "logistic", "ridge")
+
+
+def matching_complexity(claim: Claim, study: Study, numbers: Numbers) -> Iterator[Verdict]:
+    """One verdict a target that is H or L: surrogates of its complexity harm it more than their twins do."""
+    del numbers
+    rows, level = tables.at_reference(study), study.learners.level
+    for target in study.learners.ordered(rows["target"]):
+        if level(target):
+            own = rows[(rows["target"] == target) & rows["surrogate"].map(lambda name: level(name) is not None)]
+            same = own["surrogate"].map(level) == level(target)
+            own = own.assign(family=own["surrogate"].map(study.learners.family), same=same)
+            wide = tables.indexed(own, ["seed", "family", "same"])["error"].unstack().reindex(columns=[True, False])
+            means = wide.dropna().groupby(level="seed").mean()
+            yield of_sign_test(claim, target, means[True].to_numpy(), means[False].to_numpy(), "matching larger")
+
+
+def less_harmed(family: str, *, from_weak_linear: bool = False, less_clean: bool = True) -> Judge:
+    """One verdict a target of the family: harm to it is below the mean harm to the targets of other families.
+
+    from_weak_linear: by attacks made on linear surrogates of low complexity. less_clean: harm is counted from the clean
+    error, else from none.
+    """
+
+    def judge(claim: Claim, study: Study, numbers: Numbers) -> Iterator[Verdict]:
+        del numbers
+        rows, learners = tables.at_reference(study), study.learners
+        rows = rows.assign(harm=rows["error"] - (rows["clean_error"] if less_clean else 0.0))
+        if from_weak_linear:
+            rows = rows[[_is_weak_linear(learners, str(name)) for name in rows["surrogate"]]]
+        yield from _less_harmed(claim, rows, family, learners)
+
+    return judge
+
+
+def _is_weak_linear(learners: Learners, name: str) -> bool:
+    return learners.level(name) == "low" and learners.family(name) in _LINEAR
+
+
+def _less_harmed(claim: Claim, rows: pd.DataFrame, family: str, learners: Learners) -> Iterator[Verdict]:
+    own_targets = [name for name in learners.ordered(rows["target"]) if learners.family(name) == family]
+    if not own_targets:
+        yield untested(claim, family, f"no run has a {family} as target under these surrogates")
+    key = ["seed", "surrogate"]
+    for target in own_targets:
+        others = rows[rows["target"].map(lambda other: learners.family(str(other)) != family)]
+        own = tables.indexed(rows[rows["target"] == target], key)["harm"]
+        wide = pd.concat({"own": own, "others": others.groupby(key)["harm"].mean()}, axis=1).dropna()
+        means = wide.groupby(level="seed").mean()
+        yield of_sign_test(claim, target, means["others"].to_numpy(), means["own"].to_numpy(), "others larger")
+
+
+def alignment_over_variability(claim: Claim, study: Study, numbers: Numbers) -> Iterator[Verdict]:
+    """|Pearson(R, error ratio)| > |Pearson(V, error ratio)| over pairs, by a bootstrap interval over the seeds."""
+    del numbers
+    name = "|Pearson of R| - |Pearson of V|"
+    columns = ["gradient_alignment", "loss_variability", "error_ratio"]
+    by_seed = correlations.by_seed(tables.at_reference(study), columns, correlations.PAIRS)
+    value = float(_gap(*(stats.column_means(values)[None] for values in by_seed))[0])
+    n = len(by_seed[0])
+    if math.isnan(value):
+        yield untested(claim, "-", "R, V or the ratio is constant or not defined")
+        return
+    resampled = _gap(*stats.resampled_means(*by_seed, rng=np.random.default_rng(0)))
+    yield of_interval(claim, name, value, n, stats.resampled_interval(value, resampled, n), above=0.0)
+
+
+def _gap(alignment: Floats, variability: Floats, ratio: Floats) -> Floats:
+    """By how much R correlates more with the ratio than V does, row by row of ``(b, pairs)``, whatever the signs."""
+    with_r, with_v = (correlation.coefficients(x, ratio, "pearson") for x in (alignment, variability))
+    return np.abs(with_r) - np.abs(with_v)
+
+
+def ratio_above_one(claim: Claim, study: Study, numbers: Numbers) -> Iterator[Verdict]:
+    """A pair's mean error ratio exceeds 1, the pair that has the largest in one half of the repetitions.
+
+    The interval is over the other half: over those that chose the pair, it would lie too high.
+    """
+    del numbers
+    key = ["seed", "surrogate", "target"]
+    ratios = tables.indexed(tables.at_reference(study).dropna(subset=["error_ratio"]), key)["error_ratio"]
+    table = ratios.unstack(["surrogate", "target"]).dropna(axis=1)
+    if table.empty:
+        yield untested(claim, "-", "no pair has a white-box error in every repetition")
+        return
+    chosen: Any = table.iloc[::2].mean().idxmax()
+    values = table[chosen].iloc[1::2].to_numpy(dtype=np.float64)
+    value = float(values.mean()) if len(values) else math.nan
+    name = f"ratio of {chosen[0]} on {chosen[1]}, largest of {counted(table.shape[1], 'pair')} in the other half"
+    verdict = of_interval(claim, name, value, len(table), stats.mean_interval(values), above=1.0)
+    yield replace(verdict, n=len(values))
+
+
+_of_repetitions = partial(Claim, source=SOURCE, fewest=stats.fewest_repetitions())
+_HARM = ("error", "clean_error")
+CLAIMS = (
+    _of_repetitions(
+        id="5a", statement="Surrogates of the target's complexity harm it more than their twins", scenarios=POISONING,
+        roles=("surrogate",), measures=("error",), judge=matching_complexity,
+    ),
+    Claim(
+        id="5b", source=SOURCE, statement="V matters less than R for the ratio black-box / white-box error",
+        scenarios=POISONING, measures=("gradient_alignment", "loss_variability", "error", "whitebox_error"),
+        fewest=stats.FEWEST_FOR_CORRELATION, judge=alignment_over_variability,
+    ),
+    _of_repetitions(
+        id="5c", statement="A forest is harder to poison than the other targets", scenarios=POISONING, measures=_HARM,
+        judge=less_harmed("forest"),
+    ),
+    _of_repetitions(
+        id="5d", statement="From L linear surrogates, an MLP is harder to poison than the other targets",
+        scenarios=POISONING, measures=_HARM, judge=less_harmed("mlp", from_weak_linear=True),
+    ),
+    Claim(
+        id="5e", source=SOURCE, statement="The ratio black-box / white-box error can exceed 1", scenarios=POISONING,
+        measures=("error", "whitebox_error"), fewest=stats.FEWEST_FOR_LARGEST, judge=ratio_above_one,
+    ),
+    _of_repetitions(
+        id="6", statement="A forest is more robust than the other targets", scenarios=frozenset({"detection"}),
+        measures=("error",), judge=less_harmed("forest", less_clean=False),
+    ),
+)  # fmt: skip

@@ -1,0 +1,91 @@
+"""The tables of a report: those of the page, and those that are files alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import product
+from typing import NamedTuple
+
+import pandas as pd
+
+from transfer_exp.report import class_drawing, control, drawing, paths, tables, words
+from transfer_exp.report import classes as classes_of
+from transfer_exp.report.claims import Numbers
+from transfer_exp.report.classes import Classes
+from transfer_exp.report.study import Study
+
+
+class NamedTable(NamedTuple):
+    """A table: section of the page ("" for none), file name without ending, caption, content."""
+
+    section: str
+    stem: str
+    caption: str
+    content: pd.DataFrame
+
+
+def of_page(study: Study, numbers: Numbers, classes: Classes | None) -> list[NamedTable]:
+    """The tables of the page."""
+    at = words.strength(study, study.epsilon_reference)
+    beyond = f"above what {words.control(study)} does to the same targets; spread: half of the 95% interval over seeds"
+    by_target, by_surrogate = (tables.learners_table(study, role) for role in ("target", "surrogate"))
+    shares = "What less surrogate data costs: difference of mean transfer, less data - all data"
+    rows: list[tuple[str, str, str, pd.DataFrame]] = [
+        ("matrices", "surrogates_above_noise", f"Mean transfer {beyond}", control.surrogates(study)),
+        ("matrices", "targets_above_noise", f"Error of each target {beyond}", control.targets(study)),
+        ("matrices", "data_shares", shares, numbers.data_shares),
+        ("learners", "targets", f"Targets at {at}: size of input gradients (S) and errors", by_target),
+        ("learners", "surrogates", f"Surrogates at {at}: variability of the loss (V), transfer", by_surrogate),
+        ("pairs", "pairs", f"Pairs at {at}: what is measured of a surrogate and a target", tables.pairs(study)),
+        ("pairs", "correlations", "Correlations of the measures", numbers.correlations),
+        *_sign_tests(study, numbers.sign_tests, at),
+        *_of_classes(study, classes, at),
+        ("sizes", "perturbation_sizes", f"Perturbation sizes of each surrogate at {at}", tables.sizes(study)),
+        ("paths", "trends", "Trend and turn along each swept number, over the seeds", paths.trends(study)),
+    ]
+    return [NamedTable(*row) for row in rows]
+
+
+def _of_classes(study: Study, classes: Classes | None, at: str) -> list[tuple[str, str, str, pd.DataFrame]]:
+    if classes is None:
+        return []
+    errors = f"Error of each target on each class at {at}; 95% interval over the seeds"
+    frequent = f"The most frequent mistakes of the targets at {at}, as shares of the points of a class, and those of others"
+    return [
+        ("classes", "class_errors", errors, classes_of.class_errors(classes, study)),
+        ("classes", "mistakes", frequent, classes_of.mistakes(classes)),
+    ]
+
+
+def _sign_tests(study: Study, rows: pd.DataFrame, at: str) -> list[tuple[str, str, str, pd.DataFrame]]:
+    """Those of the claims apart from those at other epsilons and shares of data."""
+    own = rows["epsilon"].isna() | (rows["epsilon"] == study.epsilon_reference)
+    own &= rows["surrogate_fraction"] == study.fraction
+    others = "Binomial tests at other strengths and shares of the surrogate data"
+    return [
+        ("tests", "binomial_tests", f"Binomial tests at {at}, {words.share(study.fraction)}", rows[own]),
+        ("tests", "binomial_tests_others", others, rows[~own]),
+    ]
+
+
+def of_figures(study: Study, classes: Classes | None, along: pd.DataFrame) -> Iterator[NamedTable]:
+    """The numbers of figures: files, but not tables of the page. along: ``paths.curves``."""
+    rows = tables.at_reference(study)
+    for measure in tables.cosines():
+        content = tables.with_means(tables.matrix(rows, measure.name, study.learners))
+        yield NamedTable("", f"{measure.name}_matrix", "", content.rename_axis("surrogate"))
+    for each in (study, *study.others):
+        for epsilon, fraction in cells(each):
+            content = control.error_table(each, epsilon, fraction).rename_axis("surrogate")
+            yield NamedTable("", drawing.matrix_stem(each, epsilon, fraction), "", content)
+    for column, epsilon in product(class_drawing.outcomes(study, classes), study.epsilon_shown):
+        content = class_drawing.success_matrix(study, column, epsilon).rename_axis("surrogate")
+        yield NamedTable("", class_drawing.success_stem(column, epsilon), "", content)
+    if classes is not None:
+        yield NamedTable("", "confusion", "", classes_of.confusion_table(classes))
+    yield NamedTable("", "paths", "", along)
+
+
+def cells(study: Study) -> list[tuple[float, float]]:
+    """Every epsilon and share of the surrogate's data."""
+    return list(product(sorted(study.curves["epsilon"].unique()), study.fractions))
