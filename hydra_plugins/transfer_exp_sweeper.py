@@ -19,13 +19,13 @@ from omegaconf import DictConfig
 _ROLES = (("surrogate=", "surrogate."), ("target=", "target."))
 
 
-class WordSweeper(BasicSweeper):
-    """Hydra's own sweeper, which can also sweep several blocks, and composes jobs quickly and none in advance.
+class BlockSweeper(BasicSweeper):
+    """Hydra's own sweeper, with blocks: several sweeps in one. It composes jobs quickly, and none in advance.
 
     params: values that all combinations have, ``key: value,value``. blocks: more of them; the combinations are those of
     each block in turn, so that two axes need not meet (each block: params x block x command line, the last of a key
-    counts). Composing takes a tenth of a second a combination; the callback ``transfer_exp.cli.sweep.Sweep`` has composed
-    each word of the sweep before. Combinations come in an order in which workers seldom wait for each other.
+    counts). Combinations come in an order in which workers seldom wait for each other. Hydra would compose all of them
+    before the first; here the callback ``transfer_exp.cli.sweep.Sweep`` has composed as many as cover all overrides.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class WordSweeper(BasicSweeper):
         return []
 
     def split_arguments(self, overrides: list[Override], max_batch_size: int | None) -> list[list[list[str]]]:  # type: ignore[override]
-        """The words of each combination, in batches; ``overrides``: those of the command line."""
+        """The overrides of each combination, in batches; ``overrides``: those of the command line."""
         assert self.hydra_context is not None
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         jobs = split(parser, self.params, self.blocks, [str(one.input_line) for one in overrides])
@@ -66,22 +66,22 @@ class WordSweeper(BasicSweeper):
 
 
 _SCHEMA: dict[str, Any] = {
-    "_target_": "hydra_plugins.transfer_exp_sweeper.WordSweeper",
+    "_target_": "hydra_plugins.transfer_exp_sweeper.BlockSweeper",
     "max_batch_size": None,
     "params": {},
     "blocks": [],
 }
-ConfigStore.instance().store(group="hydra/sweeper", name="words", node=_SCHEMA, provider="transfer_exp")
+ConfigStore.instance().store(group="hydra/sweeper", name="blocks", node=_SCHEMA, provider="transfer_exp")
 
 
 def split(
     parser: OverridesParser, params: Mapping[str, Any], blocks: Sequence[Mapping[str, Any]], overrides: Sequence[str]
 ) -> list[list[str]]:
-    """The words of each combination of a sweep, each combination once."""
+    """The overrides of each combination of a sweep, each combination once."""
     jobs: dict[tuple[str, ...], None] = {}
     for block in blocks or [{}]:
-        words = [*(f"{key}={value}" for key, value in {**params, **block}.items()), *overrides]
-        (own,) = BasicSweeper.split_arguments(parser.parse_overrides(words), None)
+        swept = [*(f"{key}={value}" for key, value in {**params, **block}.items()), *overrides]
+        (own,) = BasicSweeper.split_arguments(parser.parse_overrides(swept), None)
         jobs |= dict.fromkeys(map(tuple, own))
     return [list(job) for job in jobs]
 
@@ -93,7 +93,7 @@ def by_diagonals(jobs: Sequence[Sequence[str]]) -> list[list[str]]:
     """
     matrices: dict[tuple[str, ...], list[Sequence[str]]] = {}
     for job in jobs:
-        others = tuple(word for word in job if not any(word.startswith(role) for role in _ROLES))
+        others = tuple(one for one in job if not any(one.startswith(role) for role in _ROLES))
         matrices.setdefault(others, []).append(job)
     return [list(job) for matrix in matrices.values() for job in _diagonals(matrix)]
 
@@ -103,7 +103,7 @@ def _diagonals(matrix: Sequence[Sequence[str]]) -> list[Sequence[str]]:
 
     A surrogate, or a target, is its choice together with its swept values.
     """
-    cells = [tuple(tuple(word for word in job if word.startswith(role)) for role in _ROLES) for job in matrix]
+    cells = [tuple(tuple(one for one in job if one.startswith(role)) for role in _ROLES) for job in matrix]
     rows, columns = (list(dict.fromkeys(cell[k] for cell in cells)) for k in (0, 1))
     places = [((columns.index(c) - rows.index(r)) % len(columns), rows.index(r)) for r, c in cells]
     return [matrix[k] for k in sorted(range(len(matrix)), key=places.__getitem__)]

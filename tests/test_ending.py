@@ -18,7 +18,7 @@ import ctypes, os, signal, sys, threading, time
 from transfer_exp.system import signals
 
 # Short only where it has to pass; long where the main thread must come first, however busy the machine is.
-ending.HANDLED_SECONDS, ending.UNWOUND_SECONDS = {"stuck": (0.1, 0.2), "deaf": (60, 3), "prompt": (60, 60)}[sys.argv[1]]
+signals.HANDLED_SECONDS, signals.UNWOUND_SECONDS = {"stuck": (0.1, 0.2), "deaf": (60, 3), "prompt": (60, 60)}[sys.argv[1]]
 signals.exit_on_signals()
 
 def stuck():  # in C, where a signal wakes nothing: a lock that this thread holds already

@@ -33,16 +33,17 @@ def main() -> None:
         )
     # Workers may start in another folder; results belong where the command was typed.
     os.environ.setdefault("TRANSFER_EXP_ROOT", str(Path.cwd()))
-    for word in sys.argv[1:]:
+    for override in sys.argv[1:]:
         # Hydra's own answer would be a list of files that it looked for.
-        if word.startswith("hydra/sweeper=") and word != "hydra/sweeper=words":
+        key, _, sweeper = override.partition("=")
+        if key == "hydra/sweeper" and sweeper != "blocks":
             sys.exit(
-                f"error: hydra/sweeper: expected the one of transfer_exp, got {word.partition('=')[2]}; a sweep takes lists "
-                "(seed=0,1), range(0,10), choice(1,10) and glob(*); a search is not possible yet"
+                f"error: hydra/sweeper: expected the one of transfer_exp, got {sweeper}; a sweep takes lists (seed=0,1), "
+                "range(0,10), choice(1,10) and glob(*); a search is not possible yet"
             )
     gc.disable()  # until all is imported: see ``allocator``
     try:
-        with contextlib.redirect_stderr(MaskingStream(sys.stderr)):  # Hydra repeats words that it does not understand
+        with contextlib.redirect_stderr(MaskingStream(sys.stderr)):  # Hydra repeats overrides that it does not understand
             _task()
     except KeyboardInterrupt:
         sys.exit(130)

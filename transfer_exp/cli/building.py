@@ -74,7 +74,8 @@ def _load(text: str) -> Dataset:
     """Data sets are read once a process, not once a combination."""
     node = json.loads(text)
     dataset: Dataset = _make(node)
-    return with_origin(dataset, {**node, **dataset.made_by})
+    known = dataset.made_by if dataset.made_by.get("_target_") == node["_target_"] else {}  # else: of a loader within it
+    return with_origin(dataset, {**node, **known})
 
 
 _frozen: dict[tuple[Any, str], Any] = {}

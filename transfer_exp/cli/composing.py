@@ -32,7 +32,7 @@ _pickled: dict[Hashable, bytes] = {}
 
 
 def _copy_of(place: Hashable, make: Callable[[], T]) -> T:
-    """A copy of what was made at this place before, by pickle: five times as fast as ``copy.deepcopy``. Else, make it."""
+    """What ``make`` gives, and later copies of it: by pickle, five times as fast as ``copy.deepcopy``."""
     if place in _pickled:
         found: T = pickle.loads(_pickled[place])  # noqa: S301  (this process's own)
         return found
@@ -58,14 +58,14 @@ class SweepLoader(ConfigLoaderImpl):
 
     def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
         """The configuration of one job, as Hydra composes it."""
-        overrides = [_parsed(word) for word in sweep_overrides]
+        overrides = [_parsed(text) for text in sweep_overrides]
         plain = self._plain(master_config, overrides)
         place = (
             self.sweep,
             os.getcwd(),  # noqa: PTH109  (a text in the configuration)
             master_config.hydra.job.config_name,
             *master_config.hydra.overrides.hydra,
-            *(one.key_or_group if one in plain else word for word, one in zip(sweep_overrides, overrides, strict=True)),
+            *(one.key_or_group if one in plain else text for text, one in zip(sweep_overrides, overrides, strict=True)),
         )
         fresh = place not in _pickled
 
@@ -107,8 +107,8 @@ class _ReadOnce(ConfigRepository):
 
 
 @lru_cache(maxsize=10_000)
-def _parsed(word: str) -> Override:
-    return OverridesParser.create().parse_override(word)
+def _parsed(text: str) -> Override:
+    return OverridesParser.create().parse_override(text)
 
 
 _groups: dict[Hashable, bool] = {}

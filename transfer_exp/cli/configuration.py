@@ -45,7 +45,7 @@ def _select(config: DictConfig, place: str) -> Any:
 
 
 def settings_of(config: DictConfig) -> dict[str, Any]:
-    """The nodes that hold settings, as plain values; without what does not resolve."""
+    """Settings as plain values, without those that do not resolve."""
     return _resolved(config, [key for key in map(str, config) if key not in NOT_SETTINGS])
 
 

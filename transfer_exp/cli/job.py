@@ -80,7 +80,7 @@ def run_job(
     check_settings(config)
     keep_freed_memory()
     # The sweep that announced the parent has asked the server how it is.
-    tracker = Tracker(uri=config.tracking.uri, root=config.paths.root, study=config.study, is_well=parent is not None)
+    tracker = Tracker(uri=config.tracking.uri, root=config.paths.root, study=config.study, is_reachable=parent is not None)
     start_collecting()
     if parent is None:
         tracker.close_dead()
@@ -114,7 +114,7 @@ def _about(
 
 
 def _flags() -> list[str]:
-    """The words of the command that are no overrides: a configuration of one's own."""
+    """The options of the command line that name a configuration of the user's own."""
     if not HydraConfig.initialized():
         return []
     hydra = HydraConfig.get()

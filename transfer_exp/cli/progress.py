@@ -1,4 +1,4 @@
-"""The progress of a sweep, one line a combination: what its folder knows, in words."""
+"""The folder of a sweep, by which its processes know of each other, and its progress: one line a combination."""
 
 from __future__ import annotations
 

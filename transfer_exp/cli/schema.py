@@ -1,4 +1,4 @@
-"""The annotations of what a configuration names are its schema: values are held against them before they are used."""
+"""The schema of a configuration: the annotations of the classes and functions that it names."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from transfer_exp.types import UserError
 
 
 def check_node(values: Mapping[str, Any], where: str) -> None:
-    """Hold a node with ``_target_``, and such nodes below it, against the arguments that the target takes.
+    """Validate a ``_target_`` node, recursively, against its target's signature.
 
-    ``where`` is its place in the configuration. Raises UserError on a value of another type, an unknown or a missing key.
+    where: its place in the configuration. Raises UserError on a value of another type, an unknown or a missing key.
     """
     hints, parameters = _arguments(get_object(values["_target_"]))
     arguments = {name: hints.get(name, Any) for name in parameters}

@@ -50,7 +50,7 @@ class Sweep(Callback):
         self.total = 0
         self.folder = Path()
         self.lock: FileLock | None = None  # of the parent run
-        self.opened = contextlib.ExitStack()  # what else the sweep holds
+        self.opened = contextlib.ExitStack()  # what is undone when the sweep ends
         self.note: Callable[..., str] = notes.of_sweep
 
     def __reduce__(self) -> tuple[type[Sweep], tuple[()]]:
@@ -79,7 +79,7 @@ class Sweep(Callback):
         self.tracker = Tracker(uri=config.tracking.uri, root=config.paths.root, study=config.study)
         start_collecting()
         self.total = len(jobs)
-        identity = signature(study=config.study, overrides=[masked(word) for word in overrides], axes=axes)
+        identity = signature(study=config.study, overrides=[masked(one) for one in overrides], axes=axes)
         self._open_parent(self.tracker, store, identity, resume=config.resume)
         atexit.register(self._close_if_open)
         self.opened.enter_context(closing(lambda _reason: self._close_if_open()))
@@ -151,7 +151,7 @@ class Sweep(Callback):
             return ""
         try:
             if reason and self.run_id:
-                tracker.say_why(self.run_id, reason)
+                tracker.log_reason(self.run_id, reason)
             if self.run_id:
                 tracker.finish(self.run_id, status)
             if status == "KILLED":

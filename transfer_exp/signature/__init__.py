@@ -1,4 +1,7 @@
-"""Identity of a piece of work: a hash of everything it depends on, and of nothing else."""
+"""Identity of a piece of work: a hash of everything it depends on, and of nothing else.
+
+Code of the package counts by its files (``code_version``), code from outside by what ``outside`` finds of it.
+"""
 
 from __future__ import annotations
 
@@ -94,7 +97,7 @@ class _Signer:
             parts = {name: self.plain(value) for name, value in origin(kind).items()}
         except (NoSource, TypeError, RecursionError) as why:
             self.storable = False
-            _say_once(_named(kind), str(why))
+            _warn_once(_named(kind), str(why))
             return secrets.token_hex()
         self.made_with |= {name: value if isinstance(value, str) else _digest(value) for name, value in parts.items()}
         return _digest(parts) if parts else None
@@ -134,7 +137,7 @@ def _digest(value: Any) -> str:
 
 
 @functools.cache
-def _say_once(name: str, why: str) -> None:
+def _warn_once(name: str, why: str) -> None:
     _log.warning(
         "%s has no known source (%s): nothing that it makes is stored, and its runs are made anew each time", name, why
     )

@@ -17,7 +17,7 @@ def results_root(given: str | Path | None = None) -> Path:
 
 
 def run_command(command: Callable[[Sequence[str]], int], arguments: Sequence[str] | None, text: str = "") -> int:
-    """The exit status of a command: ``text`` where help is asked for; 2 for what the user can mend, said in one line.
+    """Run a command, or print its help ``text``; returns the exit status, 2 after a UserError, which is printed in one line.
 
     arguments: None for those that were typed.
     """

@@ -1,7 +1,7 @@
 """Ending on SIGTERM and Ctrl-C within ten seconds, also while compiled code keeps the main thread.
 
 Python handles a signal in the main thread, between two of its instructions, and a fit by libsvm is a single one, which may
-take for ever. So a second thread hears of the signal, too, as soon as it arrives (``signal.set_wakeup_fd``):
+take for ever. So a second thread is told of the signal, too, as soon as it arrives (``signal.set_wakeup_fd``):
 
     the main thread handles the signal:  it unwinds, closing what is open; the second thread waits for its end
     it does not, or does not come to its end:  the second thread closes what is open, and ends the process

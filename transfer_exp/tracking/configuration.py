@@ -1,4 +1,4 @@
-"""A combination in the words of a configuration: nested mappings, a class or function as its ``_target_``.
+"""A combination as a resolved configuration: nested mappings, a class or function as its ``_target_``.
 
 What Hydra composes has the same shape: a combination has the same parameters in MLflow whether a command or a notebook made
 it. Options that a configuration leaves to their defaults are here, too.

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 
 @cache
-def tend_sqlite() -> None:
-    """Look after every SQLite database that this process opens from now on; only the first call does anything.
+def configure_sqlite() -> None:
+    """Set up every SQLite database that this process opens from now on; only the first call does anything.
 
     ``synchronous=NORMAL``: in a database with a write-ahead log, the disk is not waited for at each commit. A program that
     is killed loses nothing; a power failure may lose the last commits, never the database (sqlite.org/pragma.html).

@@ -32,8 +32,8 @@ class Record:
     data: list[DataPart] = field(default_factory=list)
 
 
-def harmless(files: Mapping[str, bytes]) -> dict[str, bytes]:
-    """Files as they may be read by anybody who sees the results: the configuration can hold credentials."""
+def without_credentials(files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Files with credentials masked in those that are text: whoever sees the results may read them."""
     return {
         name: masked(content.decode()).encode() if name.endswith((".yaml", ".txt")) else content
         for name, content in files.items()

@@ -26,9 +26,9 @@ _WIDTH = 74  # characters of a line of code, which a page does not break
 _LONGEST_COMMAND = 2_000  # characters
 
 
-def command_line(words: Sequence[str]) -> str:
-    """The words as a command for a shell, without credentials: the environment can give them."""
-    return shlex.join(["python", "-m", "transfer_exp", *map(_without_credentials, words)])
+def command_line(arguments: Sequence[str]) -> str:
+    """The command with these arguments, quoted for a shell; without credentials, which the environment can give."""
+    return shlex.join(["python", "-m", "transfer_exp", *map(_without_credentials, arguments)])
 
 
 def of_combination(name: str, about: str, overrides: Sequence[str] | None, *, study: str, parent: str | None) -> str:
@@ -38,11 +38,11 @@ def of_combination(name: str, about: str, overrides: Sequence[str] | None, *, st
     """
     if overrides is None:
         return _joined(f"{name}: {about}", "Made from Python, by `transfer_exp.track`.", _report_command(study))
-    words = [*(word for word in overrides if not word.startswith("resume=")), "resume=false"]
-    if any(word.startswith("experiment=") for word in overrides):
-        words.append("hydra.mode=RUN")  # its file asks for a sweep
+    again = [*(one for one in overrides if not one.startswith("resume=")), "resume=false"]
+    if any(one.startswith("experiment=") for one in overrides):
+        again.append("hydra.mode=RUN")  # its file asks for a sweep
     where = f"[Its sweep]({parent}) has the matrix, and says where the report is." if parent else _report_command(study)
-    return _joined(f"{name}: {about}", "The same again:", _code(command_line(words)), where)
+    return _joined(f"{name}: {about}", "The same again:", _code(command_line(again)), where)
 
 
 def sentence(names: Mapping[str, Any]) -> str:

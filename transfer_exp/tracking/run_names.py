@@ -16,8 +16,8 @@ def varied_keys(jobs: Iterable[Sequence[str]]) -> list[str]:
     """The keys of overrides that are not the same in all jobs of a sweep, in their order."""
     listed = list(jobs)
     counts: dict[str, Counter[str]] = {}
-    for word in chain.from_iterable(listed):
-        counts.setdefault(_key(word), Counter())[word] += 1
+    for override in chain.from_iterable(listed):
+        counts.setdefault(_key(override), Counter())[override] += 1
     return [key for key, own in counts.items() if max(own.values()) < len(listed)]
 
 
@@ -25,7 +25,7 @@ def run_name(
     surrogate: str, target: str, *, seed: object, fraction: object, overrides: Sequence[str], varied: Collection[str] | None
 ) -> str:
     """What a run is called: its learners and seed, the values of the ``varied`` keys (None: of all overridden ones)."""
-    shown = {_key(word): word.partition("=")[2] for word in overrides}
+    shown = {_key(one): one.partition("=")[2] for one in overrides}
     shown = {key: value for key, value in shown.items() if _is_shown(key) and (varied is None or key in varied)}
     names = []
     for role, name in (("surrogate", surrogate), ("target", target)):
@@ -33,13 +33,13 @@ def run_name(
         options = ", ".join(f"{key.removeprefix(f'{role}.')} {shown.pop(key)}" for key in own)
         names.append(f"{name} ({options})" if options else name)
     share = "" if fraction == 1 else f" on {fraction} of its data"
-    rest = "".join(f" {key} {value}" for key, value in shown.items())
-    text = f"{names[0]}{share} > {names[1]} seed {seed}{rest}"
+    others = "".join(f" {key} {value}" for key, value in shown.items())
+    text = f"{names[0]}{share} > {names[1]} seed {seed}{others}"
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
 
 
-def _key(word: str) -> str:
-    return word.lstrip("+~").partition("=")[0]
+def _key(override: str) -> str:
+    return override.lstrip("+~").partition("=")[0]
 
 
 def _is_shown(key: str) -> bool:

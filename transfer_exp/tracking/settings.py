@@ -39,13 +39,13 @@ def _flat(node: Mapping[Any, Any], above: str) -> Iterator[tuple[str, Any]]:
 
 
 def _is_aside(place: str, value: Any) -> bool:
-    """Whether a leaf is a display name, or says where a data set lies."""
-    node, _, rest = place.partition(".")
-    if rest == "name" and node in NAMED:
+    """Whether a leaf is no setting: a display name, or where a data set lies."""
+    node, _, option = place.partition(".")
+    if option == "name" and node in NAMED:
         return True
-    if node != "dataset" or not isinstance(value, str) or rest.rpartition(".")[2] == "_target_":
-        return node == "dataset" and rest in _PLACES
-    return rest in _PLACES or "/" in value or "\\" in value or Path(value).is_file()
+    if node != "dataset" or not isinstance(value, str) or option.rpartition(".")[2] == "_target_":
+        return node == "dataset" and option in _PLACES
+    return option in _PLACES or "/" in value or "\\" in value or Path(value).is_file()
 
 
 def as_text(value: Any) -> str:

@@ -26,7 +26,7 @@ def require_psutil() -> None:
 def system_metrics(run_id: str, *, uri: str, wanted: bool) -> Iterator[None]:
     """Sample the machine every ten seconds (``MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL``) and once at the end.
 
-    A run that is shorter has the sample of its end. What cannot be logged is said in a line, and fails nothing.
+    A run that is shorter has the sample of its end. Where that cannot be logged, a warning is.
     """
     if not wanted:
         yield

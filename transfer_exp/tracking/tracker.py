@@ -21,8 +21,8 @@ from transfer_exp.system.locks import FileLock, acquire, release
 from transfer_exp.system.masking import masked
 from transfer_exp.system.signals import closing, hold_signals
 from transfer_exp.tracking import artifacts, connecting, notes
-from transfer_exp.tracking.database import tend_sqlite
-from transfer_exp.tracking.logged import MAX_VALUE, Record, harmless, log_numbers
+from transfer_exp.tracking.database import configure_sqlite
+from transfer_exp.tracking.logged import MAX_VALUE, Record, log_numbers, without_credentials
 from transfer_exp.tracking.studies import study_folder
 from transfer_exp.types import UserError
 
@@ -33,10 +33,10 @@ _in_doubt: set[str] = set()
 class Tracker:
     """One study (an MLflow experiment) in one tracking store."""
 
-    def __init__(self, *, uri: str | None, root: str | Path, study: str, is_well: bool = False) -> None:
+    def __init__(self, *, uri: str | None, root: str | Path, study: str, is_reachable: bool = False) -> None:
         """Connect, making database and experiment when they are not there.
 
-        ``uri`` None means sqlite in ``root``. ``is_well``: somebody has just asked the server. Raises UserError when the
+        ``uri`` None means sqlite in ``root``. ``is_reachable``: the server answered a moment ago. Raises UserError when the
         store cannot be reached or written.
         """
         self.root = Path(root).expanduser().absolute()
@@ -44,7 +44,7 @@ class Tracker:
         self.study = study
         self._home = artifacts.home_of(self.uri)
         self._artifacts: dict[str, str] = {}  # the address of the files of runs started here
-        if connecting.is_server(self.uri) and (not is_well or self.uri in _in_doubt):
+        if connecting.is_server(self.uri) and (not is_reachable or self.uri in _in_doubt):
             connecting.check_server(self.uri)
             _in_doubt.discard(self.uri)
         try:
@@ -64,7 +64,7 @@ class Tracker:
         file = connecting.sqlite_file(self.uri)
         with FileLock(self.root / ".tracking.lock"):
             if file:
-                tend_sqlite()
+                configure_sqlite()
                 connecting.prepare_sqlite(file)
             self.client = MlflowClient(self.uri)
             experiment = self.client.get_experiment_by_name(self.study) or self._new_experiment()
@@ -104,9 +104,9 @@ class Tracker:
     def start(self, name: str, *, tags: Mapping[str, str], parent: str | None = None) -> str:
         """Create a run that is RUNNING; returns its id."""
         nesting = {"mlflow.parentRunId": parent} if parent else {}
-        harmless = {key: masked(value) for key, value in tags.items()}
+        safe = {key: masked(value) for key, value in tags.items()}
         with self._reached():
-            run = self.client.create_run(self.experiment_id, run_name=name, tags={**harmless, **nesting})
+            run = self.client.create_run(self.experiment_id, run_name=name, tags={**safe, **nesting})
         self._artifacts[run.info.run_id] = run.info.artifact_uri
         return str(run.info.run_id)
 
@@ -168,21 +168,21 @@ class Tracker:
     def _close_if_running(self, run: Run) -> bool:
         if self.client.get_run(run.info.run_id).info.status != "RUNNING":  # it ended meanwhile
             return False
-        self._kill(run.info.run_id, "killed: its process ended without a word")
+        self._kill(run.info.run_id, "killed: its process ended without closing it")
         return True
 
     def _kill(self, run_id: str, reason: str) -> None:
-        self.say_why(run_id, reason)
+        self.log_reason(run_id, reason)
         self.finish(run_id, "KILLED")
 
-    def say_why(self, run_id: str, reason: str) -> None:
+    def log_reason(self, run_id: str, reason: str) -> None:
         """Log the reason of a bad end as the tag ``error``."""
         with self._reached():
             self.client.log_batch(run_id, tags=[RunTag("error", masked(reason)[:MAX_VALUE])])
 
     def log(self, run_id: str, record: Record) -> None:
         """Log everything of a record, the numbers in as few requests as MLflow takes."""
-        files = harmless(record.files)
+        files = without_credentials(record.files)
         with self._reached():
             log_numbers(self.client, run_id, record, files)
         if files:
@@ -225,7 +225,7 @@ class Tracker:
             raise
 
     def _explain(self, run_id: str, error: BaseException) -> None:
-        self.say_why(run_id, f"{type(error).__name__}: {error}")
+        self.log_reason(run_id, f"{type(error).__name__}: {error}")
         text = io.StringIO()
         traceback.print_exception(error, file=text)
-        self.log_files(run_id, harmless({"traceback.txt": text.getvalue().encode()}))
+        self.log_files(run_id, without_credentials({"traceback.txt": text.getvalue().encode()}))
