@@ -44,7 +44,7 @@ _CASES = [("linear", of) for of in _SIZES if of != "support vectors"] + [("rbf",
 
 def _craft(kind: str, size: dict[str, int]) -> Callable[[], object]:
     random = np.random.default_rng(0)
-    x, y = random.random((size["points"], size["features"])), random.choice([-1, 1], size["points"])
+    x, y = random.random((size["points"], size["features"])), random.integers(0, 2, size["points"])
     model, epsilons = _MODELS[kind](size, random), np.linspace(0, 3, size["epsilons"]).tolist()
     box = Box.uniform(size["features"])
     return partial(Evasion(n_iter=5).craft, model, x, y, epsilons=epsilons, box=box)

@@ -17,6 +17,7 @@ from world import EPSILONS, SURROGATES, World
 
 from transfer_exp.attacks.evasion import Evasion
 from transfer_exp.learners import Model
+from transfer_exp.margin import margins
 from transfer_exp.types import Floats
 
 _GRID = tuple(e for e in EPSILONS if e > 0)
@@ -39,11 +40,11 @@ class Contest:
         self.single: Model = copy.deepcopy(self.model).float()
         self.peer = peers.PEERS[peer](self.single, self.x, self.y)
         self.steps = _STEPS[:3] if quick else _STEPS
-        self.clean = -self.y * self.model.scores(self.x)
+        self.clean = margins(self.model.logits(self.x), self.y)
 
     def rise(self, points: list[Floats]) -> float:
-        """Mean rise of the margin over points and epsilons."""
-        return float(np.mean([-self.y * self.model.scores(p) - self.clean for p in points]))
+        """Mean fall of the margin over points and epsilons."""
+        return float(np.mean([self.clean - margins(self.model.logits(p), self.y) for p in points]))
 
     def own(self, n_walk: int, n_iter: int, tolerance: float) -> list[Floats]:
         attack = Evasion(n_walk=n_walk, n_iter=n_iter, tolerance=tolerance)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from conftest import Add
 from sklearn.linear_model import LogisticRegression
 from sklearn.linear_model import Ridge as RidgeRegression
@@ -16,9 +17,8 @@ from world import POISONED, World, learner
 
 from transfer_exp.attacks.poisoning import Poisoning
 from transfer_exp.data.splits import make_split
-from transfer_exp.learners import RBFSVM, Learner, Logistic, Ridge
+from transfer_exp.learners import LOSSES, RBFSVM, Learner, Logistic, Ridge
 from transfer_exp.learners.retraining import Retraining
-from transfer_exp.measures import losses
 
 _SHARE = 0.95
 _TIGHT = {"ridge": 0.2, "logistic": 0.2, "svm": 1.0, "rbf": 1.0}
@@ -55,7 +55,7 @@ def test_poisoning(name: str, world: World, quick: bool, benchmark: Any, add: Ad
         monkeypatch.setattr(Retraining, kind, outer)
 
     def place_and_fit(training: Retraining, fitted: Any) -> None:
-        k = len(training.y) - len(y) + 1
+        k = len(training.signs) - len(y) + 1
         points, labels = np.vstack([x, poisoned.points[:k]]), np.append(y, poisoned.labels[:k])
         for kind, estimator in fresh(made).items():
             start = time.process_time()
@@ -100,8 +100,9 @@ def test_share(name: str, world: World, quick: bool, add: Add) -> None:
     for seed in range(n_seeds):
         split = make_split(data, seed=seed)
         (x, y), (x_val, y_val) = ((data.x[rows], data.y[rows]) for rows in (split.surrogate, split.validation))
-        clean = made.fit(x, y, seed=0)
-        before = losses(clean.scores(x_val), y_val, str(clean.loss_name)).mean()
+        clean = made.fit(x, y, n_classes=2, seed=0)
+        logits, loss = torch.tensor(clean.logits(x_val)), LOSSES[str(clean.loss_name)]
+        before = float(loss(logits, torch.tensor(y_val)).mean())
         rises = []
         for attack in (usual, long):
             start = time.process_time()

@@ -16,21 +16,8 @@ Peer = Callable[[float, int, float], Floats]
 """(epsilon, steps, step length as a share of epsilon) -> attacked points ``(n, d)``, float32."""
 
 
-class Logits(torch.nn.Module):
-    """A score f as two logits -f / 2 and f / 2: their difference is f."""
-
-    def __init__(self, model: Model) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits ``(n, 2)``."""
-        half = self.model(x) / 2
-        return torch.stack([-half, half], 1)
-
-
 def _margin(logits: Tensor, onehot: Tensor) -> Tensor:
-    """Sum over points of the other logit less the true one: -y f."""
+    """Sum over points of the other logit less the true one."""
     return ((1 - 2 * onehot) * logits).sum()
 
 
@@ -44,8 +31,8 @@ def foolbox(model: Model, x: Floats, y: Ints) -> Peer:
             onehot = torch.nn.functional.one_hot(labels.raw, 2)
             return lambda inputs: eagerpy.astensor(_margin(model(inputs).raw, onehot))
 
-    wrapped = fb.PyTorchModel(Logits(model).eval(), bounds=(0, 1), device="cpu")
-    points, labels = torch.tensor(x, dtype=torch.float32), torch.tensor((y + 1) // 2)
+    wrapped = fb.PyTorchModel(model.eval(), bounds=(0, 1), device="cpu")
+    points, labels = torch.tensor(x, dtype=torch.float32), torch.tensor(y)
 
     def run(epsilon: float, steps: int, length: float) -> Floats:
         attack = Margin(abs_stepsize=length * epsilon, steps=steps, random_start=False)
@@ -63,9 +50,9 @@ def art(model: Model, x: Floats, y: Ints) -> Peer:
     from art.estimators.classification import PyTorchClassifier
 
     classifier = PyTorchClassifier(
-        model=Logits(model), loss=_margin, input_shape=x.shape[1:], nb_classes=2, clip_values=(0.0, 1.0), device_type="cpu"
+        model=model, loss=_margin, input_shape=x.shape[1:], nb_classes=2, clip_values=(0.0, 1.0), device_type="cpu"
     )
-    points, onehot = x.astype(np.float32), np.eye(2, dtype=np.float32)[(y + 1) // 2]
+    points, onehot = x.astype(np.float32), np.eye(2, dtype=np.float32)[y]
 
     def run(epsilon: float, steps: int, length: float) -> Floats:
         attack = ProjectedGradientDescentPyTorch(

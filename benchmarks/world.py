@@ -61,7 +61,7 @@ class World:
         """The trained surrogate of that name, float64."""
         if name not in self._models:
             rows = make_split(self.dataset, seed=0).surrogate
-            made = learner(name, "mnist89_evasion").fit(self.dataset.x[rows], self.dataset.y[rows], seed=0)
+            made = learner(name, "mnist89_evasion").fit(self.dataset.x[rows], self.dataset.y[rows], n_classes=2, seed=0)
             self._models[name] = made
         return self._models[name]
 

@@ -100,7 +100,8 @@ class Evasion:
         clean, lower, upper = (torch.as_tensor(a).to(like) for a in (x, box.lower, box.upper))
         label, target = (None if a is None else torch.as_tensor(a).to(like.device, torch.int64) for a in (y, goals))
         assert label is not None
-        balls = [BallBox(clean, lower, upper, ball(self.norm), epsilon) for epsilon in epsilons if epsilon > 0]
+        points = BallBox(clean, lower, upper, ball(self.norm), 0.0)
+        balls = [points.of_radius(epsilon) for epsilon in epsilons if epsilon > 0]
         ascents = self._ascents(models, clean, label, target, balls)
         steps = [unmoved(clean, ascents.base)] if len(balls) < len(epsilons) else []
         last = 0.0

@@ -10,7 +10,7 @@ Of two classes all three are one and the same. The margin is what counts; ascent
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from copy import deepcopy
+from copy import copy, deepcopy
 from itertools import chain
 
 import torch
@@ -133,6 +133,12 @@ class BallBox:
         self.center, self.lower, self.upper = center, lower, upper
         self.ball, self.epsilon = ball, epsilon
         self.low, self.high = lower - center, upper - center
+
+    def of_radius(self, epsilon: float) -> BallBox:
+        """The same with another radius; shares the tensors."""
+        other = copy(self)
+        other.epsilon = epsilon
+        return other
 
     def at(self, rows: Tensor) -> BallBox:
         """The sets of these rows alone."""

@@ -2,7 +2,7 @@
 
 An offset u lies in the ball of radius epsilon where its size |u| is at most epsilon:
 
-    l0    number of features moved    (of an epsilon that is no whole number, the whole features that it holds)
+    l0    number of features moved (the whole features that epsilon holds)
     l1    sum of |u_i|
     l2    square root of the sum of u_i^2
     linf  largest |u_i|
@@ -27,7 +27,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from transfer_exp.optim.projections import greedy_fill, room, scale_to_sphere, soft_threshold
+from transfer_exp.optim.projections import greedy_fill, keep_largest, room, scale_to_sphere, soft_threshold
 from transfer_exp.types import Floats, UserError
 
 Search: TypeAlias = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
@@ -103,14 +103,14 @@ class L0(Ball):
     def project(self, offset: Tensor, *, epsilon: Tensor | float, low: Tensor, high: Tensor) -> Tensor:
         """Keep the features whose clipped value is worth most."""
         nearest = offset.clamp(low, high)
-        return _largest(nearest, offset.square() - (offset - nearest).square(), epsilon)
+        return keep_largest(nearest, offset.square() - (offset - nearest).square(), epsilon)
 
     def farthest(self, direction: Tensor, *, epsilon: Tensor | float, low: Tensor, high: Tensor) -> Tensor:
         """The most gainful features, each to its face."""
         space = room(direction, low, high)
         heaviest = direction.abs().amax(1, keepdim=True)
         weight = direction.abs() / torch.where(heaviest > 0, heaviest, 1.0)  # no overflow where the box is huge
-        return _largest(torch.copysign(space, direction), weight * space, epsilon)
+        return keep_largest(torch.copysign(space, direction), weight * space, epsilon)
 
     def scatter(self, n: int, n_features: int, *, epsilon: float, seed: int) -> Tensor:
         """As many features as the ball allows, each somewhere in its room; the first half of the places at its faces."""
@@ -235,15 +235,6 @@ def _by_search(one: Ball, search: Search, offset: Tensor, epsilon: Tensor | floa
     if len(rows):
         nearest[rows] = search(*(t.index_select(0, rows) for t in (offset, low, high, radius)))
     return nearest
-
-
-def _largest(offset: Tensor, worth: Tensor, epsilon: Tensor | float) -> Tensor:
-    """The floor(epsilon) entries of each row of ``offset`` that are worth most, where that is above zero; else zero."""
-    allowed = torch.as_tensor(epsilon, device=offset.device).floor().long().expand(len(offset))[:, None]
-    n_most = min(int(allowed.max()), offset.shape[1]) if len(offset) else 0
-    value, column = worth.topk(n_most, dim=1)
-    taken = (torch.arange(n_most, device=offset.device) < allowed) & (value > 0)
-    return torch.zeros_like(offset).scatter(1, column, torch.where(taken, offset.gather(1, column), 0.0))
 
 
 def _latin_hypercube(n: int, d: int, random: torch.Generator) -> Tensor:

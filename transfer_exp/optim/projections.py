@@ -94,3 +94,12 @@ def greedy_fill(direction: Tensor, low: Tensor, high: Tensor, radius: Tensor) ->
         n_heaviest *= 8
     take = torch.minimum((radius - (spent - sorted_room)).clamp(min=0), sorted_room)
     return torch.copysign(torch.zeros_like(space).scatter(1, order, take), direction)
+
+
+def keep_largest(offset: Tensor, worth: Tensor, epsilon: Tensor | float) -> Tensor:
+    """The floor(epsilon) entries of each row of ``offset`` that are worth most (above zero); zero elsewhere."""
+    allowed = torch.as_tensor(epsilon, device=offset.device).floor().long().expand(len(offset))[:, None]
+    n_most = min(int(allowed.max()), offset.shape[1]) if len(offset) else 0
+    value, column = worth.topk(n_most, dim=1)
+    taken = (torch.arange(n_most, device=offset.device) < allowed) & (value > 0)
+    return torch.zeros_like(offset).scatter(1, column, torch.where(taken, offset.gather(1, column), 0.0))
