@@ -85,7 +85,7 @@ def test_every_folder_of_the_configuration_is_looked_at() -> None:
 @pytest.mark.parametrize(("role", "name"), [(role, name) for role in ("surrogate", "target") for name in choices(role)])
 def test_learners_have_the_hyperparameters_of_the_paper(role: str, name: str) -> None:
     learner = getattr(built(f"{role}={name}"), role)
-    assert learner.name == name
+    assert learner.name == name == f"{learner.family}_{learner.complexity}"
     assert {key: getattr(learner, key) for key in PAPER_TABLE[name]} == PAPER_TABLE[name]
 
 
@@ -299,7 +299,9 @@ def test_an_unknown_key_is_refused(key: str) -> None:
 
 
 def test_an_added_key_that_nothing_takes_is_refused() -> None:
-    with pytest.raises(UserError, match=r"surrogate\.gamma: expected one of name, scale, C, tolerance, got an unknown key"):
+    with pytest.raises(
+        UserError, match=r"surrogate\.gamma: expected one of name, complexity, scale, C, tolerance, got an unknown key"
+    ):
         built("surrogate=svm_low", "+surrogate.gamma=1")
 
 

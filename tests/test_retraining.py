@@ -5,6 +5,7 @@ from functools import partial
 
 import numpy as np
 import pytest
+import torch
 from scipy.sparse import csr_array
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
@@ -12,9 +13,11 @@ from sklearn.linear_model import Ridge as RidgeRegression
 from sklearn.metrics.pairwise import linear_kernel, rbf_kernel
 from sklearn.svm import SVC
 
-from transfer_exp.learners import MLP, RBFSVM, Forest, LinearSVM, Logistic, Ridge
-from transfer_exp.learners.gram import used_columns
+from transfer_exp.learners import LOSSES, MLP, RBFSVM, Forest, LinearSVM, Logistic, Ridge
+from transfer_exp.learners.retraining_columns import spread as spread_over
+from transfer_exp.learners.retraining_columns import used_columns
 from transfer_exp.learners.retraining_svm import TOLERANCE, SVMRetraining
+from transfer_exp.margin import binary_logits
 from transfer_exp.types import UserError
 
 SMOOTH = [Ridge(alpha=0.1), Ridge(alpha=10), Logistic(C=10), Logistic(C=0.01)]
@@ -145,6 +148,17 @@ def test_an_earlier_result_is_good_after_others(learner):
     fresh.place(again)
     following = [one.retrain(data()[0][0][9], label).val_scores for one in (training, fresh)]
     np.testing.assert_allclose(*following, atol=1e-6)
+
+
+@pytest.mark.parametrize("learner", [*SMOOTH, *SVMS], ids=name)
+def test_the_objective_is_the_mean_of_the_learners_own_loss(learner):
+    training, point, label = poisoned(learner, 1)
+    fitted = training.retrain(point, label)
+    score = torch.tensor(fitted.val_scores, requires_grad=True)
+    loss = LOSSES[learner.model_type.loss_name](binary_logits(score), torch.tensor(data()[1][1])).mean()
+    assert fitted.loss == pytest.approx(loss.item(), rel=1e-12)
+    (slope,) = torch.autograd.grad(loss, score)
+    np.testing.assert_allclose(training._slope(fitted.val_scores), slope, rtol=1e-9, atol=1e-15)
 
 
 @pytest.mark.parametrize("n_placed", [0, 8])
@@ -309,6 +323,6 @@ def test_unused_columns_change_no_score_and_have_no_gradient(learner):
     part = learner.retraining(x[:, columns], y, x_val[:, columns], y_val, room=0)
     one, other = whole.retrain(x[0], 1 - int(y[0])), part.retrain(x[0, columns], 1 - int(y[0]))
     np.testing.assert_allclose(one.val_scores, other.val_scores, atol=1e-7)
-    gradient, expected = np.zeros(66), whole.gradient(one)[0]
-    gradient[columns] = part.gradient(other)[0]
+    expected = whole.gradient(one)[0]
+    (gradient,) = spread_over(part.gradient(other)[0][None], columns, 66)
     np.testing.assert_allclose(gradient, expected, atol=1e-6 * np.abs(expected).max())

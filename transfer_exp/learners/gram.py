@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import blas
 
-from transfer_exp.types import Floats, Ints, Matrix
+from transfer_exp.types import Floats
 
 
 @dataclass(frozen=True)
@@ -158,11 +158,3 @@ class RBFGram(Gram):
         """Validation values too."""
         super().restore(moved)
         self._validation[self.n] = moved.validation
-
-
-def used_columns(*matrices: Matrix) -> Ints:
-    """Columns in which any point of the matrices ``(n, d)`` is not zero.
-
-    Kernel values depend on no others, and there all gradients of ``Retraining`` are zero: these columns are all it needs.
-    """
-    return np.unique(np.concatenate([matrix.nonzero()[1] for matrix in matrices]))

@@ -36,15 +36,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from transfer_exp.learners.gram import Gram, Moved
-from transfer_exp.learners.losses import LOSSES
-from transfer_exp.margin import binary_logits, signs
+from transfer_exp.margin import signs
 from transfer_exp.types import Floats, Ints
 
 
@@ -109,16 +105,21 @@ class Retraining(ABC):
     ``signs``: s of the fixed points ``(n,)``. ``signs_val``: of the validation points ``(n_val,)``.
     """
 
-    loss_name: ClassVar[str]
-
     def __init__(self, gram: Gram, y: Ints, y_val: Ints) -> None:
         self.gram = gram
         self.signs: Floats = signs(y).astype(np.float64)
         self.signs_val: Floats = signs(y_val).astype(np.float64)
         self.counts = Counts()
-        self._val_classes = torch.as_tensor(y_val)
         self._fixed = Solution.zero(len(y) + 1)
         self._last: Retrained | None = None
+
+    @abstractmethod
+    def _loss(self, scores: Floats) -> float:
+        """J for scores of the validation points ``(n_val,)``."""
+
+    @abstractmethod
+    def _slope(self, scores: Floats) -> Floats:
+        """g ``(n_val,)``, the derivative of J in each score."""
 
     @abstractmethod
     def _train(self, signs: Floats, starts: list[Solution]) -> Solution:
@@ -158,19 +159,6 @@ class Retraining(ABC):
         product = solution.product + solution.beta[-1] * change
         product[-1] = self.gram.moved.train @ solution.beta
         return Solution(solution.beta, solution.bias, product)
-
-    def _loss(self, scores: Floats) -> float:
-        """J for scores ``(n_val,)``."""
-        return float(self._mean_loss(torch.as_tensor(scores)))
-
-    def _slope(self, scores: Floats) -> Floats:
-        """g ``(n_val,)``, the derivative of J in each score."""
-        score = torch.as_tensor(scores).clone().requires_grad_()
-        (slope,) = torch.autograd.grad(self._mean_loss(score), score)
-        return np.asarray(slope.numpy())
-
-    def _mean_loss(self, score: Tensor) -> Tensor:
-        return LOSSES[self.loss_name](binary_logits(score), self._val_classes).mean()
 
     def gradient(self, fitted: Retrained) -> tuple[Floats, float]:
         """dJ/dx_c ``(d,)`` at a result of ``retrain`` since the last ``place``, and the residual of its linear solve."""

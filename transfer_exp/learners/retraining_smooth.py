@@ -186,7 +186,6 @@ class SmoothRetraining(Retraining):
 class RidgeRetraining(SmoothRetraining):
     """l = (s - f)^2 / 2."""
 
-    loss_name = "squared"
     _single = False
 
     def _train(self, signs: Floats, starts: list[Solution]) -> Solution:
@@ -209,7 +208,6 @@ class RidgeRetraining(SmoothRetraining):
 class LogisticRetraining(SmoothRetraining):
     """l = log(1 + exp(-s f))."""
 
-    loss_name = "cross_entropy"
     _single = True
 
     def _derivatives(self, f: Floats, signs: Floats) -> tuple[Floats, Floats, Floats]:

@@ -32,14 +32,18 @@ _SNAP = 1e-9  # libsvm's coefficients this close to a bound, relative to C, are 
 class SVMRetraining(Retraining):
     """Soft-margin SVM with any kernel: min |w|^2 / 2 + C sum_i max(0, 1 - s_i f_i)."""
 
-    loss_name = "hinge"
-
     def __init__(self, gram: Gram, y: Ints, y_val: Ints, *, C: float) -> None:
         super().__init__(gram, y, y_val)
         self.C = C
         self._solver = SaddleSolver()
         n = len(y)
         self._fixed = self._libsvm(self.gram.train[:n, :n], self.signs).extended()
+
+    def _loss(self, scores: Floats) -> float:
+        return float(np.maximum(1 - self.signs_val * scores, 0.0).mean())
+
+    def _slope(self, scores: Floats) -> Floats:
+        return np.where(self.signs_val * scores <= 1, -self.signs_val, 0.0) / len(scores)
 
     def _bounds(self, signs: Floats) -> tuple[Floats, Floats]:
         """Least and largest beta of points with these signs."""
