@@ -42,6 +42,7 @@ def pictures(study: Study, classes: Classes | None) -> Iterator[Picture]:
     """All figures of this room; none for a study of two classes without a goal."""
     for column in outcomes(study, classes):
         yield from _success(study, column)
+    yield from _whitebox_goals(study)
     if classes is not None and len(classes.names) <= classes_of.MOST_DRAWN:
         yield from _class_errors(study, classes)
         yield from _confusions(study, classes)
@@ -59,6 +60,20 @@ def _success(study: Study, column: str) -> Iterator[Picture]:
         caption = f"{measure.heading.capitalize()}, in % at {at}.{goal}"
         stem = success_stem(column, epsilon)
         yield Picture(stem=stem, section="classes", row=name.capitalize(), caption=caption, figure=figure)
+
+
+def _whitebox_goals(study: Study) -> Iterator[Picture]:
+    """How far the white-box attacks reach their goal, over the strengths."""
+    column = "whitebox_targeted_success"
+    data = tables.whitebox_curves(study, column)
+    if study.goal != "any" and len(data):
+        figure, ax = figures.single(4.9, 4.0)
+        looks, ylabel = study.learners.looks(data["learner"]), registry.MEASURES[column].title
+        figures.security_curves(data, ax, looks=looks, title="", xlabel=words.strength_axis(study), ylabel=ylabel)
+        caption = (
+            f"{registry.MEASURES[column].heading.capitalize()} of each target; bands: 95% interval of the mean over seeds."
+        )
+        yield Picture(stem=column, section="classes", row="Targeted success, white-box", caption=caption, figure=figure)
 
 
 def _class_errors(study: Study, classes: Classes) -> Iterator[Picture]:
