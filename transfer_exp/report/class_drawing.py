@@ -54,8 +54,9 @@ def _success(study: Study, column: str) -> Iterator[Picture]:
         wide = success_matrix(study, column, epsilon)
         at = words.strength(study, epsilon)
         name = column.replace("_", " ")
-        figure, ax, looks = drawing.canvas_of(wide, study)
-        figures.heat_map(wide, ax, looks=looks, title=f"{name} in %, {at}", percent=True)
+        title = f"{name} in %, {at}"
+        figure, ax, looks = drawing.canvas_of(wide, study, title)
+        figures.heat_map(wide, ax, looks=looks, title=title, percent=True)
         goal = f" Goal: {study.goal}." if column == "targeted_success" else ""
         caption = f"{measure.heading.capitalize()}, in % at {at}.{goal}"
         stem = success_stem(column, epsilon)
@@ -83,8 +84,8 @@ def _class_errors(study: Study, classes: Classes) -> Iterator[Picture]:
     for column, when in (("error", at), ("clean_error", "before the attack")):
         wide = table.pivot(index="target", columns="class", values=column)
         wide = wide.reindex(index=study.learners.ordered(wide.index), columns=list(classes.names))
-        figure, ax, looks = drawing.canvas_of(wide, study)
         title = f"{error} of each class in %, {when}"
+        figure, ax, looks = drawing.canvas_of(wide, study, title)
         figures.heat_map(wide, ax, looks=looks, title=title, percent=True, xlabel="class", ylabel="target")
         caption = (
             f"{error.capitalize()} of each target on the points of each class in %, {when}; mean over surrogates and seeds."
@@ -97,9 +98,9 @@ def _confusions(study: Study, classes: Classes) -> Iterator[Picture]:
     at = words.strength(study, study.epsilon_reference)
     for role, what in _CONFUSIONS.items():
         wide = pd.DataFrame(classes.shares[role], index=names, columns=names)
-        figure, ax, _ = drawing.canvas_of(wide, study)
         when = "clean" if role.endswith("_clean") else at
         title = f"{role.removesuffix('_clean')}, {when}"
+        figure, ax, _ = drawing.canvas_of(wide, study, title)
         figures.heat_map(wide, ax, looks={}, title=title, percent=True, xlabel="taken for", ylabel="class")
         caption = (
             f"{what}, in % of the points of a class; mean over all combinations{'' if when == 'clean' else f', at {at}'}."
