@@ -20,9 +20,10 @@ from transfer_exp.report import database, repair, tables
 from transfer_exp.report.__main__ import settings
 from transfer_exp.report.build import build_report, study_summary
 from transfer_exp.report.curves import curves_frame
-from transfer_exp.report.factors import chosen, telling
+from transfer_exp.report.factors import chosen
 from transfer_exp.report.files import write_csv
 from transfer_exp.report.records import load
+from transfer_exp.report.variants import telling
 from transfer_exp.system.cells import harmless
 from transfer_exp.tracking.settings import shortened
 from transfer_exp.types import UserError

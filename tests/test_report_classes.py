@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -215,3 +216,11 @@ def test_more_classes_than_a_figure_has_room_for_are_tables_alone(classes, study
     assert {picture.stem for picture in class_drawing.pictures(study, classes)} == {
         f"success_matrix_eps{epsilon}" for epsilon in (1, 2, 5)
     }
+
+
+def test_no_title_of_a_matrix_is_cut(classes, study):
+    narrow = replace(study, goal="next", curves=study.curves.assign(targeted_success=0.5))
+    for picture in class_drawing.pictures(narrow, classes):
+        picture.figure.draw_without_rendering()
+        box, frame = picture.figure.axes[0].title.get_window_extent(), picture.figure.bbox
+        assert frame.x0 <= box.x0 <= box.x1 <= frame.x1, picture.stem

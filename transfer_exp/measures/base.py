@@ -26,8 +26,9 @@ class Measure:
 
     of: what it is a property of, and over what tables take its mean. is_curve: one value an epsilon. is_share: between 0 and
     1, shown in percent. is_cosine: between -1 and 1; of a pair, it is shown as a matrix. source: where it is defined. label:
-    short heading of a column or an axis; symbol and heading where it has none. explains: the columns of its table that it is
-    drawn against and correlated with; of a measure of success none. norm: the norm in which it is the size of something.
+    heading of a column or an axis; where it has none, symbol and heading, or its name if it explains nothing. explains: the
+    columns of its table that it is drawn against and correlated with; of what an attack did none. norm: the norm in which it
+    is the size of something.
     compute: its values (None: the scenario records it itself); the mean over the points where it is defined is recorded, and
     the share of the others.
     """
@@ -48,7 +49,9 @@ class Measure:
     @property
     def title(self) -> str:
         """Its heading where there is little room."""
-        return self.label or ", ".join(filter(None, (self.symbol, self.heading)))
+        if self.label or not self.explains:
+            return self.label or self.name.replace("_", " ").replace("whitebox", "white-box")
+        return ", ".join(filter(None, (self.symbol, self.heading)))
 
 
 def mean_defined(values: Floats) -> tuple[float, float]:

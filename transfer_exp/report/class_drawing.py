@@ -42,6 +42,7 @@ def pictures(study: Study, classes: Classes | None) -> Iterator[Picture]:
     """All figures of this room; none for a study of two classes without a goal."""
     for column in outcomes(study, classes):
         yield from _success(study, column)
+    yield from _whitebox_goals(study)
     if classes is not None and len(classes.names) <= classes_of.MOST_DRAWN:
         yield from _class_errors(study, classes)
         yield from _confusions(study, classes)
@@ -53,12 +54,27 @@ def _success(study: Study, column: str) -> Iterator[Picture]:
         wide = success_matrix(study, column, epsilon)
         at = words.strength(study, epsilon)
         name = column.replace("_", " ")
-        figure, ax, looks = drawing.canvas_of(wide, study)
-        figures.heat_map(wide, ax, looks=looks, title=f"{name} in %, {at}", percent=True)
+        title = f"{name} in %, {at}"
+        figure, ax, looks = drawing.canvas_of(wide, study, title)
+        figures.heat_map(wide, ax, looks=looks, title=title, percent=True)
         goal = f" Goal: {study.goal}." if column == "targeted_success" else ""
         caption = f"{measure.heading.capitalize()}, in % at {at}.{goal}"
         stem = success_stem(column, epsilon)
         yield Picture(stem=stem, section="classes", row=name.capitalize(), caption=caption, figure=figure)
+
+
+def _whitebox_goals(study: Study) -> Iterator[Picture]:
+    """How far the white-box attacks reach their goal, over the strengths."""
+    column = "whitebox_targeted_success"
+    data = tables.whitebox_curves(study, column)
+    if study.goal != "any" and len(data):
+        figure, ax = figures.single(4.9, 4.0)
+        looks, ylabel = study.learners.looks(data["learner"]), registry.MEASURES[column].title
+        figures.security_curves(data, ax, looks=looks, title="", xlabel=words.strength_axis(study), ylabel=ylabel)
+        caption = (
+            f"{registry.MEASURES[column].heading.capitalize()} of each target; bands: 95% interval of the mean over seeds."
+        )
+        yield Picture(stem=column, section="classes", row="Targeted success, white-box", caption=caption, figure=figure)
 
 
 def _class_errors(study: Study, classes: Classes) -> Iterator[Picture]:
@@ -68,8 +84,8 @@ def _class_errors(study: Study, classes: Classes) -> Iterator[Picture]:
     for column, when in (("error", at), ("clean_error", "before the attack")):
         wide = table.pivot(index="target", columns="class", values=column)
         wide = wide.reindex(index=study.learners.ordered(wide.index), columns=list(classes.names))
-        figure, ax, looks = drawing.canvas_of(wide, study)
         title = f"{error} of each class in %, {when}"
+        figure, ax, looks = drawing.canvas_of(wide, study, title)
         figures.heat_map(wide, ax, looks=looks, title=title, percent=True, xlabel="class", ylabel="target")
         caption = (
             f"{error.capitalize()} of each target on the points of each class in %, {when}; mean over surrogates and seeds."
@@ -82,9 +98,9 @@ def _confusions(study: Study, classes: Classes) -> Iterator[Picture]:
     at = words.strength(study, study.epsilon_reference)
     for role, what in _CONFUSIONS.items():
         wide = pd.DataFrame(classes.shares[role], index=names, columns=names)
-        figure, ax, _ = drawing.canvas_of(wide, study)
         when = "clean" if role.endswith("_clean") else at
         title = f"{role.removesuffix('_clean')}, {when}"
+        figure, ax, _ = drawing.canvas_of(wide, study, title)
         figures.heat_map(wide, ax, looks={}, title=title, percent=True, xlabel="taken for", ylabel="class")
         caption = (
             f"{what}, in % of the points of a class; mean over all combinations{'' if when == 'clean' else f', at {at}'}."

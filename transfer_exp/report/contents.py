@@ -50,7 +50,7 @@ def _of_classes(study: Study, classes: Classes | None, at: str) -> list[tuple[st
     if classes is None:
         return []
     errors = f"Error of each target on each class at {at}; 95% interval over the seeds"
-    frequent = f"The most frequent mistakes of the targets at {at}, as shares of the points of a class, and those of others"
+    frequent = f"The most frequent mistakes of the targets at {at}: share of the points of a class, beside that of others"
     return [
         ("classes", "class_errors", errors, classes_of.class_errors(classes, study)),
         ("classes", "mistakes", frequent, classes_of.mistakes(classes)),

@@ -87,9 +87,10 @@ def error_map(study: Study, epsilon: float, fraction: float) -> Iterator[Picture
     if tables.error_matrix(study, epsilon, fraction).empty:
         return
     wide = control.error_table(study, epsilon, fraction)
-    figure, ax, looks = canvas_of(wide, study)
     at, share = words.strength(study, epsilon), words.share(fraction)
-    figures.heat_map(wide, ax, looks=looks, title=f"{words.error_name(study)} in %, {at}", percent=True)
+    title = f"{words.error_name(study)} in %, {at}"
+    figure, ax, looks = canvas_of(wide, study, title)
+    figures.heat_map(wide, ax, looks=looks, title=title, percent=True)
     here = words.of_settings(study)
     caption = f"{words.error_name(study).capitalize()} of the targets in % at {at}, {share}{here}."
     if control.NOISE in wide.index:
@@ -103,13 +104,14 @@ def error_map(study: Study, epsilon: float, fraction: float) -> Iterator[Picture
     )
 
 
-def canvas_of(wide: pd.DataFrame, study: Study) -> tuple[Figure, Axes, dict[str, Look]]:
-    """A figure with room for a matrix and its labels, and the looks of its learners."""
+def canvas_of(wide: pd.DataFrame, study: Study, title: str) -> tuple[Figure, Axes, dict[str, Look]]:
+    """A figure with room for a matrix, its labels and its title, and the looks of its learners."""
     rows, columns = wide.shape
     looks = study.learners.looks(name for name in map(str, [*wide.index, *wide.columns]) if name in study.learners)
     longest = max(len(looks[name].label if name in looks else name) for name in map(str, [*wide.index, *wide.columns]))
     room = 0.065 * max(0, longest - _SHORT)  # inches
-    size = max(2.8, 1.1 + 0.3 * columns) + room, max(2.4, 1.35 + 0.27 * rows) + room
+    width = max(2.8, 1.1 + 0.3 * columns, 1.15 + 0.068 * len(title))
+    size = width + room, max(2.4, 1.35 + 0.27 * rows) + room
     return *figures.single(*size), looks
 
 
@@ -151,7 +153,7 @@ def _pair_maps(study: Study) -> Iterator[Picture]:
         if data.empty:
             continue
         wide = tables.with_means(data)
-        figure, ax, looks = canvas_of(wide, study)
+        figure, ax, looks = canvas_of(wide, study, measure.title)
         figures.heat_map(wide, ax, looks=looks, title=measure.title, lowest=min(0.0, float(data.min().min())))
         caption = f"{measure.heading.capitalize()}, mean over points and seeds."
         yield Picture(

@@ -8,25 +8,22 @@ one slice are compared or averaged.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
-from transfer_exp.figures.style import COMPLEXITIES
 from transfer_exp.report.earlier import UNKNOWN
-from transfer_exp.report.taxonomy import Kind, Learners
+from transfer_exp.report.taxonomy import Learners
+from transfer_exp.report.variants import DECLARED, ROLES, learner_settings, telling, with_ids
 from transfer_exp.tracking.settings import canonical
 from transfer_exp.types import UserError, counted
 
 KEY = ["surrogate", "target", "surrogate_fraction", "seed"]
-ROLES = ("surrogate", "target")
-_DECLARED = tuple(f"{role}.{word}" for role in ROLES for word in ("family", "complexity"))
-"""What a learner says of itself, on which no result depends."""
 SIZES = ("n_target", "n_surrogate", "n_validation", "n_test", "n_features", "n_attacked")
 """What a run counts when it is done: no settings, nor is what follows."""
-_ASIDE = {"run_id", "status", "parent", "study", "git_commit", "signature", "threads", UNKNOWN, *SIZES, *KEY, *_DECLARED}
+_ASIDE = {"run_id", "status", "parent", "study", "git_commit", "signature", "threads", UNKNOWN, *SIZES, *KEY, *DECLARED}
 _ABSENT = "absent"
 _FIRST = ("dataset", "attack")  # of several factors that vary together the first is shown
 
@@ -76,7 +73,7 @@ def slices(every: pd.DataFrame) -> tuple[list[Slice], list[str]]:
         about = {name: str(kind[name]) for name in shown}
         for settings, own in _single_settings_apart(finished[_have(finished, kind)]):
             fitting = others[_fit(others, {**fixed, **kind})] if not settings else others.iloc[:0]
-            runs, learners = _variants(own, fitting)
+            runs, learners = with_ids(own, fitting)
             found.append(Slice(settings={**about, **settings}, runs=runs, learners=learners))
     found.sort(key=lambda each: (len(newest(each.runs)), each.runs["start_time"].max()), reverse=True)
     taken = pd.Index([]).append([each.runs.index for each in found])
@@ -102,11 +99,6 @@ def _single_settings_apart(finished: pd.DataFrame) -> Iterator[tuple[dict[str, s
     yield {}, finished[keys == ""]
     for key in sorted(set(keys) - {""}):
         yield settings[key], finished[keys == key]
-
-
-def learner_settings(runs: pd.DataFrame, role: str) -> list[str]:
-    """The columns that are settings of the learners in a role."""
-    return [str(c) for c in runs if str(c).startswith(f"{role}.") and str(c) not in _DECLARED]
 
 
 def _usual(runs: pd.DataFrame, columns: list[str]) -> tuple[str, ...] | None:
@@ -140,65 +132,6 @@ def _fit(runs: pd.DataFrame, values: dict[str, str]) -> pd.Series:
     for name, value in values.items():
         same &= runs[name].isin([value, _ABSENT])
     return same
-
-
-def telling(rows: pd.DataFrame, columns: Iterable[str]) -> list[str]:
-    """The first of these columns that together tell all rows apart; of some that vary together one."""
-    chosen: list[str] = []
-    groups = 1
-    for column in columns:
-        if column not in chosen and len(rows[[*chosen, column]].drop_duplicates()) > groups:
-            chosen.append(column)
-            groups = len(rows[chosen].drop_duplicates())
-    return chosen
-
-
-def _variants(finished: pd.DataFrame, others: pd.DataFrame) -> tuple[pd.DataFrame, Learners]:
-    """The runs of a slice, learners of one name but of several settings told apart; of the ``others`` those that fit."""
-    kinds: list[Kind] = []
-    for role in ROLES:
-        finished, others, own = _identified(finished, others, role)
-        kinds += own
-    return pd.concat([finished, others]).sort_index(), Learners(kinds)
-
-
-def _identified(finished: pd.DataFrame, others: pd.DataFrame, role: str) -> tuple[pd.DataFrame, pd.DataFrame, list[Kind]]:
-    """The runs with the ids of the learners in one role, those of the ``others`` that fit, and the kinds of learners."""
-    columns = learner_settings(finished, role)
-    newest_last = finished.sort_values("start_time", kind="stable")
-    rows = newest_last.drop_duplicates([role, *columns], keep="last").sort_index().reset_index(drop=True)
-    kinds = list(_kinds(rows, role, columns))
-    ids = dict(zip(rows[[role, *columns]].itertuples(index=False, name=None), (kind.id for kind in kinds), strict=True))
-    own = [ids[key] for key in finished[[role, *columns]].itertuples(index=False, name=None)]
-    known = {name for name, *_ in ids}
-    # A learner of which nothing is finished keeps its name.
-    keys = list(others[[role, *columns]].itertuples(index=False, name=None))
-    names = [ids.get(key, None if key[0] in known else key[0]) for key in keys]
-    fitting = others.assign(**{role: pd.Series(names, index=others.index, dtype=object)}).loc[
-        [name is not None for name in names]
-    ]
-    unfinished = fitting[~fitting[role].isin([*known, *ids.values()])].drop_duplicates(role)
-    kinds += [_kind(row, role, {}) for row in unfinished.to_dict("records")]
-    return finished.assign(**{role: pd.Series(own, index=finished.index, dtype=object)}), fitting, kinds
-
-
-def _kinds(rows: pd.DataFrame, role: str, columns: list[str]) -> Iterator[Kind]:
-    """The learner of each row: as a variant where there are several of its name, told apart within its family."""
-    swept = rows.duplicated(role, keep=False)
-    families = rows[f"{role}.family"]
-    for several, row in zip(swept, rows.to_dict("records"), strict=True):
-        told = telling(rows[swept & (families == row[f"{role}.family"])], columns) if several else []
-        yield _kind({str(name): value for name, value in row.items()}, role, {c: str(row[c]) for c in told})
-
-
-def _kind(row: Mapping[Any, Any], role: str, told: Mapping[str, str]) -> Kind:
-    complexity = row.get(f"{role}.complexity")
-    return Kind(
-        name=str(row[role]),
-        family=str(row[f"{role}.family"]),
-        complexity=complexity if complexity in COMPLEXITIES else None,
-        options={column.removeprefix(f"{role}."): value for column, value in told.items()},
-    )
 
 
 def _strays(runs: pd.DataFrame, finished: pd.DataFrame) -> list[str]:

@@ -9,8 +9,9 @@ from itertools import combinations, product
 import pandas as pd
 
 from transfer_exp.figures.style import COMPLEXITIES, Complexity
-from transfer_exp.report.factors import KEY, ROLES, SIZES, Slice, in_words
+from transfer_exp.report.factors import KEY, SIZES, Slice, in_words
 from transfer_exp.report.taxonomy import Learners, family_label
+from transfer_exp.report.variants import ROLES
 from transfer_exp.scenarios.words import Words
 from transfer_exp.types import counted
 

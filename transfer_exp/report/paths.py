@@ -23,9 +23,9 @@ import pandas as pd
 
 from transfer_exp import correlation, stats
 from transfer_exp.report import tables, words
-from transfer_exp.report.factors import learner_settings
 from transfer_exp.report.study import Study
 from transfer_exp.report.taxonomy import Learners
+from transfer_exp.report.variants import learner_settings
 from transfer_exp.types import Floats
 
 Role: TypeAlias = Literal["surrogate", "target"]

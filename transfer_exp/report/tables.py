@@ -100,13 +100,15 @@ def format_matrix(wide: pd.DataFrame, *, title: str, learners: Learners) -> str:
     return "\n".join(lines)
 
 
-def whitebox_curves(study: Study) -> pd.DataFrame:
+def whitebox_curves(study: Study, column: str = "whitebox_error") -> pd.DataFrame:
     """Columns ``learner, epsilon, mean, spread``: white-box error of each target, mean over seeds, half of its interval.
+
+    column: another curve of the targets.
 
     On all surrogate data: poisoning starts from other points when the surrogate has a part of them only.
     """
-    rows = on_all_data(study).dropna(subset=["whitebox_error"]).rename(columns={"target": "learner"})
-    return _over_seeds(rows, ["learner", "epsilon"], "whitebox_error").reset_index()
+    rows = on_all_data(study).dropna(subset=[column]).rename(columns={"target": "learner"})
+    return _over_seeds(rows, ["learner", "epsilon"], column).reset_index()
 
 
 def _over_seeds(rows: pd.DataFrame, key: list[str], column: str) -> pd.DataFrame:
@@ -131,7 +133,10 @@ def learners_table(study: Study, role: Literal["surrogate", "target"]) -> pd.Dat
 def pairs(study: Study) -> pd.DataFrame:
     """One row a pair of surrogate and target: what is measured of it, and the error ratio, at the reference epsilon."""
     columns = [name for name, measure in registry.MEASURES.items() if measure.of == "pair"]
-    return at_reference(study).groupby(["surrogate", "target"])[[*columns, "error_ratio"]].mean().reset_index()
+    table = at_reference(study).groupby(["surrogate", "target"])[[*columns, "error_ratio"]].mean()
+    every = [study.learners.ordered(table.index.unique(role)) for role in ("surrogate", "target")]
+    order = pd.MultiIndex.from_product(every, names=["surrogate", "target"])
+    return table.reindex(order[order.isin(table.index)]).reset_index()
 
 
 def cosines() -> list[registry.Measure]:
