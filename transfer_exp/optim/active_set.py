@@ -91,10 +91,10 @@ def _advance(K: Floats, lower: Floats, upper: Floats, beta: Floats, slope: Float
     """Move along ``step`` up to the first bound, which becomes active; True when no bound was in the way."""
     bound = np.where(step > 0, upper, lower)
     moving = step != 0
-    reach = np.full(len(step), np.inf)
-    np.divide(bound - beta, step, out=reach, where=moving)
-    first = int(reach.argmin())
-    length = min(1.0, float(reach[first]))
+    allowed = np.full(len(step), np.inf)
+    np.divide(bound - beta, step, out=allowed, where=moving)
+    first = int(allowed.argmin())
+    length = min(1.0, float(allowed[first]))
     beta += length * step
     slope += length * (K @ step)
     if length == 1.0:

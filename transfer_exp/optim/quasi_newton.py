@@ -1,4 +1,4 @@
-"""Projected quasi-Newton ascent of one point in a box, for an objective that is dear, curved and kinked.
+"""Projected quasi-Newton ascent of one point in a box, for an objective that is expensive to evaluate, curved and kinked.
 
     maximise J(x)   subject to   lower <= x <= upper
 
@@ -67,16 +67,16 @@ def climb(landscape: Landscape, start: Floats, box: Box, *, n_iter: int, toleran
         plain = direction is None
         if direction is None:
             direction = slope * (length / np.linalg.norm(slope))
-        found = _search(landscape, here, direction, box, n_trials)
-        if found is None and plain:
+        step = _search(landscape, here, direction, box, n_trials)
+        if step is None and plain:
             break
-        if found is None:
+        if step is None:
             moves.clear()
             continue
-        moves.append((found.x - here.x, here.gradient - found.gradient))
+        moves.append((step.x - here.x, here.gradient - step.gradient))
         if plain:
-            length = float(np.linalg.norm(found.x - here.x))
-        here = found
+            length = float(np.linalg.norm(step.x - here.x))
+        here = step
         values.append(here.value)
         if len(values) > _WINDOW and values[-1] - values[-1 - _WINDOW] < tolerance * (values[-1] - values[0]):
             break
