@@ -49,7 +49,7 @@ def test_one_run_records_all_that_the_design_asks(cli: Cli, root: Path) -> None:
     params = run.data.params
     assert 30 <= len(params) <= 50
     expected = {"dataset": "digits89", "surrogate": "ridge_high", "target": "ridge_low", "seed": "3", "attack.norm": "l2"}
-    expected |= {"attack.n_iter": "5", "n_variability": "2", "dataset.split.test": "20", "dataset.digits": "[8, 9]"}
+    expected |= {"attack.n_iter": "5", "n_variability": "2", "dataset.split.test": "20", "dataset.classes": "[8, 9]"}
     expected |= {"scale": "none", "epsilon.grid": "[0, 0.5]", "surrogate_fraction": "1"}
     expected |= {"surrogate._target_": "transfer_exp.learners.linear.Ridge"}
     expected |= {"surrogate.alpha": "1", "target.alpha": "10", "n_test": "20", "n_target": "167", "n_features": "64"}
@@ -195,7 +195,7 @@ def test_a_study_carries_its_own_sweep(cli: Cli, root: Path) -> None:
 
 
 def test_two_data_sets_of_one_kind_are_told_apart(cli: Cli, root: Path) -> None:
-    assert cli("-m", *SMALL, "study=tiny", "dataset.digits=[8,9],[4,9]").rc == 0
+    assert cli("-m", *SMALL, "study=tiny", "dataset.classes=[8,9],[4,9]").rc == 0
     _, *children = runs(root, "tiny")
     assert [run.data.params["dataset"] for run in children] == ["digits89", "digits49"]
     for run in children:

@@ -17,7 +17,8 @@ from transfer_exp.data.selection import select_features
 from transfer_exp.data.splits import make_split, sample_class
 from transfer_exp.data.synthetic import load_synthetic
 from transfer_exp.learners import RBFSVM, Learner, LinearSVM, Logistic
-from transfer_exp.measures import detection_threshold, evasion_rate
+from transfer_exp.margin import binary_score
+from transfer_exp.measures.detection import detection_threshold
 from transfer_exp.types import Sizes, dense
 
 LIMIT_GB = 12
@@ -44,15 +45,16 @@ def full_size() -> None:
     clean, grid = dense(data.x[attacked]), tuple(range(31))
     learners: list[Learner] = [Logistic(C=1), LinearSVM(C=0.01), RBFSVM(C=1, gamma=0.01)]
     for learner in learners:
-        model = learner.fit(data.x[split.target], data.y[split.target], seed=0)
+        model = learner.fit(data.x[split.target], data.y[split.target], n_classes=2, seed=0)
         say(f"trained {type(learner).__name__}")
-        legitimate = split.validation[data.y[split.validation] == -1]
-        threshold = detection_threshold(model.scores(data.x[legitimate]), false_alarm_rate=0.005)
-        test = model.scores(data.x[split.test[data.y[split.test] == -1]])
+        legitimate = split.validation[data.y[split.validation] == 0]
+        threshold = detection_threshold(binary_score(model.logits(data.x[legitimate])), false_alarm_rate=0.005)
+        test = binary_score(model.logits(data.x[split.test[data.y[split.test] == 0]]))
         assert (test > threshold).mean() < 0.02
-        crafted = EvasionAdd().craft(model, data.x[attacked], data.y[attacked], epsilons=grid, box=data.box)
+        crafted = EvasionAdd().craft(model, data.x[attacked], data.y[attacked], goals=None, epsilons=grid, box=data.box)
         say(f"crafted {len(attacked)} points at {len(grid)} budgets")
-        rates = [evasion_rate(model.scores(crafted.points(k, clean, data.box)), threshold) for k in (0, 5, 10, 30)]
+        scores = (binary_score(model.logits(crafted.points(k, clean, data.box))) for k in (0, 5, 10, 30))
+        rates = [float((score <= threshold).mean()) for score in scores]
         say(f"evasion rate at 0, 5, 10, 30 features: {' '.join(f'{rate:.3f}' for rate in rates)}")
         assert rates == sorted(rates)
         assert rates[0] < 0.1 < 0.3 < rates[-1]

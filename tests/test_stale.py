@@ -27,8 +27,8 @@ LOADER = """
 from dataclasses import replace
 from transfer_exp.data.digits import load_digits
 
-def load(*, name, digits, split):
-    return replace(load_digits(name=name, digits=digits[::1], split=split), checksum="always the same")
+def load(*, name, classes, split):
+    return replace(load_digits(name=name, classes=classes[::1], split=split), checksum="always the same")
 """
 SOURCELESS = """
 from dataclasses import dataclass
@@ -37,8 +37,8 @@ from transfer_exp.learners.linear import Ridge
 def make():
     @dataclass(frozen=True, kw_only=True)
     class Mine(Ridge):
-        def _fit(self, x, y, *, seed):
-            return super()._fit(x, y, seed=seed)
+        def _fit(self, x, y, *, n_classes, seed):
+            return super()._fit(x, y, n_classes=n_classes, seed=seed)
     return Mine
 
 Mine = make()

@@ -68,7 +68,7 @@ def test_a_word_in_the_middle_that_cannot_be_composed_stops_the_sweep_before_its
     [
         (["dataset=drebin", "paths.data={empty}"], "error: DREBIN: expected"),
         (["dataset=digits89,drebin215", "paths.data={empty}"], "error: Drebin-215: expected drebin-215"),
-        (["attack.norm=l3"], "error: attack.norm: expected one of l1, l2, linf, got 'l3'"),
+        (["attack.norm=l3"], "error: attack.norm: expected one of l0, l1, l2, linf, got l3"),
         (["dataset.split.test=100000,200000"], "error: dataset.split.test: expected at most 354"),
         (["~surrogate"], "error: surrogate"),
     ],

@@ -17,7 +17,7 @@ from mlflow.entities import Run
 
 from transfer_exp import Combination, Store, run, track
 from transfer_exp.attacks.evasion import Evasion
-from transfer_exp.data.digits import load_digits_pair
+from transfer_exp.data.digits import load_digits
 from transfer_exp.data.loaders import remembered
 from transfer_exp.learners.linear import Ridge
 from transfer_exp.report.records import load
@@ -31,7 +31,7 @@ FLEETING = {"seconds", "store/hits", "store/misses"}
 def same_by_hand(**changes: object) -> Combination:
     """The combination of ``SMALL``, as a notebook writes it."""
     parts = {
-        "dataset": load_digits_pair(name="digits89", digits=(8, 9), split=Sizes(test=20)),
+        "dataset": load_digits(name="digits89", classes=(8, 9), split=Sizes(test=20)),
         "surrogate": Ridge(name="ridge_high", alpha=1),
         "target": Ridge(name="ridge_low", alpha=10.0),
         "attack": Evasion(name="evasion", norm="l2", n_iter=5),

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from transfer_exp.combination import Combination, Outcome
-from transfer_exp.data.splits import sample_class
+from transfer_exp.data.splits import make_split, sample_class
 from transfer_exp.learners import Model
 from transfer_exp.margin import binary_score
 from transfer_exp.measures.detection import at_threshold, detection_threshold, false_alarms_allowed
@@ -30,8 +30,8 @@ LEGITIMATE, MALWARE = 0, 1
 
 def check(combination: Combination) -> None:
     """Raise UserError on what is known to fail before anything is trained: too few malware test points, say."""
-    work = _work(combination, None)
-    sets_for_variability(work, _attacked_rows(work, combination.attack))
+    rows = _attacked_rows(combination)
+    sets_for_variability(_work(combination, None), rows)
 
 
 def run(combination: Combination, store: Store) -> Outcome:
@@ -41,8 +41,8 @@ def run(combination: Combination, store: Store) -> Outcome:
     points for the false-alarm rate, ``fixed`` columns that are not there, too little data for V.
     """
     attack: Any = combination.attack
+    rows = _attacked_rows(combination)
     work = _work(combination, store)
-    rows = _attacked_rows(work, attack)
     sets = sets_for_variability(work, rows)
     evasion.log_before(work)
     surrogate, target = surrogate_of(work), target_of(work)
@@ -64,22 +64,24 @@ def run(combination: Combination, store: Store) -> Outcome:
     return outcome
 
 
+def _attacked_rows(combination: Combination) -> Ints:
+    """The malware test points to attack."""
+    attack: Any = combination.attack
+    dataset, seed = combination.dataset, combination.seed
+    attack.require_fixed(dataset.n_features)
+    split = make_split(dataset, seed=seed, surrogate_fraction=combination.surrogate_fraction)
+    n_legitimate = int((dataset.y[split.validation] == LEGITIMATE).sum())
+    false_alarms_allowed(n_legitimate, false_alarm_rate=attack.false_alarm_rate)
+    n_malware = int((dataset.y[split.test] == MALWARE).sum())
+    n_attacked = n_malware if attack.n_attacked is None else attack.n_attacked
+    return sample_class(dataset, split.test, label=MALWARE, size=n_attacked, seed=seed)
+
+
 def _work(combination: Combination, store: Store | None) -> Work:
     """What is crafted depends neither on the rate nor on the number asked for: the store need not tell these apart."""
     attack: Any = combination.attack
-    attack.require_fixed(combination.dataset.n_features)
     options = {name: type(attack).__dataclass_fields__[name].default for name in ("n_attacked", "false_alarm_rate")}
     return Work.of(replace(combination, attack=replace(attack, **options)), store)
-
-
-def _attacked_rows(work: Work, attack: Any) -> Ints:
-    """The malware test points to attack."""
-    y, split = work.dataset.y, work.split
-    n_legitimate = int((y[split.validation] == LEGITIMATE).sum())
-    false_alarms_allowed(n_legitimate, false_alarm_rate=attack.false_alarm_rate)
-    n_malware = int((y[split.test] == MALWARE).sum())
-    n_attacked = n_malware if attack.n_attacked is None else attack.n_attacked
-    return sample_class(work.dataset, split.test, label=MALWARE, size=n_attacked, seed=work.combination.seed)
 
 
 class Detector:
