@@ -140,7 +140,8 @@ def test_damaged_entries_are_made_again_and_said(cli: Cli, root: Path) -> None:
     entries = list((root / "store").rglob("*.npz"))
     for file in entries:
         content = bytearray(file.read_bytes())
-        content[len(content) // 2] ^= 0xFF
+        third = len(content) // 3  # a single byte may lie where a zip file keeps nothing that counts
+        content[third : 2 * third] = bytes(third)
         file.write_bytes(content)
     ended = cli(*SMALL, "resume=false")
     assert ended.rc == 0

@@ -62,7 +62,7 @@ def test_classes_of_one_name_in_two_modules_are_told_apart(write: Write) -> None
 
 
 def test_a_class_is_another_once_its_file_is_edited_and_the_same_again_when_that_is_taken_back(write: Write) -> None:
-    first, edited, again = (key(write(text)) for text in (LEARNER, LEARNER.replace("= 1", "= -1"), LEARNER))
+    first, edited, again = (key(write(text)) for text in (LEARNER, LEARNER.replace("SIGN = 1", "SIGN = -1"), LEARNER))
     assert first == again != edited
 
 
@@ -101,7 +101,8 @@ def test_a_library_that_it_imports_counts_by_its_version(write: Write, monkeypat
 
 
 def test_a_file_edited_since_it_was_imported_has_no_source(write: Write, tmp_path: Path) -> None:
-    for edited in (LEARNER.replace("self.SIGN * y", "y"), LEARNER.replace("= 1", "= -1")):  # a function; a constant
+    function = LEARNER.replace("y if self.SIGN == 1 else n_classes - 1 - y", "y")
+    for edited in (function, LEARNER.replace("SIGN = 1", "SIGN = -1")):  # a function; a constant
         module = write(LEARNER)
         assert Path(module.__cached__).is_file()
         (tmp_path / "mine.py").write_text(edited)
@@ -120,7 +121,7 @@ def test_without_cached_code_a_file_written_since_the_process_began_has_no_sourc
 
 def test_what_is_edited_after_the_first_look_keeps_the_source_that_runs(write: Write, tmp_path: Path) -> None:
     module = write(LEARNER)
-    before, edited = key(module), LEARNER.replace("= 1", "= -1")
+    before, edited = key(module), LEARNER.replace("SIGN = 1", "SIGN = -1")
     (tmp_path / "mine.py").write_text(edited)
     assert key(module) == before
     os.utime(tmp_path / "mine.py", (1, 1))  # another time than that of the cached code
@@ -190,7 +191,7 @@ def notebook(monkeypatch: pytest.MonkeyPatch) -> Iterator[Notebook]:
 
 def test_a_class_defined_again_in_a_notebook_is_another(notebook: Notebook) -> None:
     keys = []
-    for text in (LEARNER, LEARNER.replace("= 1", "= -1"), LEARNER):
+    for text in (LEARNER, LEARNER.replace("SIGN = 1", "SIGN = -1"), LEARNER):
         notebook.cell(text)
         keys.append(notebook.key())
     assert keys[0] == keys[2] != keys[1]
@@ -223,7 +224,7 @@ def test_what_a_class_uses_of_other_cells_counts(notebook: Notebook, change: str
 
 
 def test_defaults_and_attributes_from_other_cells_count(notebook: Notebook) -> None:
-    for text in (LEARNER.replace("= 1", "= a"), LEARNER.replace("*, seed", "*, seed, k=a")):
+    for text in (LEARNER.replace("SIGN = 1", "SIGN = a"), LEARNER.replace("*, seed", "*, seed, k=a")):
         keys = []
         for a in (1, 2):
             notebook.cell(f"a = {a}\n")

@@ -57,7 +57,7 @@ def config(**changes: Any) -> DictConfig:
 
 @pytest.fixture
 def combination() -> Combination:
-    x, y = np.eye(12), np.repeat([1, -1], 6)
+    x, y = np.eye(12), np.repeat([1, 0], 6)
     sizes, pool = Sizes(test=2), np.zeros(12, dtype=bool)
     data = Dataset(name="own", x=x, y=y, box=Box.uniform(12), sizes=sizes, test_pool=pool, checksum="c")
     return Combination(dataset=data, surrogate=Ridge(alpha=2.5), target=MLP(), attack=Evasion(norm="linf"), epsilon=GRID)

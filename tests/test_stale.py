@@ -20,8 +20,8 @@ from transfer_exp.attacks.evasion import Evasion
 @dataclass(frozen=True, kw_only=True)
 class Weak(Evasion):
     SHARE = 1
-    def craft(self, model, x, y, *, epsilons, box):
-        return super().craft(model, x, y, epsilons=[self.SHARE * e for e in epsilons], box=box)
+    def craft(self, model, x, y, *, goals, epsilons, box):
+        return super().craft(model, x, y, goals=goals, epsilons=[self.SHARE * e for e in epsilons], box=box)
 """
 LOADER = """
 from dataclasses import replace
@@ -79,7 +79,7 @@ def newest(root: Path) -> Run:
 
 
 def test_a_learner_is_run_again_once_it_is_edited_and_is_not_another_of_its_name(own: Own, root: Path) -> None:
-    turned = LEARNER.replace("= 1", "= -1")  # its scores are those of the other, with the other sign
+    turned = LEARNER.replace("SIGN = 1", "SIGN = -1")  # its scores are those of the other, with the other sign
     assert own.run("target._target_=one.Mine", one=LEARNER, two=turned) == "finished"
     first = newest(root)
     assert own.run("target._target_=one.Mine") == "skipped"
@@ -113,8 +113,8 @@ def test_a_learner_without_source_is_never_skipped_and_nothing_of_it_is_stored(o
     words = "target._target_=hidden.Mine"
     assert [own.run(words, hidden=SOURCELESS), own.run(words)] == ["finished", "finished"]
     one, two = runs(root, kind="combination")
-    # Fitted, attacked, scored under attack and under noise once more: what is of the target, and only that.
-    assert two.data.metrics["store/misses"] == 4
+    # Fitted, attacked, scored under attack and under noise, differentiated: what is of the target, and only that.
+    assert two.data.metrics["store/misses"] == 5
     assert one.data.metrics["store/misses"] > 4
     assert two.data.tags["source/hidden.make._locals_.Mine"] == "unknown"
     assert two.data.metrics["clean_error"] == one.data.metrics["clean_error"]

@@ -121,6 +121,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
             name = item["params"][role].replace("mlp_high", "<script>alert(1)</script>").replace("mlp_low", "$\\frac$_low")
             item["params"][role] = name
             item["curve"][role] = name
+            item["tags"][f"{role}.family"] = name if "<" in name else item["tags"][f"{role}.family"]
         item["params"]["dataset"] = '"><img src=x onerror=alert(1)>'
         item["curve"]["dataset"] = item["params"]["dataset"]
         item["params"]["surrogate.C"] = "</td><script>alert(2)</script>"
