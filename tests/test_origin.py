@@ -224,7 +224,7 @@ def test_what_a_class_uses_of_other_cells_counts(notebook: Notebook, change: str
 
 
 def test_defaults_and_attributes_from_other_cells_count(notebook: Notebook) -> None:
-    for text in (LEARNER.replace("SIGN = 1", "SIGN = a"), LEARNER.replace("*, seed", "*, seed, k=a")):
+    for text in (LEARNER.replace("SIGN = 1", "SIGN = a"), LEARNER.replace("*, n_classes, seed", "*, n_classes, seed, k=a")):
         keys = []
         for a in (1, 2):
             notebook.cell(f"a = {a}\n")
