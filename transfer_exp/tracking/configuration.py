@@ -20,8 +20,8 @@ ROLES = ("attack", "surrogate", "target")
 
 def as_configuration(combination: Combination) -> dict[str, Any]:
     """The resolved configuration of a combination, without what is no part of it (study, paths, threads)."""
-    found = {f.name: _plain(getattr(combination, f.name)) for f in dataclasses.fields(combination)}
-    return {**found, "dataset": _of_dataset(combination.dataset)}
+    parts = {f.name: getattr(combination, f.name) for f in dataclasses.fields(combination) if f.name != "dataset"}
+    return {"dataset": _of_dataset(combination.dataset), **_plain(parts)}  # never the points themselves: they are millions
 
 
 def names_of(combination: Combination) -> dict[str, Any]:
