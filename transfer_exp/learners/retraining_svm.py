@@ -12,6 +12,7 @@ import logging
 import warnings
 
 import numpy as np
+import torch
 
 from transfer_exp.learners.gram import Gram
 from transfer_exp.learners.retraining import Retrained, Retraining, Solution
@@ -40,7 +41,8 @@ class SVMRetraining(Retraining):
         self._fixed = self._libsvm(self.gram.train[:n, :n], self.signs).extended()
 
     def _loss(self, scores: Floats) -> float:
-        return float(np.maximum(1 - self.signs_val * scores, 0.0).mean())
+        # Summed as torch does: numpy adds in another order, and an attack may end elsewhere for the last digit of J.
+        return float(torch.from_numpy(np.maximum(1 - self.signs_val * scores, 0.0)).mean())
 
     def _slope(self, scores: Floats) -> Floats:
         return np.where(self.signs_val * scores <= 1, -self.signs_val, 0.0) / len(scores)
