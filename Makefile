@@ -12,7 +12,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 RUN := $(BIN)/python -m transfer_exp
 WORKERS := $(if $(filter-out 1,$(JOBS)),hydra/launcher=joblib hydra.launcher.n_jobs=$(JOBS))
-STUDIES := mnist89-evasion mnist89-paths drebin215-evasion drebin-evasion mnist89-poisoning lfw-poisoning
+STUDIES := mnist89-evasion mnist-evasion fashion-evasion mnist89-paths drebin215-evasion drebin-evasion mnist89-poisoning lfw-poisoning
 
 .DEFAULT_GOAL := help
 .PHONY: again help setup demo test test-slow test-kernels bench mutants rooms lint types format ui reproduce clean $(STUDIES)
@@ -66,6 +66,10 @@ format: $(READY)  ## format and mend what can be mended
 	$(BIN)/ruff format .
 
 mnist89-evasion: $(READY)  ## study: evasion on MNIST 8 against 9 (2,400 combinations)
+
+mnist-evasion: $(READY)  ## study: evasion on MNIST, ten classes, l2 and linf (1,200 combinations)
+
+fashion-evasion: $(READY)  ## study: the same on Fashion-MNIST (1,200 combinations)
 
 mnist89-paths: $(READY)  ## study: transfer along C, alpha, gamma, weight decay, width (3,198 combinations)
 
