@@ -100,6 +100,7 @@ def test_a_target_without_gradients_has_no_white_box_and_no_measure_of_it(cli: C
         assert not [name for name in names if word in name]
 
 
+@pytest.mark.slow
 def test_the_same_command_gives_the_same_numbers_also_without_a_store(cli: Cli, root: Path, tmp_path: Path) -> None:
     words = (*SMALL, "target=mlp_high", "target.n_epochs=2", "surrogate=logistic_low", "resume=false")
     for extra in ((), (), (f"paths.store={tmp_path / 'other'}",)):
@@ -255,6 +256,7 @@ def test_a_sweep_that_is_told_to_stop_closes_its_runs_and_can_go_on(root: Path, 
     assert not list(root.rglob("*.tmp"))
 
 
+@pytest.mark.slow
 def test_it_works_from_another_folder_and_leaves_its_results_there(tmp_path: Path) -> None:
     ended = subprocess_cli(*SMALL, cwd=tmp_path)
     assert ended.rc == 0, ended.stderr

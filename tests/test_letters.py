@@ -49,6 +49,7 @@ def written(svg: Path) -> list[str]:
     return ["".join(node.itertext()) for node in ET.parse(svg).iter() if node.tag.endswith("}text")]
 
 
+@pytest.mark.slow
 def test_no_label_of_any_figure_of_a_report_contains_markup(tmp_path: Path) -> None:
     made, logarithmic, shown = study(), 0, ""
     correlations = pd.DataFrame(

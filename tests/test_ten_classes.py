@@ -36,7 +36,7 @@ def test_the_small_study_reports_who_is_mistaken_for_whom(cli: Cli, root: Path) 
     assert "confusion_target" in html or "Classes" in html
 
 
-@pytest.mark.parametrize("norm", ["l2", "linf"])
+@pytest.mark.parametrize("norm", ["l2", pytest.param("linf", marks=pytest.mark.slow)])
 def test_the_least_likely_class_is_harder_to_reach_than_the_next_one(tmp_path: Path, norm: str) -> None:
     data = load_digits(name="digits", split=Sizes(target=200, surrogate=200, test=100))
     grid = (0.0, 0.7) if norm == "l2" else (0.0, 0.12)

@@ -128,6 +128,7 @@ def test_the_points_of_a_data_set_are_never_gone_through() -> None:
     assert as_configuration(same_by_hand(dataset=watched))["dataset"]["classes"] == [8, 9]
 
 
+@pytest.mark.slow
 def test_it_needs_no_hydra(root: Path) -> None:
     text = f"""
 import json, sys
