@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import sys
 
 import numpy as np
 import pytest
@@ -45,6 +46,42 @@ def test_kendall_with_ties_is_tau_b_row_by_row():
     y = x + rng(1).integers(0, 4, size=(5, 25))
     expected = [scipy.stats.kendalltau(*pair).statistic for pair in zip(x, y, strict=True)]
     assert coefficients(x, y, "kendall") == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 7, 8, 33])
+def test_kendall_counts_the_pairs_as_counting_them_one_by_one_does(n):
+    # With ties in x, in y and in both, gaps in either, columns without any point.
+    x, y = rng().integers(0, 4, size=(2, 20, n)).astype(float)
+    defined = (rng(1).random((20, n)) < 0.8) & (rng(2).random(n) < 0.8)
+    expected = np.zeros((3, 20))
+    for row in range(20):
+        for i, j in itertools.combinations(np.flatnonzero(defined[row]), 2):
+            of_x, of_y = np.sign(x[row, i] - x[row, j]), np.sign(y[row, i] - y[row, j])
+            expected[:, row] += of_x * of_y, of_x != 0, of_y != 0
+    assert np.array_equal(correlation._kendall_sums(x, y, defined), expected)
+
+
+def calls_of_kendall(x: np.ndarray, y: np.ndarray) -> int:
+    calls = 0
+
+    def count(*_: object) -> None:
+        nonlocal calls
+        calls += 1
+
+    sys.setprofile(count)
+    try:
+        coefficients(x, y, "kendall")
+    finally:
+        sys.setprofile(None)
+    return calls
+
+
+def test_kendall_takes_as_many_steps_as_points_can_be_halved():
+    few, many = (rng().normal(size=(2, 1, n)) for n in (2**6, 2**12))
+    assert calls_of_kendall(*many) < 2 * calls_of_kendall(*few)  # 12 halvings against 6; pairs are 4,000 times as many
+    gaps = np.full((2, 1, 2**12), np.nan)
+    gaps[..., : 2**6] = few
+    assert calls_of_kendall(*gaps) == calls_of_kendall(*few)  # cells without a value cost nothing
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -155,15 +155,48 @@ def _pearson_sums(x: Floats, y: Floats, defined: Bools) -> tuple[Floats, Floats,
 
 
 def _kendall_sums(x: Floats, y: Floats, defined: Bools) -> tuple[Floats, Floats, Floats]:
-    """Concordant less discordant pairs; pairs not tied in x; not tied in y."""
-    shared, own_x, own_y = np.zeros((3, len(x)))
-    for lag in range(1, x.shape[-1]):
-        both = defined[:, lag:] & defined[:, :-lag]
-        sign_x, sign_y = (np.sign(values[:, lag:] - values[:, :-lag]) * both for values in (x, y))
-        shared += np.einsum("bn,bn->b", sign_x, sign_y)
-        own_x += np.einsum("bn,bn->b", sign_x, sign_x)
-        own_y += np.einsum("bn,bn->b", sign_y, sign_y)
-    return shared, own_x, own_y
+    """Concordant less discordant pairs; pairs not tied in x; not tied in y. By sorting, in n log n steps (Knight 1966).
+
+        sort by x, then y;  discordant = pairs whose y are in the wrong order
+        concordant = all pairs - tied in x - tied in y + tied in both - discordant
+
+    Undefined points count as one more value, the largest in x and in y: tied among themselves, concordant with the others.
+    """
+    used = defined.any(axis=0)  # a table of a sweep may be mostly gaps
+    x, y = (np.where(defined, values, math.inf)[:, used] for values in (x, y))
+    n_defined, n = defined.sum(axis=-1), x.shape[-1]
+    order = np.lexsort((y, x))
+    x, y = (np.take_along_axis(values, order, axis=-1) for values in (x, y))
+    same_x = x[:, 1:] == x[:, :-1]
+    tied_x, tied_both = _tied(same_x), _tied(same_x & (y[:, 1:] == y[:, :-1]))
+    discordant, y = _inversions(y)
+    tied_y = _tied(y[:, 1:] == y[:, :-1])
+    pairs = n * (n - 1) // 2 - n_defined * (n - n_defined)
+    shared = pairs - tied_x - tied_y + tied_both - 2 * discordant
+    return shared.astype(np.float64), (pairs - tied_x).astype(np.float64), (pairs - tied_y).astype(np.float64)
+
+
+def _tied(same: Bools) -> Ints:
+    """Number of equal pairs in sorted rows; ``same (b, n - 1)``: whether a value equals the one before it."""
+    place = np.arange(1, same.shape[-1] + 1)
+    start = np.maximum.accumulate(np.where(same, 0, place), axis=-1)
+    return np.asarray((place - start).sum(axis=-1))
+
+
+def _inversions(values: Floats) -> tuple[Ints, Floats]:
+    """Number of pairs of each row ``(b, n)`` in falling order, and the sorted rows: a merge sort that counts."""
+    n, width = values.shape[-1], 1
+    size = 1 << max(n - 1, 0).bit_length()
+    values = np.pad(values, ((0, 0), (0, size - n)), constant_values=math.inf)
+    found = np.zeros(len(values), dtype=np.int64)
+    while width < size:
+        halves = values.reshape(len(values), -1, 2 * width)
+        order = np.argsort(halves, axis=-1, kind="stable")
+        passed = np.where(order < width, np.arange(2 * width) - order, 0)  # values of the right half before one of the left
+        found += passed.sum(axis=(1, 2))
+        values = np.take_along_axis(halves, order, axis=-1).reshape(values.shape)
+        width *= 2
+    return found, values[:, :n]
 
 
 def _constant(values: Floats, defined: Bools) -> Bools:
