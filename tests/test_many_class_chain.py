@@ -279,3 +279,30 @@ def test_least_likely_is_harder_than_next_and_both_than_any(data: Dataset, store
     success = {goal: run(combination(data, attack=Evasion(goal=goal)), store).curves for goal in goals}
     reached = {goal: success[goal]["targeted_success"][-1] for goal in goals[1:]}
     assert reached["least_likely"] < reached["next"] < success["any"]["success"][-1]
+
+
+def test_unsigned_labels_are_the_same_labels(data: Dataset, store: Store, outcome: Outcome) -> None:
+    """Arithmetic on them would wrap round."""
+    unsigned = replace(data, y=data.y.astype(np.uint8))
+    assert unsigned.y.dtype == np.int64
+    assert run(combination(unsigned), store).metrics["gradient_size"] == outcome.metrics["gradient_size"]
+
+
+def test_points_of_the_goal_are_left_alone_and_counted(data: Dataset, store: Store) -> None:
+    found = run(combination(data, attack=Evasion(goal="owl")), store)
+    assert (found.sizes["n_test"], found.sizes["n_attacked"]) == (150, 100)
+    assert "error_ratio_at_1.1" not in found.metrics
+
+
+def test_a_model_with_torch_parameters_is_refused(data: Dataset) -> None:
+    """They would not be stored: what came back would be another model."""
+    import torch
+
+    class Own(Ridge):
+        def _fit(self, x: Floats, y: Ints, *, n_classes: int, seed: int) -> object:
+            model = super()._fit(x, y, n_classes=n_classes, seed=seed)
+            model.layer = torch.nn.Linear(2, 2)
+            return model
+
+    with pytest.raises(UserError, match="named arrays"):
+        Own(alpha=1.0).fit(data.x, data.y, n_classes=3, seed=0)

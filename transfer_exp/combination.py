@@ -18,7 +18,19 @@ from transfer_exp.signature import code_version, signature
 from transfer_exp.types import Dataset, Examples, Floats, Grid, Ints, UserError
 
 _NO_IDENTITY = ("name", "made_by", "x", "y")  # of a data set: for display; the content, for which the checksum stands
-_CODE = ("data", "learners", "optim", "attacks", "measures", "work", "scenarios", "margin.py", "seeds.py", "types.py")
+_CODE = (
+    "combination.py",
+    "data",
+    "learners",
+    "optim",
+    "attacks",
+    "measures",
+    "work",
+    "scenarios",
+    "margin.py",
+    "seeds.py",
+    "types.py",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,7 +158,7 @@ class Outcome:
             self.metrics[f"noise_error_at_{epsilon:g}"] = self.curves["noise_error"][k]
             if "whitebox_error" in self.curves:
                 white = self.metrics[f"whitebox_error_at_{epsilon:g}"] = self.curves["whitebox_error"][k]
-                if white > 0:
+                if white > 0 and "targeted_success" not in self.curves:  # with a goal its error is no worst case
                     self.metrics[f"error_ratio_at_{epsilon:g}"] = error / white
         if "perturbation_correlation" in self.curves:
             correlation = self.curves["perturbation_correlation"][grid.grid.index(grid.reference)]

@@ -44,14 +44,14 @@ def signs(y: Ints) -> Ints:
 
 
 def margins(logits: A, y: A | Ints) -> A:
-    """m ``(...)`` of logits ``(..., K)`` and classes ``(...)``, broadcast against each other."""
+    """m ``(...)`` of logits ``(..., K)`` and classes ``(...)``; classes are broadcast to the logits."""
     if isinstance(logits, Tensor):
         return _margins(logits, torch.as_tensor(y, device=logits.device))
     return np.asarray(_margins(torch.as_tensor(logits), torch.as_tensor(y)).numpy())
 
 
 def smooth_margins(logits: A, y: A | Ints) -> A:
-    """s ``(...)`` of logits ``(..., K)`` and classes ``(...)``, broadcast against each other."""
+    """s ``(...)`` of logits ``(..., K)`` and classes ``(...)``; classes are broadcast to the logits."""
     if isinstance(logits, Tensor):
         return _smooth_margins(logits, torch.as_tensor(y, device=logits.device))
     return np.asarray(_smooth_margins(torch.as_tensor(logits), torch.as_tensor(y)).numpy())

@@ -15,8 +15,6 @@ import scipy.sparse as sp
 Floats: TypeAlias = npt.NDArray[np.floating[Any]]
 Ints: TypeAlias = npt.NDArray[np.int64]
 Matrix: TypeAlias = "Floats | sp.csr_array"
-Norm: TypeAlias = str
-NORMS: tuple[Norm, ...] = ("l1", "l2", "linf")
 
 
 class UserError(Exception):
@@ -148,6 +146,7 @@ class Dataset:
         names = tuple(self.class_names) or tuple(map(str, range(_n_classes(self.name, self.y))))
         object.__setattr__(self, "class_names", names)
         _check_labels(self.name, self.y, names, n_points=self.x.shape[0])
+        object.__setattr__(self, "y", np.asarray(self.y, dtype=np.int64))  # unsigned ones would wrap: 1 - y, 2 y - 1
         if self.shape is not None and math.prod(self.shape) != self.n_features:
             raise UserError(f"{self.name}: expected a shape of {self.n_features} features, got {self.shape}")
 

@@ -139,6 +139,11 @@ class Learner(ABC):
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", ConvergenceWarning)
             model = self._fit(x if scaling is None else scaling(x), y, n_classes=n_classes, seed=seed)
+        if any(True for _ in model.parameters()):
+            raise UserError(
+                f"{self.label}: expected a model whose state is named arrays (register_buffer), got torch parameters, which "
+                "are not stored; register them as arrays"
+            )
         if scaling is not None:
             model.register_buffer("scale_shift", torch.tensor(scaling.shift))
             model.register_buffer("scale_factor", torch.tensor(scaling.factor))

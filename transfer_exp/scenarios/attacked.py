@@ -178,8 +178,9 @@ class Attacked:
 
     @property
     def surrogate_gradients(self) -> Floats | None:
-        """Of the surrogate's smooth margin."""
-        return margin_gradients_at(self.work, self.surrogate.fitted, self.rows)
+        """Of the surrogate's smooth margin; None where it has none."""
+        model = self.surrogate.model
+        return margin_gradients_at(self.work, self.surrogate.fitted, self.rows) if model.differentiable else None
 
     @cached_property
     def gradient_sizes(self) -> Arrays:

@@ -43,8 +43,11 @@ def run(combination: Combination, store: Store) -> Outcome:
     outcome = evasion.measured(attacked)
     outcome.metrics["clean_error"] = error(attacked.target_clean, attacked.y)
     outcome.metrics["surrogate_clean_error"] = error(attacked.surrogate_clean, attacked.y)
-    evasion.log_constant(attacked.surrogate, "surrogate", attacked.surrogate_clean, work.dataset)
-    evasion.log_constant(attacked.target, "target", attacked.target_clean, work.dataset)
+    if len(rows) < len(work.split.test):  # those of the goal are left alone
+        outcome.sizes["n_attacked"] = len(rows)
+    else:
+        evasion.log_constant(attacked.surrogate, "surrogate", attacked.surrogate_clean, work.dataset)
+        evasion.log_constant(attacked.target, "target", attacked.target_clean, work.dataset)
     if work.dataset.n_classes > 2:
         outcome.confusion = _confusion(attacked)
     if work.dataset.shape is not None:

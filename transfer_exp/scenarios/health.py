@@ -21,7 +21,7 @@ def add(outcome: Outcome, attacked: Attacked) -> None:
         if name == "violation":  # in the units of the data: beside the largest epsilon
             limit *= max(attacked.work.epsilons)
         if value > limit:
-            _log.warning("health: %s = %.3g on %s (expected below %g)", name, value, attacked.surrogate.learner.name, limit)
+            _log.warning("health: %s = %.3g on %s (expected below %g)", name, value, attacked.surrogate.learner.label, limit)
     gradient_calls, score_calls, gradient_rows, score_rows = attacked.black_box.effort.sum(axis=0).tolist()
     outcome.metrics |= {"effort/gradient_calls": gradient_calls, "effort/score_calls": score_calls}
     outcome.metrics |= {"effort/gradient_rows": gradient_rows, "effort/score_rows": score_rows}
@@ -43,7 +43,7 @@ def _add_white_box(outcome: Outcome, attacked: Attacked) -> None:
         _log.warning(
             "health: whitebox_improved = %.3g on %s (expected below %g): points made on %s harm it more than its own attack",
             share,
-            attacked.target.learner.name,
+            attacked.target.learner.label,
             _WHITEBOX_IMPROVED,
-            attacked.surrogate.learner.name,
+            attacked.surrogate.learner.label,
         )

@@ -44,6 +44,7 @@ def run(combination: Combination, store: Store) -> Outcome:
     remarks.log(remarks.equal_rows_apart(work.dataset, work.split))
     poisoned = PoisonedTraining(work=work, counts=counts)
     outcome = Outcome(sizes=work.sizes | {"n_poisoning": max(counts)})
+    outcome.metrics |= {f"data/{name}": count for name, count in work.dataset.notes.items()}
     for measure in MEASURES.values():
         outcome.measure(measure, poisoned)
     outcome.metrics["clean_error"] = outcome.curves["error"][0]
@@ -71,6 +72,11 @@ def _counts(work: Work) -> list[int]:
     counts = poisoning_counts(work.epsilons, len(split.target))
     if not len(split.validation):
         raise UserError("dataset.split.validation: expected validation points to poison for, got none; set it, to 1000 say")
+    if max(counts) > len(split.surrogate):
+        raise UserError(
+            f"poisoning: expected from 1 to {len(split.surrogate)} points (one for each point of the attacker's training "
+            f"data), got {max(counts)}; ask for smaller fractions or more data"
+        )
     n_starts = min(max(counts), N_VARIABILITY_POINTS)
     n_sets = work.combination.n_variability
     require_others(work.dataset, split.surrogate, split.validation, n_sets=n_sets, n_more=n_starts)

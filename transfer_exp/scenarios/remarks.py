@@ -46,6 +46,8 @@ def _one_sided(predicted: Ints) -> bool:
 
 def epsilons_of_another_unit(largest: float, ball: Ball, box: Box) -> str | None:
     """The largest epsilon reaches from corner to corner of the box, or is tiny beside the features' ranges."""
+    if ball.counts_features:  # not in the units of the data
+        return None
     ranges = box.upper - box.lower
     ranges = ranges[ranges > 0]
     if not largest > 0 or not len(ranges):

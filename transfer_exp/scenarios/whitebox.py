@@ -1,7 +1,8 @@
 """The white box is the worst case we know: no point that is known to lie in the same ball may harm the target more.
 
 The points made on a surrogate, without a look at the target, lie in the same ball (or have the same budget), and so do
-those of every smaller epsilon: per point and epsilon, the one with the largest objective on the target counts.
+those of every smaller epsilon: per point and epsilon, the one with the largest objective on the target counts. With a goal
+the objective is the margin of the goal: the worst case is that of targeted success, not of error.
 """
 
 from __future__ import annotations

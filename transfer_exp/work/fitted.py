@@ -33,7 +33,7 @@ def fitted(work: Work, learner: Learner, rows: Ints, *, seed: int, stream: seeds
     key = signature(learner=learner, data=dataset.checksum, rows=checksum(rows), seed=number, code=code_version(*CODE))
 
     def train() -> Arrays:
-        _log.info("training %s on %d points", learner.name, len(rows))
+        _log.info("training %s on %d points", learner.label, len(rows))
         model = learner.fit(dataset.x[rows], dataset.y[rows], n_classes=dataset.n_classes, seed=number)
         return model.state()
 

@@ -34,7 +34,7 @@ def poisoned(work: Work, learner: Learner, rows: Ints, *, n_points: int) -> Pois
     split, attack = work.split, cast(PoisoningAttack, work.combination.attack)
 
     def craft() -> Arrays:
-        _log.info("poisoning %s with %s", learner.name, counted(n_points, "point"))
+        _log.info("poisoning %s with %s", learner.label, counted(n_points, "point"))
         made = attack.craft(
             learner,
             *work.part(rows),
@@ -78,7 +78,7 @@ def retrained_logits(
     number = seeds.integer(work.combination.seed, stream)
 
     def train(of: Sequence[int]) -> Arrays:
-        _log.info("training %s, numbers of poisoning points: %s", learner.name, list(of))
+        _log.info("training %s, numbers of poisoning points: %s", learner.label, list(of))
         (x, y), (x_test, _) = work.part(rows), work.part(work.split.test)
         models = (
             learner.fit(np.concatenate([x, points[:m]]), np.concatenate([y, labels[:m]]), n_classes=2, seed=number)

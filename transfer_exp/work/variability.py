@@ -1,4 +1,7 @@
-"""What V is made of: surrogates trained on other training sets like their own, shown the clean points."""
+"""What V is made of: surrogates trained on other training sets like their own, shown the clean points.
+
+The variance itself: ``measures.losses.loss_variability``.
+"""
 
 from __future__ import annotations
 
