@@ -58,12 +58,13 @@ def _slices(lacking: set[tuple[object, ...]], grid: set[tuple[object, ...]]) -> 
     left = set(lacking)
     fixings = (fixed for width in range(1, len(KEY) + 1) for fixed in combinations(range(len(KEY)), width))
     for fixed in fixings:
-        whole, gone = (Counter(tuple(key[i] for i in fixed) for key in keys) for keys in (grid, lacking))
-        for values in sorted({tuple(key[i] for i in fixed) for key in left}, key=str):
-            if gone[values] == whole[values]:
-                left = {key for key in left if tuple(key[i] for i in fixed) != values}
-                named = ", ".join(f"{KEY[i]}={value}" for i, value in zip(fixed, values, strict=True))
-                lines.append(named + (f" ({counted(whole[values], 'combination')})" if whole[values] > 1 else ""))
+        at = {key: tuple(key[i] for i in fixed) for key in grid}
+        whole, gone = (Counter(at[key] for key in keys) for keys in (grid, lacking))
+        slices = {at[key] for key in left if gone[at[key]] == whole[at[key]]}
+        left = {key for key in left if at[key] not in slices}
+        for values in sorted(slices, key=str):
+            named = ", ".join(f"{KEY[i]}={value}" for i, value in zip(fixed, values, strict=True))
+            lines.append(named + (f" ({counted(whole[values], 'combination')})" if whole[values] > 1 else ""))
     return lines if len(lines) <= _MOST_LINES else [*lines[:_MOST_LINES], f"and {len(lines) - _MOST_LINES} more"]
 
 
