@@ -24,8 +24,7 @@ import pandas as pd
 from transfer_exp import correlation, stats
 from transfer_exp.report import tables, words
 from transfer_exp.report.study import Study
-from transfer_exp.report.taxonomy import Learners
-from transfer_exp.report.variants import learner_settings
+from transfer_exp.report.variants import learner_settings, name_column
 from transfer_exp.types import Floats
 
 Role: TypeAlias = Literal["surrogate", "target"]
@@ -64,15 +63,16 @@ class Path:
 def paths(study: Study) -> list[Path]:
     """All paths of a study at the largest share of the surrogate data, by learner, number and what is fixed."""
     rows = tables.at_reference(study)
-    every = [path for role in ("surrogate", "target") for path in _paths_of(rows, role, study.learners)]
+    every = [path for role in ("surrogate", "target") for path in _paths_of(rows, role)]
     return sorted(every, key=lambda path: (path.learner, path.number, path.fixed, path.role))
 
 
-def _paths_of(rows: pd.DataFrame, role: Role, learners: Learners) -> Iterator[Path]:
+def _paths_of(rows: pd.DataFrame, role: Role) -> Iterator[Path]:
     prefix = f"{role}."
     settings = learner_settings(rows, role)
-    variants = rows[[role, *settings]].astype(object).where(rows[[role, *settings]].notna(), None).drop_duplicates(role)
-    for learner, own in variants.groupby(variants[role].map(lambda name: learners.of(name).name)):
+    about = rows[[role, name_column(role), *settings]]
+    variants = about.astype(object).where(about.notna(), None).drop_duplicates([role, name_column(role)])
+    for learner, own in variants.groupby(name_column(role)):
         swept = [column for column in settings if own[column].map(str).nunique() > 1]
         for column in swept:
             others = [other for other in swept if other != column]
@@ -143,7 +143,8 @@ def trends(study: Study) -> pd.DataFrame:
     for _, own in frame.groupby("quantity"):
         for p_value, p_holm in (("p_value", "p_holm"), ("turn_p_value", "turn_p_holm")):
             frame.loc[own.index, p_holm] = stats.holm(list(own[p_value].astype(float)))
-    return frame.assign(reading=[_reading(row) for _, row in frame.iterrows()])
+    tests = frame["quantity"].map(frame.groupby("quantity")["p_value"].count())
+    return frame.assign(reading=[_reading(row, n) for (_, row), n in zip(frame.iterrows(), tests, strict=True)])
 
 
 def _measured(study: Study) -> Iterator[tuple[dict[str, str], tuple[float, ...], Floats]]:
@@ -181,14 +182,12 @@ def _turn(table: Floats, sign: int) -> tuple[int, stats.SignTest]:
     return int(counted.sum()), stats.sign_test(counted, np.full(n, 0.5))
 
 
-def _reading(row: pd.Series[Any]) -> str:
-    """What the tests say, in words; by the corrected p-values, and only where there are repetitions enough."""
-    few = words.too_few(int(row["n"]), stats.fewest_repetitions())
-    if few:
-        return few
+def _reading(row: pd.Series[Any], n_tests: int) -> str:
+    """What the tests say, in words, by the p-values corrected over ``n_tests`` paths; or that more repetitions are needed."""
     if row["turn_p_holm"] < stats.ALPHA and 2 * row["turn_seeds"] > row["n"]:
         first, then = ("rises", "falls") if row["turn"] == "largest" else ("falls", "rises")
         return f"{first}, then {then}: {row['turn']} at {row['number']} {row['turn_at']:g}"
     if row["p_holm"] < stats.ALPHA:
         return "rises" if row["rises"] > row["falls"] else "falls"
-    return "no trend that is significant"
+    fewest = stats.fewest_repetitions(stats.ALPHA / max(n_tests, 1))
+    return words.too_few(int(row["n"]), fewest) or "no trend that is significant"

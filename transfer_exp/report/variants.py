@@ -1,4 +1,8 @@
-"""Which learners a study has: variants of one name told apart by the settings in which they differ."""
+"""Which learners a study has: variants of one name told apart by the settings in which they differ.
+
+Learners of one family with the same settings are one learner whatever their names: of a sweep of ``svm_low`` over C that has
+the C of ``svm_high``, each combination runs once, under the name that came first.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +24,11 @@ def learner_settings(runs: pd.DataFrame, role: str) -> list[str]:
     return [str(c) for c in runs if str(c).startswith(f"{role}.") and str(c) not in DECLARED]
 
 
+def name_column(role: str) -> str:
+    """The column with the names that the learners in a role were run under."""
+    return f"{role}_name"
+
+
 def telling(rows: pd.DataFrame, columns: Iterable[str]) -> list[str]:
     """The first of these columns that together tell all rows apart; of some that vary together one."""
     chosen: list[str] = []
@@ -32,7 +41,10 @@ def telling(rows: pd.DataFrame, columns: Iterable[str]) -> list[str]:
 
 
 def with_ids(finished: pd.DataFrame, others: pd.DataFrame) -> tuple[pd.DataFrame, Learners]:
-    """The runs of a slice, learners of one name but of several settings told apart; of the ``others`` those that fit."""
+    """The runs of a slice, learners of one name but of several settings told apart; of the ``others`` those that fit.
+
+    Adds ``name_column`` of both roles.
+    """
     kinds: list[Kind] = []
     for role in ROLES:
         finished, others, own = _identified(finished, others, role)
@@ -43,9 +55,10 @@ def with_ids(finished: pd.DataFrame, others: pd.DataFrame) -> tuple[pd.DataFrame
 def _identified(finished: pd.DataFrame, others: pd.DataFrame, role: str) -> tuple[pd.DataFrame, pd.DataFrame, list[Kind]]:
     """The runs with the ids of the learners in one role, those of the ``others`` that fit, and the kinds of learners."""
     columns = learner_settings(finished, role)
+    finished, others = (pd.concat([runs, runs[role].rename(name_column(role))], axis=1) for runs in (finished, others))
     newest_last = finished.sort_values("start_time", kind="stable")
     rows = newest_last.drop_duplicates([role, *columns], keep="last").sort_index().reset_index(drop=True)
-    kinds = list(_kinds(rows, role, columns))
+    kinds = _united(list(_kinds(rows, role, columns)), list(rows[columns].itertuples(index=False, name=None)))
     ids = dict(zip(rows[[role, *columns]].itertuples(index=False, name=None), (kind.id for kind in kinds), strict=True))
     own = [ids[key] for key in finished[[role, *columns]].itertuples(index=False, name=None)]
     known = {name for name, *_ in ids}
@@ -67,6 +80,15 @@ def _kinds(rows: pd.DataFrame, role: str, columns: list[str]) -> Iterator[Kind]:
     for several, row in zip(swept, rows.to_dict("records"), strict=True):
         told = telling(rows[swept & (families == row[f"{role}.family"])], columns) if several else []
         yield _kind({str(name): value for name, value in row.items()}, role, {c: str(row[c]) for c in told})
+
+
+def _united(kinds: list[Kind], settings: list[tuple[Any, ...]]) -> list[Kind]:
+    """The kinds, but for a variant that has all settings of another learner: that learner, if possible one of an H/L pair."""
+    keys = [(kind.family, own) for kind, own in zip(kinds, settings, strict=True)]
+    first: dict[tuple[str, tuple[Any, ...]], Kind] = {}
+    for key, kind in sorted(zip(keys, kinds, strict=True), key=lambda each: (bool(each[1].options), each[1].id)):
+        first.setdefault(key, kind)
+    return [first[key] if kind.options else kind for key, kind in zip(keys, kinds, strict=True)]
 
 
 def _kind(row: Mapping[Any, Any], role: str, told: Mapping[str, str]) -> Kind:
