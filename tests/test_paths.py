@@ -221,3 +221,13 @@ def test_a_figure_has_a_panel_a_quantity_and_a_line_for_each_other_number():
     assert [[line.get_label() for line in ax.get_lines()] for ax in shown] == [["gamma 0.01", "gamma 0.1"]] * 2
     assert {ax.get_xscale() for ax in shown} == {"log"}
     assert [tick.get_text() for tick in shown[0].get_xticklabels()] == ["1", "10", "100"]
+
+
+def test_a_path_from_0_on_is_drawn_at_even_steps_with_short_labels():
+    decays = [0, 1e-5, 1e-4, 1e-3, 0.01, 0.1]
+    study = frames([item("mlp_high", "svm_low", seed, weight_decay=decay) for seed in range(3) for decay in decays])
+    (picture,) = path_drawing.pictures(study, paths.curves(study))
+    ax = picture.figure.axes[0]
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["0", "1e-5", "1e-4", "0.001", "0.01", "0.1"]
+    places = ax.transData.transform([(decay, 0.5) for decay in decays])[:, 0]
+    assert np.diff(places) == pytest.approx(np.diff(places)[0])

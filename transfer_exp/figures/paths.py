@@ -39,9 +39,20 @@ def path_lines(data: pd.DataFrame, ax: Axes, *, xlabel: str, title: str) -> list
 
 
 def _ticks(ax: Axes, values: Floats) -> None:
-    if values[0] > 0 and values[-1] / values[0] >= _WIDE:
-        ax.set_xscale("log")
+    positive = values[values > 0]
+    if len(positive) and values[0] >= 0 and positive[-1] / positive[0] >= _WIDE:
+        if len(positive) == len(values):
+            ax.set_xscale("log")
+        else:  # 0, one step left of the smallest value
+            ax.set_xscale("symlog", linthresh=positive[0], linscale=1)
     step = -(-len(values) // _MOST_TICKS)
     ax.xaxis.set_major_locator(FixedLocator(values[::step].tolist()))
     ax.xaxis.set_minor_locator(NullLocator())
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    ax.xaxis.set_major_formatter(FuncFormatter(_label))
+
+
+def _label(value: float, _: object) -> str:
+    """A number in few letters: 0.001, 1e-4 for 0.0001, 1e4 for 10000."""
+    plain, power = f"{value:g}", f"{value:.0e}".replace("e-0", "e-").replace("e+0", "e")
+    shorter = "e" in plain or len(power) < len(plain) - 1
+    return power if shorter and float(power) == value else plain

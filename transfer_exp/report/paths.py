@@ -183,7 +183,7 @@ def _turn(table: Floats, sign: int) -> tuple[int, stats.SignTest]:
 
 
 def _reading(row: pd.Series[Any], n_tests: int) -> str:
-    """What the tests say, in words, by the p-values corrected over ``n_tests`` paths; or that more repetitions are needed."""
+    """What the tests say by the p-values corrected over ``n_tests`` paths, or that it takes more repetitions, in words."""
     if row["turn_p_holm"] < stats.ALPHA and 2 * row["turn_seeds"] > row["n"]:
         first, then = ("rises", "falls") if row["turn"] == "largest" else ("falls", "rises")
         return f"{first}, then {then}: {row['turn']} at {row['number']} {row['turn_at']:g}"
