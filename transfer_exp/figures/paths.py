@@ -43,8 +43,8 @@ def _ticks(ax: Axes, values: Floats) -> None:
     if len(positive) and values[0] >= 0 and positive[-1] / positive[0] >= _WIDE:
         if len(positive) == len(values):
             ax.set_xscale("log")
-        else:  # 0, one step left of the smallest value
-            ax.set_xscale("symlog", linthresh=positive[0], linscale=1)
+        else:  # 0, one decade left of the smallest value: matplotlib stretches linscale by 10 / 9
+            ax.set_xscale("symlog", linthresh=positive[0], linscale=0.9)
     step = -(-len(values) // _MOST_TICKS)
     ax.xaxis.set_major_locator(FixedLocator(values[::step].tolist()))
     ax.xaxis.set_minor_locator(NullLocator())

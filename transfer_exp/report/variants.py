@@ -83,7 +83,7 @@ def _kinds(rows: pd.DataFrame, role: str, columns: list[str]) -> Iterator[Kind]:
 
 
 def _united(kinds: list[Kind], settings: list[tuple[Any, ...]]) -> list[Kind]:
-    """The kinds; in place of a variant that has all settings of another learner that learner, first one that is no variant."""
+    """The kinds; for a variant that has all settings of another learner that learner, first one that is no variant."""
     keys = [(kind.family, own) for kind, own in zip(kinds, settings, strict=True)]
     first: dict[tuple[str, tuple[Any, ...]], Kind] = {}
     for key, kind in sorted(zip(keys, kinds, strict=True), key=lambda each: (bool(each[1].options), each[1].id)):
