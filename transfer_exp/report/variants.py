@@ -55,7 +55,7 @@ def with_ids(finished: pd.DataFrame, others: pd.DataFrame) -> tuple[pd.DataFrame
 def _identified(finished: pd.DataFrame, others: pd.DataFrame, role: str) -> tuple[pd.DataFrame, pd.DataFrame, list[Kind]]:
     """The runs with the ids of the learners in one role, those of the ``others`` that fit, and the kinds of learners."""
     columns = learner_settings(finished, role)
-    finished, others = (pd.concat([runs, runs[role].rename(name_column(role))], axis=1) for runs in (finished, others))
+    finished, others = (_named(runs, role) for runs in (finished, others))
     newest_last = finished.sort_values("start_time", kind="stable")
     rows = newest_last.drop_duplicates([role, *columns], keep="last").sort_index().reset_index(drop=True)
     kinds = _united(list(_kinds(rows, role, columns)), list(rows[columns].itertuples(index=False, name=None)))
@@ -71,6 +71,11 @@ def _identified(finished: pd.DataFrame, others: pd.DataFrame, role: str) -> tupl
     unfinished = fitting[~fitting[role].isin([*known, *ids.values()])].drop_duplicates(role)
     kinds += [_kind(row, role, {}) for row in unfinished.to_dict("records")]
     return finished.assign(**{role: pd.Series(own, index=finished.index, dtype=object)}), fitting, kinds
+
+
+def _named(runs: pd.DataFrame, role: str) -> pd.DataFrame:
+    bare = runs.drop(columns=name_column(role), errors="ignore")  # runs of a study have it
+    return pd.concat([bare, bare[role].rename(name_column(role))], axis=1)
 
 
 def _kinds(rows: pd.DataFrame, role: str, columns: list[str]) -> Iterator[Kind]:
