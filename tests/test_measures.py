@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from transfer_exp.optim.balls import BALLS
 
 from transfer_exp.learners import MLP, RBFSVM, Model
 from transfer_exp.learners.linear import HingeLinearModel
@@ -19,13 +18,13 @@ from transfer_exp.measures.errors import confusion, error, success, targeted_suc
 from transfer_exp.measures.gradients import (
     cross_entropy_slopes,
     gradient_alignment,
-    gradient_sizes,
     loss_gradients,
     margin_gradients,
 )
 from transfer_exp.measures.losses import loss_variability, losses
 from transfer_exp.measures.perturbations import perturbation_correlation
 from transfer_exp.measures.registry import MEASURES, curves, scalars
+from transfer_exp.optim.balls import BALLS
 from transfer_exp.types import Floats, Ints
 
 W = np.array([3.0, -4.0, 0.0, 12.0])
@@ -49,7 +48,7 @@ def binary(scores: Floats) -> Floats:
 
 
 def sizes(model: Model, x: Floats, y: Ints, loss_name: str, norm: str) -> Floats:
-    return gradient_sizes(loss_gradients(model, x, y, loss_name), dual=BALLS[norm].dual)
+    return BALLS[norm].dual_size(loss_gradients(model, x, y, loss_name))
 
 
 def test_every_measure_has_one_entry_and_is_a_curve_or_a_scalar() -> None:

@@ -10,7 +10,7 @@ that the objective never falls as epsilon grows.
     for epsilon in grid:
         x = ascend from the last epsilon's x         two classes: along their difference     (``trajectory``)
                                                      any other class: of the most promising  (``runner_up``)
-                                                     one class: along a smooth minimum       (``target``)
+                                                     one class: along a smooth minimum       (``towards``)
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from transfer_exp.attacks.crafted import Crafted
 from transfer_exp.attacks.goals import ANY
 from transfer_exp.attacks.objective import BallBox, Difference, floating, require_gradients, single_precision
 from transfer_exp.attacks.runner_up import RunnerUpTrajectories
-from transfer_exp.attacks.target import TargetTrajectory
+from transfer_exp.attacks.towards import TargetTrajectory
 from transfer_exp.attacks.trajectory import Budget, Models, Trajectory
 from transfer_exp.learners import Model
 from transfer_exp.optim.balls import ball

@@ -51,11 +51,6 @@ def cross_entropy_slopes(logits: Floats, y: Ints) -> Floats:
     return np.asarray(torch.sigmoid(-smooth_margins(torch.as_tensor(logits), torch.as_tensor(y))).numpy())
 
 
-def gradient_sizes(gradients: Floats, *, dual: float) -> Floats:
-    """S of each point ``(n,)``: dual norm of gradients ``(n, d)``."""
-    return np.asarray(np.linalg.norm(gradients, ord=dual, axis=1))
-
-
 def gradient_alignment(first: Floats, second: Floats) -> Floats:
     """R of each point ``(n,)``: cosine between two gradients ``(n, d)``; NaN where one is zero."""
     return cosine(first, second)

@@ -16,7 +16,6 @@ from transfer_exp.attacks.poisoning import Poisoned
 from transfer_exp.data.training_sets import TrainingSet
 from transfer_exp.learners import Learner
 from transfer_exp.measures.base import mean_defined
-from transfer_exp.measures.gradients import gradient_sizes
 from transfer_exp.measures.perturbations import perturbation_correlation
 from transfer_exp.optim.balls import BALLS
 from transfer_exp.seeds import Stream
@@ -126,7 +125,7 @@ class PoisonedTraining:
     @property
     def gradient_sizes(self) -> Arrays:
         """S of each start by the learner's ``own`` loss; empty where the target has no gradients."""
-        return {} if self.target_gradients is None else {"own": gradient_sizes(self.target_gradients, dual=2)}
+        return {} if self.target_gradients is None else {"own": self.work.ball.dual_size(self.target_gradients)}
 
     @cached_property
     def sets(self) -> list[TrainingSet]:

@@ -112,8 +112,8 @@ def _distance(points: Points, labels: Ints, ball: Ball) -> float:
         return float("nan")
     some = np.concatenate([np.flatnonzero(labels == label)[: _N_POINTS // len(classes)] for label in classes])
     x, y = dense(points[some]), labels[some]
-    nearest = [ball.size(x[y != label] - point).min() for point, label in zip(x, y, strict=True)]
-    return float(np.median(nearest))
+    apart = np.where(y[:, None] == y, np.inf, ball.distances(x, x))
+    return float(np.median(apart.min(axis=1)))
 
 
 def equal_rows_apart(dataset: Dataset, split: Split) -> str | None:

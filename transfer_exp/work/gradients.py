@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-from transfer_exp.measures.gradients import cross_entropy_slopes, gradient_sizes, loss_gradients, margin_gradients
+from transfer_exp.measures.gradients import cross_entropy_slopes, loss_gradients, margin_gradients
 from transfer_exp.measures.losses import CROSS_ENTROPY
 from transfer_exp.signature import Key, checksum, code_version, signature
 from transfer_exp.store import Arrays
@@ -41,13 +41,13 @@ def gradient_sizes_at(work: Work, of: Fitted, rows: Ints) -> Arrays:
 
     def measure() -> Arrays:
         x, y = work.part(rows)
-        dual, loss_name = work.ball.dual, of.model.loss_name
+        loss_name = of.model.loss_name
         slopes = cross_entropy_slopes(of.model.logits(x), y)
-        found: Arrays = {CROSS_ENTROPY: slopes * gradient_sizes(margin_gradients_at(work, of, rows), dual=dual)}
+        found: Arrays = {CROSS_ENTROPY: slopes * work.ball.dual_size(margin_gradients_at(work, of, rows))}
         if loss_name == CROSS_ENTROPY:
             found["own"] = found[CROSS_ENTROPY]
         elif loss_name is not None:
-            found["own"] = gradient_sizes(loss_gradients(of.model, x, y, loss_name), dual=dual)
+            found["own"] = work.ball.dual_size(loss_gradients(of.model, x, y, loss_name))
         return found
 
     key = signature(gradients=_key(work, of, rows), norm=work.ball.name)
