@@ -141,7 +141,7 @@ class NetworkLearner(Learner):
                 optimiser.step()
             if not bool(torch.isfinite(loss)):
                 raise UserError(
-                    f"{self.label}: expected a finite training loss, got {float(loss)} after {counted(epoch + 1, 'epoch')}; "
+                    f"{self.label}: expected a finite training loss, got {float(loss.detach())} after {counted(epoch + 1, 'epoch')}; "
                     "choose a smaller learning_rate"
                 )
             if schedule is not None:
