@@ -142,8 +142,8 @@ class NetworkLearner(Learner):
             if not bool(torch.isfinite(loss)):
                 after = counted(epoch + 1, "epoch")
                 raise UserError(
-                    f"{self.label}: expected a finite training loss, got {float(loss.detach())} after {after}; choose a smaller "
-                    "learning_rate"
+                    f"{self.label}: expected a finite training loss, got {float(loss.detach())} after {after}; choose a "
+                    "smaller learning_rate"
                 )
             if schedule is not None:
                 schedule.step()
