@@ -20,7 +20,7 @@ from transfer_exp.learners import CNN, Learner, Logistic, Pretrained, TorchModul
 from transfer_exp.scenarios import Combination, run
 from transfer_exp.signature import signature
 from transfer_exp.store import Store
-from transfer_exp.tracking.recording import tags_of
+from transfer_exp.tracking.recording import record, tags_of
 from transfer_exp.types import Box, Dataset, Floats, Grid, Ints, Sizes, UserError
 from transfer_exp.work import Work
 from transfer_exp.work.fitted import fitted
@@ -276,7 +276,7 @@ def test_what_cannot_be_known_of_given_weights_is_said_and_not_zero(
     assert not [name for name in outcome.metrics if "variability" in name]
     assert "gradient_alignment" in outcome.metrics
     assert "whitebox_error" in outcome.curves
-    said = tags_of(whole)["unknown"]
+    said = tags_of(whole)["not_known"]
     assert "V of mine is unknown" in said
     assert "target mine is given: whether its training data are disjoint" in said
     assert "V of mine is unknown" in caplog.text
@@ -296,3 +296,17 @@ def test_given_weights_count_by_content_and_are_the_same_every_time(network: tor
     network.last.bias.data += 1
     other = saved(network, tmp_path, "safetensors")
     assert signature(learner=Pretrained(module=own_networks.Convolutional, **other)) != signature(learner=first)
+
+
+def test_images_in_colour_are_shown_and_drawn_as_they_are(tmp_path: Path) -> None:
+    random, y = np.random.default_rng(1), np.arange(90) % 3
+    parts = {"x": random.random((90, 48)), "y": y, "box": Box.uniform(48), "shape": (3, 4, 4), "checksum": "colours"}
+    data = Dataset(**{**vars(images(n=90)), **parts})
+    whole = combination(data, target=CNN(n_epochs=1))
+    store = Store(tmp_path)
+    outcome = run(whole, store)
+    assert outcome.examples is not None
+    rows = Work.of(whole, None).split.test[outcome.examples.index]
+    np.testing.assert_array_equal(outcome.examples.clean, data.x[rows].reshape(-1, 3, 4, 4).astype(np.float32))
+    assert outcome.examples.adversarial.shape == (1, 3, 3, 4, 4)
+    assert record(whole, outcome, store, {"study": "s"}).files["examples.png"].startswith(b"\x89PNG")

@@ -52,7 +52,7 @@ def tags_of(combination: Combination, named: Sequence[Any] = ()) -> dict[str, st
     kinds = {f"{role}.family": getattr(parts[role], "family", "") for role in ("surrogate", "target")}
     kinds["scenario"] = getattr(combination.attack, "scenario", "")
     if combination.unknown:
-        kinds["unknown"] = "; ".join(combination.unknown)
+        kinds["not_known"] = "; ".join(combination.unknown)
     return {
         "signature": combination.signature(),
         "data_checksum": combination.dataset.checksum,
