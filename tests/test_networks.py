@@ -18,9 +18,9 @@ from scipy.special import softmax
 from transfer_exp.attacks.evasion import Evasion
 from transfer_exp.learners import CNN, Learner, Logistic, Pretrained, TorchModule
 from transfer_exp.scenarios import Combination, run
-from transfer_exp.signature import signature
+from transfer_exp.signature import file_checksum, signature
 from transfer_exp.store import Store
-from transfer_exp.tracking.recording import record, tags_of
+from transfer_exp.tracking.recording import parameters, record, tags_of
 from transfer_exp.types import Box, Dataset, Floats, Grid, Ints, Sizes, UserError
 from transfer_exp.work import Work
 from transfer_exp.work.fitted import fitted
@@ -290,6 +290,9 @@ def test_given_weights_count_by_content_and_are_the_same_every_time(network: tor
         Pretrained(module=own_networks.Convolutional, weights=str(file)) for file in (options["weights"], elsewhere)
     )
     assert signature(learner=first) == signature(learner=moved)
+    recorded = [parameters({}, {}, combination(data, target=learner)) for learner in (first, moved)]
+    assert recorded[0] == recorded[1]
+    assert recorded[0]["target.checksum"] == file_checksum(elsewhere)
     work = Work.of(combination(data, target=first), Store(tmp_path / "store"))
     keys = {fitted(work, first.on(data), np.arange(9), seed=k, stream="target_training").key for k in (0, 1)}
     assert len(keys) == 1

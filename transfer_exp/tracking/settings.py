@@ -19,7 +19,6 @@ NAMED = ("dataset", "attack", "surrogate", "target")  # nodes whose display name
 NOT_SETTINGS = ("hydra", "paths", "tracking", "hyperparameters", "resume", "study", "experiment")
 _HOW = ("_partial_", "_recursive_", "_convert_")  # how Hydra makes an object; no option of it
 _PLACES = ("folder", "file", "store", "path")  # of a data set, for whose content its checksum stands
-_FILES = ("weights", "file")  # of a learner: likewise
 _PLAIN_KEY = re.compile(r"[\w\- .]+", re.ASCII)
 LONGEST = 500  # characters of a parameter; some servers cut longer ones
 _CUT = re.compile(r"… sha256:[0-9a-f]{32}$")
@@ -43,11 +42,9 @@ def _flat(node: Mapping[Any, Any], above: str) -> Iterator[tuple[str, Any]]:
 
 
 def _is_aside(place: str, value: Any) -> bool:
-    """Whether a leaf is no setting: a display name, or where a data set or the weights of a model lie."""
+    """Whether a leaf is no setting: a display name, or where a data set lies."""
     node, _, option = place.partition(".")
     if option == "name" and node in NAMED:
-        return True
-    if option.rpartition(".")[2] in _FILES and node in ("surrogate", "target"):
         return True
     if node != "dataset" or not isinstance(value, str) or option.rpartition(".")[2] == "_target_":
         return node == "dataset" and option in _PLACES
