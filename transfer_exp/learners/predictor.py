@@ -1,0 +1,45 @@
+"""Any function from points to labels, probabilities or scores: a model behind an interface, rules, another library's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+from transfer_exp.learners.base import Model
+from transfer_exp.learners.black_box import BlackBox, GivenModel
+from transfer_exp.types import Ints, Matrix, UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predictor(BlackBox):
+    """A function that classifies points.
+
+    function: takes an array of points ``(n, d)`` or ``(n, *shape)`` in raw units, gives an answer for each. dtype: of the
+    array. Its answer may depend on a point alone, not on the others of its batch, nor on what was asked before.
+    """
+
+    function: Callable[..., Any]
+    dtype: Literal["float64", "float32"] = "float64"
+    family = "predictor"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not callable(self.function):
+            raise UserError(
+                f"{self.label}.function: expected a function of points, got {self.function!r}; set function._target_ to "
+                "package.module.name and function._partial_ to true"
+            )
+
+    @property
+    def label(self) -> str:
+        """The name, or that of the function."""
+        named = self.function.func if isinstance(self.function, partial) else self.function
+        return self.name or getattr(named, "__qualname__", type(named).__qualname__)
+
+    def _fit(self, x: Matrix, y: Ints, *, n_classes: int, seed: int) -> Model:
+        shape = None if isinstance(self.shape, str) else self.shape
+        return GivenModel(
+            self.function, self._answers(n_classes), shape=shape, dtype=self.dtype, batch_size=self.batch_size
+        )
