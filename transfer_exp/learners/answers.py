@@ -2,7 +2,7 @@
 
 labels          ``(n,)``: indices 0..K-1, or names             logits are one-hot, and no loss of them is defined
 probabilities   ``(n, K)``, or ``(n,)`` of class 1, for K = 2  logits log p, so that the cross-entropy is -log p_y
-scores          ``(n, K)``, or ``(n,)`` for K = 2, positive for class 1; logits are the scores, or their pair (see ``margin``)
+scores          ``(n, K)``, or ``(n,)`` for K = 2, positive for class 1; logits are they, or the pair (see ``margin``)
 
 Probabilities below the spacing of float64 count as that spacing, as in scikit-learn's ``log_loss``: its cross-entropy is
 finite, at most 36, where a classifier excludes the right class.

@@ -8,15 +8,17 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any, Literal, get_args
+from copy import copy
+from dataclasses import dataclass, field
+from typing import Any, Literal, Self, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from transfer_exp.learners.answers import Answers, Gives
-from transfer_exp.learners.base import Learner, Model, require_positive
+from transfer_exp.learners.base import Learner, require_positive
+from transfer_exp.learners.model import Model, check_steady
 from transfer_exp.learners.scaling import Scaling
 from transfer_exp.types import Dataset, Floats, Ints, Matrix, UserError, dense
 
@@ -39,6 +41,11 @@ class BlackBoxModel(Model):
             batch = x[i : i + self.batch_size]
             found[i : i + self.batch_size] = self.ask(batch.copy() if scaling is None else scaling(batch))
         return found
+
+    @property
+    def like(self) -> Tensor:
+        """It is asked in numpy, on the CPU."""
+        return torch.zeros((), dtype=torch.float64)
 
     def forward(self, x: Tensor) -> Tensor:
         """The same of a tensor, without gradients."""
@@ -63,12 +70,16 @@ class GivenModel(BlackBoxModel):
     ) -> None:
         super().__init__()
         self.question, self.answers, self.shape, self.dtype, self.batch_size = question, answers, shape, dtype, batch_size
-        self.gives = "labels" if answers.gives == "labels" else "logits"
+        self.label, self.gives = answers.who, "labels" if answers.gives == "labels" else "logits"
 
     @property
     def n_classes(self) -> int:
         """K."""
         return self.answers.n_classes
+
+    def check(self, x: Matrix) -> None:
+        """Raise UserError where answers change from call to call, or with their batch."""
+        check_steady(self.logits, x, self.label)
 
     def ask(self, x: Matrix) -> Floats:
         """Logits ``(n, K)`` of one batch of points."""
@@ -95,8 +106,8 @@ class BlackBox(Learner):
     classes: tuple[str | int, ...] = ()
     shape: tuple[int, ...] | Literal["flat", "data"] = "flat"
     batch_size: int = 1000
-    names: tuple[str, ...] = ()
-    """Names of the data's classes, for labels that are text; set by ``on``."""
+    names: tuple[str, ...] = field(default=(), init=False)
+    """Names of the data's classes, for labels that are text."""
     model_type = GivenModel
     given = True
 
@@ -107,7 +118,7 @@ class BlackBox(Learner):
         if self.gives not in get_args(Gives):
             raise UserError(f"{self.label}.gives: expected one of {', '.join(get_args(Gives))}, got {self.gives}")
         require_positive(self, batch_size=self.batch_size)
-        for name in ("classes", "shape", "names"):
+        for name in ("classes", "shape"):
             value = getattr(self, name)
             object.__setattr__(self, name, value if isinstance(value, str) else tuple(value))
 
@@ -116,14 +127,16 @@ class BlackBox(Learner):
         """Whether only decisions are known."""
         return self.gives == "labels"
 
-    def on(self, dataset: Dataset) -> Learner:
+    def on(self, dataset: Dataset) -> Self:
         """With the data's shape, where it wants that, and the names of its classes, where labels may be text."""
-        names = dataset.class_names if self.labels_only and not self.classes else ()
-        if self.shape != "data":
-            return replace(self, names=names)
-        if dataset.shape is None:
-            raise UserError(f"{self.label}.shape: expected points with a shape for data, got none in {dataset.name}; set it")
-        return replace(self, names=names, shape=dataset.shape)
+        bound = copy(self)
+        if self.labels_only and not self.classes:
+            object.__setattr__(bound, "names", dataset.class_names)
+        if self.shape == "data":
+            if dataset.shape is None:
+                raise UserError(f"{self.label}.shape: expected data whose points have a shape, got {dataset.name}; set it")
+            object.__setattr__(bound, "shape", dataset.shape)
+        return bound
 
     def _answers(self, n_classes: int) -> Answers:
         if self.classes and len(self.classes) != n_classes:
@@ -131,5 +144,5 @@ class BlackBox(Learner):
         return Answers(who=self.label, gives=self.gives, n_classes=n_classes, classes=self.classes, names=self.names)
 
     @abstractmethod
-    def _fit(self, x: Matrix, y: Ints, *, n_classes: int, seed: int) -> Model:
+    def _fit(self, x: Matrix, y: Ints, *, n_classes: int, seed: int) -> GivenModel:
         """The model; nothing is trained."""

@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from transfer_exp.learners.base import Model
 from transfer_exp.learners.black_box import BlackBox, GivenModel
-from transfer_exp.learners.files import file_checksum
+from transfer_exp.signature import file_checksum
 from transfer_exp.types import Ints, Matrix, UserError
 
 _TYPES = {"tensor(float)": "float32", "tensor(double)": "float64", "tensor(float16)": "float16"}
@@ -29,16 +28,16 @@ class Onnx(BlackBox):
     file: str = field(compare=False)
     input: str | None = None
     output: str | None = None
-    checksum: str = field(init=False, repr=False)
+    checksum: str = field(default="", init=False)
     family = "onnx"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not isinstance(self.file, str | Path) or not Path(self.file).expanduser().is_file():
+        if not isinstance(self.file, str | Path) or not Path(self.file).is_file():
             raise UserError(f"{self.label}.file: expected an ONNX model, got {self.file}, which is no file; set file")
         object.__setattr__(self, "checksum", file_checksum(self.file))
 
-    def _fit(self, x: Matrix, y: Ints, *, n_classes: int, seed: int) -> Model:
+    def _fit(self, x: Matrix, y: Ints, *, n_classes: int, seed: int) -> GivenModel:
         return self._model(_session(self.label, self.file, self.checksum), n_classes)
 
     def _model(self, session: Any, n_classes: int) -> GivenModel:
@@ -48,8 +47,8 @@ class Onnx(BlackBox):
             raise UserError(f"{self.label}: expected an input of {', '.join(_TYPES)}, got {entry.name} of {entry.type}")
         if not leaving.type.startswith("tensor("):
             raise UserError(
-                f"{self.label}: expected an output that is a tensor, got {leaving.name} of {leaving.type}; convert the model "
-                "without ZipMap (of skl2onnx: options={'zipmap': False})"
+                f"{self.label}: expected an output that is a tensor, got {leaving.name} of {leaving.type}; convert "
+                "the model without ZipMap (of skl2onnx: options={'zipmap': False})"
             )
         rows, *rest = entry.shape or [None]
         size = rows if isinstance(rows, int) else None
@@ -86,7 +85,7 @@ def _session(label: str, file: str, checksum: str) -> Any:
         import onnxruntime
     except ImportError as error:
         raise UserError(f"{label}: expected onnxruntime for an ONNX model; pip install 'transfer-exp[onnx]'") from error
-    content = Path(file).expanduser().read_bytes()
+    content = Path(file).read_bytes()
     if file_checksum(file) != checksum:
         raise UserError(f"{label}.file: expected {file} as it was when this process began, got another content; start anew")
     options = onnxruntime.SessionOptions()

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
-from transfer_exp.learners.base import Model
 from transfer_exp.learners.black_box import BlackBox, GivenModel
 from transfer_exp.types import Ints, Matrix, UserError
 
@@ -38,8 +37,6 @@ class Predictor(BlackBox):
         named = self.function.func if isinstance(self.function, partial) else self.function
         return self.name or getattr(named, "__qualname__", type(named).__qualname__)
 
-    def _fit(self, x: Matrix, y: Ints, *, n_classes: int, seed: int) -> Model:
+    def _fit(self, x: Matrix, y: Ints, *, n_classes: int, seed: int) -> GivenModel:
         shape = None if isinstance(self.shape, str) else self.shape
-        return GivenModel(
-            self.function, self._answers(n_classes), shape=shape, dtype=self.dtype, batch_size=self.batch_size
-        )
+        return GivenModel(self.function, self._answers(n_classes), shape=shape, dtype=self.dtype, batch_size=self.batch_size)

@@ -18,17 +18,20 @@ from __future__ import annotations
 import functools
 import logging
 from dataclasses import dataclass, field
+from types import BuiltinFunctionType, FunctionType
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 
 from transfer_exp.learners.answers import Answers, Gives, deciding
-from transfer_exp.learners.base import Learner, Model
+from transfer_exp.learners.base import Learner
 from transfer_exp.learners.black_box import BlackBoxModel
+from transfer_exp.learners.model import Model
 from transfer_exp.types import Floats, Ints, Matrix, UserError, counted, dense
 
 _log = logging.getLogger(__name__)
+_PLAIN = (bool, int, float, str, np.generic, type, FunctionType, BuiltinFunctionType, functools.partial)
 _N_TRIED = 500  # training points on which a stored estimator has to answer as the fitted one does
 
 
@@ -87,6 +90,9 @@ class Sklearn(Learner):
                 f"{self.label}.estimator: expected a scikit-learn classifier, got {self.estimator!r}; set "
                 "estimator._target_ to its class"
             )
+        shapes = [value for name, value in self.estimator.get_params().items() if name.endswith("decision_function_shape")]
+        if "ovo" in shapes:
+            raise UserError(f"{self.label}.estimator: expected decision_function_shape ovr, a score for each class, got ovo")
         object.__setattr__(self, "estimator", clone(self.estimator))
         object.__setattr__(self, "recipe", _recipe(self.estimator))
 
@@ -100,9 +106,8 @@ class Sklearn(Learner):
         """Whether only decisions are known."""
         return gives_of(self.estimator) == "labels"
 
-    def _fit(self, x: Matrix, y: Ints, *, n_classes: int, seed: int) -> Model:
+    def _fit(self, x: Matrix, y: Ints, *, n_classes: int, seed: int) -> SklearnModel:
         from sklearn.base import clone  # here: see ``learners``
-        from sklearn.utils import get_tags
 
         estimator = clone(self.estimator)
         estimator.set_params(**_random_states(estimator, seed))
@@ -111,8 +116,7 @@ class Sklearn(Learner):
         try:
             estimator.fit(points, y)
         except (ValueError, TypeError) as error:  # bad options, say: scikit-learn checks them here
-            reason = " ".join(str(error).split())
-            raise UserError(f"{self.label}: expected to fit {counted(len(y), 'point')}, got: {reason}") from error
+            raise UserError(f"{self.label}: expected to fit {counted(len(y), 'point')}, got: {_short(error)}") from error
         if not np.array_equal(getattr(estimator, "classes_", np.arange(n_classes)), np.arange(n_classes)):
             raise UserError(f"{self.label}: expected classes 0 to {n_classes - 1} when fitted, got {estimator.classes_}")
         model = SklearnModel(estimator=estimator, K=np.int64(n_classes), sparse=np.bool_(is_sparse))
@@ -135,7 +139,7 @@ def trusted(content: bytes) -> Any:
 
     untrusted = skops.io.get_untrusted_types(data=content)
     if untrusted:
-        raise UserError(f"store: expected an estimator of types that skops trusts, got {untrusted[0]}; remove the entry")
+        raise UserError(f"expected an estimator of types that skops trusts, got {untrusted[0]}")
     return skops.io.loads(content)
 
 
@@ -148,13 +152,18 @@ def _from_skops(model: SklearnModel, tried: Matrix) -> SklearnModel | str:
         again = SklearnModel(skops=content, K=model.K, sparse=model.sparse)
         same = np.array_equal(again.ask(tried.copy()), model.ask(tried.copy()))
     except Exception as error:  # skops has no error for all that it cannot write or read
-        return " ".join(str(error).split()) or type(error).__name__
+        return _short(error)
     return again if same else "it answers otherwise when it was stored"
 
 
 @functools.cache
 def _say_once(label: str, why: str) -> None:
-    _log.warning("%s cannot be stored (%s): it is trained again in each process", label, why)
+    _log.warning("%s is not stored (%s): it is trained again in each process", label, why)
+
+
+def _short(error: Exception) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 200 else f"{text[:200]}…"
 
 
 def _random_states(estimator: Any, seed: int) -> dict[str, int]:
@@ -176,6 +185,14 @@ def _recipe(value: Any) -> Any:
         return type(value), *_recipe(value.get_params(deep=False))
     if isinstance(value, dict):
         return tuple((str(key), _recipe(below)) for key, below in sorted(value.items()))
+    if isinstance(value, list | tuple):
+        return tuple(map(_recipe, value))
     if isinstance(value, np.ndarray):
         return value.dtype.str, _recipe(value.tolist())
-    return tuple(map(_recipe, value)) if isinstance(value, list | tuple) else value
+    if isinstance(value, np.ufunc):
+        return f"numpy.{value.__name__}"
+    if value is None or isinstance(value, _PLAIN):
+        return value
+    if hasattr(value, "__dict__"):  # a splitter of cross-validation, say
+        return type(value), *_recipe(vars(value))
+    raise UserError(f"estimator: expected options that are numbers, text, functions or estimators, got {value!r}")

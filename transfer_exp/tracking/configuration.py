@@ -50,6 +50,8 @@ def _plain(value: Any) -> Any:
         return {"_target_": _name_of(value.func), "_partial_": True, **_plain(value.keywords)}
     if isinstance(value, type | FunctionType):
         return {"_target_": _name_of(value), "_partial_": True}
+    if hasattr(value, "get_params"):  # a scikit-learn estimator
+        return {"_target_": _name_of(type(value)), **_plain(value.get_params(deep=False))}
     if isinstance(value, Mapping):
         return {str(key): _plain(below) for key, below in value.items()}
     if isinstance(value, list | tuple | set | frozenset | np.ndarray):
