@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,17 +12,19 @@ from typing import Any
 import numpy as np
 
 from transfer_exp.learners.black_box import BlackBox, GivenModel
-from transfer_exp.signature import file_checksum
+from transfer_exp.signature import file_checksum, signature
 from transfer_exp.types import Ints, Matrix, UserError
 
 _TYPES = {"tensor(float)": "float32", "tensor(double)": "float64", "tensor(float16)": "float16"}
+_LOCATION = rb"\x0a\x08location\x12"
+"""Begins the name of a file of weights: an entry of a TensorProto's external_data, ``location``, as protobuf writes it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Onnx(BlackBox):
-    """A classifier in an ONNX file, all weights within it.
+    """A classifier in an ONNX file.
 
-    file: where it lies; its content counts, not its place. input, output: names of the model's, to be given where it has
+    file: where it lies; its content counts, and that of the files that it keeps weights in, not the place. input, output: names of the model's, to be given where it has
     several. shape: as for every ``BlackBox``; ``flat``: as the file says, where it says it.
     """
 
@@ -35,7 +38,7 @@ class Onnx(BlackBox):
         super().__post_init__()
         if not isinstance(self.file, str | Path) or not Path(self.file).is_file():
             raise UserError(f"{self.label}.file: expected an ONNX model, got {self.file}, which is no file; set file")
-        object.__setattr__(self, "checksum", file_checksum(self.file))
+        object.__setattr__(self, "checksum", _checksum(self.file))
 
     def _fit(self, x: Matrix, y: Ints, *, n_classes: int, seed: int) -> GivenModel:
         return self._model(_session(self.label, self.file, self.checksum), n_classes)
@@ -85,16 +88,30 @@ def _session(label: str, file: str, checksum: str) -> Any:
         import onnxruntime
     except ImportError as error:
         raise UserError(f"{label}: expected onnxruntime for an ONNX model; pip install 'transfer-exp[onnx]'") from error
-    content = Path(file).read_bytes()
-    if file_checksum(file) != checksum:
+    if _checksum(file) != checksum:
         raise UserError(f"{label}.file: expected {file} as it was when this process began, got another content; start anew")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
-    try:  # from bytes: weights in other files, whose content would not count, are refused
-        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    options.log_severity_level = 3  # its errors are raised; warnings of what it optimises help nobody here
+    try:
+        return onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's errors have no base class of their own
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(f"{label}.file: expected an ONNX model that onnxruntime takes, got {file}: {reason}") from error
+
+
+def _checksum(file: str) -> str:
+    """Of the model and of the files beside it that it keeps weights in."""
+    content, found = Path(file).read_bytes(), {"": file_checksum(file)}
+    for match in re.finditer(_LOCATION, content):
+        start, size = match.end() + 1, content[match.end()]
+        if size > 127:  # a length of two bytes
+            start, size = start + 1, size & 127 | content[start] << 7
+        place = content[start : start + size].decode(errors="replace")
+        beside = Path(file).parent / place
+        if beside.is_file():  # else it is no file of weights, or onnxruntime says that it is missing
+            found[place] = file_checksum(beside)
+    return signature(files=found)
 
 
 def _in_blocks(question: Callable[[Any], Any], size: int) -> Callable[[Any], Any]:
