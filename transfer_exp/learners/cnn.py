@@ -8,7 +8,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from transfer_exp.learners.network import NetworkLearner, image_shape
+from transfer_exp.learners.network import ShapedNetworkLearner, image_shape
 from transfer_exp.types import Dataset, UserError
 
 
@@ -33,7 +33,7 @@ class SmallCNN(torch.nn.Module):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CNN(NetworkLearner):
+class CNN(ShapedNetworkLearner):
     """Two 3 x 3 convolutions with ``channels`` and a layer of ``hidden`` units; needs images."""
 
     channels: tuple[int, ...] = (8, 16)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass
-from typing import Self
 
 import torch
 from torch import Tensor
@@ -13,7 +12,7 @@ from torch.nn.functional import linear, relu
 
 from transfer_exp.learners.network import NetworkLearner
 from transfer_exp.learners.network_model import NetworkModel
-from transfer_exp.types import Dataset, UserError
+from transfer_exp.types import UserError
 
 
 class Perceptron(torch.nn.Module):
@@ -46,7 +45,6 @@ class MLP(NetworkLearner):
     """ReLU perceptron; ``hidden``: units of each hidden layer."""
 
     hidden: tuple[int, ...] = (50, 50)
-    points_at_once: int = 2000
     family = "mlp"
     model_type = PerceptronModel
 
@@ -57,11 +55,6 @@ class MLP(NetworkLearner):
             raise UserError(
                 f"{self.label}.hidden: expected at least one hidden layer of at least one unit, got {list(self.hidden)}"
             )
-
-    def on(self, dataset: Dataset) -> Self:
-        """Itself: it takes points as they are."""
-        del dataset
-        return self
 
     def _network(self, n_features: int, n_classes: int) -> torch.nn.Module:
         return Perceptron([n_features, *self.hidden, 1 if n_classes == 2 else n_classes])

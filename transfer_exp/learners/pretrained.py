@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from transfer_exp.learners.base import Learner, require_positive
-from transfer_exp.learners.network import image_shape, seeded
+from transfer_exp.learners.network import image_shape
 from transfer_exp.learners.network_model import NetworkModel
 from transfer_exp.learners.torch_module import made_module
+from transfer_exp.seeds import seeded_torch
 from transfer_exp.signature import file_checksum
 from transfer_exp.types import Dataset, Ints, Matrix, UserError
 
@@ -86,7 +87,7 @@ class Pretrained(Learner):
     def _fit(self, x: Matrix, y: Ints, *, n_classes: int, seed: int) -> NetworkModel:
         """Read the weights; points and seed play no part."""
         del y, seed
-        with seeded(0):
+        with seeded_torch(0):
             known = {"n_classes": n_classes, "n_features": int(x.shape[1]), "shape": self.shape}
             network = made_module(self.module, self.label, **known)
         weights = {

@@ -8,12 +8,12 @@ from typing import Any
 
 import torch
 
-from transfer_exp.learners.network import NetworkLearner, called_with
+from transfer_exp.learners.network import ShapedNetworkLearner, called_with
 from transfer_exp.types import UserError
 
 
 @dataclass(frozen=True, kw_only=True)
-class TorchModule(NetworkLearner):
+class TorchModule(ShapedNetworkLearner):
     """``module``: a class or a function that makes a new module, its options bound (``functools.partial``).
 
     It is called with ``n_classes``, ``n_features``, ``shape`` (channels first) as far as it takes arguments of these names.
