@@ -59,7 +59,7 @@ class Answers:
     def _array(self, answer: Any) -> npt.NDArray[Any]:
         """A copy: who answers may write the next answer into the same memory."""
         if hasattr(answer, "detach"):  # a tensor of torch
-            answer = answer.detach().cpu()
+            answer = answer.detach().cpu().numpy()
         try:
             found = np.array(answer)
         except ValueError as error:
