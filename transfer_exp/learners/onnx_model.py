@@ -24,8 +24,9 @@ _LOCATION = rb"\x0a\x08location\x12"
 class Onnx(BlackBox):
     """A classifier in an ONNX file.
 
-    file: where it lies; its content counts, and that of the files that it keeps weights in, not the place. input, output: names of the model's, to be given where it has
-    several. shape: as for every ``BlackBox``; ``flat``: as the file says, where it says it.
+    file: where it lies; its content counts, and that of the files that it keeps weights in, not the place. input, output:
+    names of the model's, to be given where it has several. shape: as for every ``BlackBox``; ``flat``: as the file says,
+    where it says it.
     """
 
     file: str = field(compare=False)

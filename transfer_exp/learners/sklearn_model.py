@@ -52,8 +52,8 @@ class SklearnModel(BlackBoxModel):
     def ask(self, x: Matrix) -> Floats:
         """Logits ``(n, K)`` of one batch of points."""
         points = sp.csr_array(x) if self._sparse else dense(x)
-        who, gives, n = type(self.estimator).__name__, gives_of(self.estimator), len(points)
-        decided = Answers(who=who, gives="labels", n_classes=self.n_classes).logits(self.estimator.predict(points), n)
+        who, gives, n = type(self.estimator).__name__, gives_of(self.estimator), int(x.shape[0])
+        decided = Answers(who=who, gives="labels", n_classes=self.n_classes).logits(self.estimator.predict(points.copy()), n)
         if gives == "labels":
             return decided
         asked = self.estimator.predict_proba if gives == "probabilities" else self.estimator.decision_function
@@ -87,7 +87,7 @@ class Sklearn(Learner):
         methods = ("fit", "predict", "get_params", "set_params")
         if isinstance(self.estimator, type) or not all(hasattr(self.estimator, name) for name in methods):
             raise UserError(
-                f"{self.label}.estimator: expected a scikit-learn classifier, got {self.estimator!r}; set "
+                f"{self.name or 'Sklearn'}.estimator: expected a scikit-learn classifier, got {self.estimator!r}; set "
                 "estimator._target_ to its class"
             )
         shapes = [value for name, value in self.estimator.get_params().items() if name.endswith("decision_function_shape")]
