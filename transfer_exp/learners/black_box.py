@@ -123,6 +123,11 @@ class BlackBox(Learner):
             object.__setattr__(self, name, value if isinstance(value, str) else tuple(value))
 
     @property
+    def who(self) -> str:
+        """Who answers, for errors."""
+        return self.label
+
+    @property
     def labels_only(self) -> bool:
         """Whether only decisions are known."""
         return self.gives == "labels"
@@ -141,7 +146,7 @@ class BlackBox(Learner):
     def _answers(self, n_classes: int) -> Answers:
         if self.classes and len(self.classes) != n_classes:
             raise UserError(f"{self.label}.classes: expected {n_classes} classes, got {len(self.classes)}")
-        return Answers(who=self.label, gives=self.gives, n_classes=n_classes, classes=self.classes, names=self.names)
+        return Answers(who=self.who, gives=self.gives, n_classes=n_classes, classes=self.classes, names=self.names)
 
     @abstractmethod
     def _fit(self, x: Matrix, y: Ints, *, n_classes: int, seed: int) -> GivenModel:

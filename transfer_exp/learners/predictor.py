@@ -34,8 +34,17 @@ class Predictor(BlackBox):
     @property
     def label(self) -> str:
         """The name, or that of the function."""
+        return self.name or self._function_name
+
+    @property
+    def who(self) -> str:
+        """The name, and that of the function."""
+        return f"{self.name} ({self._function_name})" if self.name else self._function_name
+
+    @property
+    def _function_name(self) -> str:
         named = self.function.func if isinstance(self.function, partial) else self.function
-        return self.name or getattr(named, "__qualname__", type(named).__qualname__)
+        return str(getattr(named, "__qualname__", type(named).__qualname__))
 
     def _fit(self, x: Matrix, y: Ints, *, n_classes: int, seed: int) -> GivenModel:
         shape = None if isinstance(self.shape, str) else self.shape
