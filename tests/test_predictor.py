@@ -216,7 +216,7 @@ def test_a_function_of_ones_own_is_chosen_on_the_command_line(
     assert logged.data.params["target.function.threshold"] == "0.3"
     assert logged.data.params["target.shape"] == "[8, 8]"
     assert "source/own_rules.classify" in logged.data.tags
-    assert "target predictor is given" in logged.data.tags["unknown"]
+    assert "target predictor is given" in logged.data.tags["not_known"]
     for more, message in (
         ("target.classes=[]", "predictor (classify): expected labels among 8, 9, got"),
         ("target.function._target_=own_rules.nothing", "target.function._target_: expected a class or function as package"),
