@@ -19,6 +19,7 @@ from transfer_exp.scenarios import run
 from transfer_exp.scenarios.attacked import target_of
 from transfer_exp.signature import signature
 from transfer_exp.store import Store
+from transfer_exp.tracking.configuration import as_configuration
 from transfer_exp.types import Floats, Grid, UserError
 from transfer_exp.work import Work
 from transfer_exp.work import fitted as trained
@@ -149,6 +150,38 @@ def test_one_function_is_one_target_for_all_repetitions_and_its_options_tell_it_
 
     assert key(0) == key(1)
     assert len({key(), key(threshold=1.0), key(threshold=2.0)}) == 3
+
+
+class Service:
+    """Holds what no signature can know."""
+
+    def __init__(self, threshold: float) -> None:
+        self.threshold = threshold
+
+    def __call__(self, x: Floats) -> Any:
+        return rules(x, self.threshold)
+
+    def ask(self, x: Floats) -> Any:
+        return self(x)
+
+
+@pytest.mark.parametrize("form", ["object", "method", "partial"])
+def test_what_depends_on_an_object_is_made_anew_each_time(
+    form: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = Store(tmp_path)
+
+    def outcome(threshold: float) -> list[float]:
+        service = Service(threshold)
+        forms = {"object": service, "method": service.ask, "partial": partial(service.ask)}
+        one = combination(Predictor(function=forms[form], gives="labels"))
+        assert str(as_configuration(one)["target"]["function"]["_target_"]).startswith("test_predictor.Service")
+        assert one.signature() != one.signature()
+        return run(one, store).curves["error"]
+
+    errors = [outcome(threshold) for threshold in (0.0, 1.0, 0.0)]
+    assert errors[0] == errors[2] != errors[1]
+    assert not list(tmp_path.glob("noise_logits/*.npz"))
 
 
 GRID = Grid(grid=(0.0, 0.05), reference=0.05, shown=(0.05,))

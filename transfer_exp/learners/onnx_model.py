@@ -13,7 +13,7 @@ import numpy as np
 
 from transfer_exp.learners.black_box import BlackBox, GivenModel
 from transfer_exp.signature import file_checksum, signature
-from transfer_exp.types import Ints, Matrix, UserError
+from transfer_exp.types import RECORDED, Ints, Matrix, UserError
 
 _TYPES = {"tensor(float)": "float32", "tensor(double)": "float64", "tensor(float16)": "float16"}
 _LOCATION = rb"\x0a\x08location\x12"
@@ -32,7 +32,7 @@ class Onnx(BlackBox):
     file: str = field(compare=False)
     input: str | None = None
     output: str | None = None
-    checksum: str = field(default="", init=False)
+    checksum: str = field(default="", init=False, metadata={RECORDED: True})
     family = "onnx"
 
     def __post_init__(self) -> None:

@@ -75,7 +75,7 @@ class Sklearn(Learner):
     """
 
     estimator: Any = field(compare=False)
-    recipe: Any = field(init=False, repr=False)
+    recipe: Any = field(default=(), init=False, repr=False)
     """Classes and parameters of the estimator: what it is signed by."""
     family = "sklearn"
     model_type = SklearnModel
