@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -57,7 +57,8 @@ class Combination:
         _ = self.goal
         for role in ("surrogate", "target"):
             learner: Learner = getattr(self, role)
-            require_scalable(learner.scale, self.dataset.x)
+            for one in _with_parts(learner):
+                require_scalable(one.scale, self.dataset.x)
             object.__setattr__(self, role, learner.on(self.dataset))
         for name, least in (("seed", 0), ("n_variability", 2)):
             if getattr(self, name) < least:
@@ -92,6 +93,12 @@ class Combination:
             code=code_version(*_CODE),
             **parts,
         )
+
+
+def _with_parts(learner: Learner) -> Iterator[Learner]:
+    yield learner
+    for part in learner.parts():
+        yield from _with_parts(part)
 
 
 def _gradients(combination: Combination) -> None:

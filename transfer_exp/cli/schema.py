@@ -13,7 +13,7 @@ from hydra.utils import get_object
 
 from transfer_exp.types import UserError
 
-_HYDRA = ("_target_", "_partial_", "_recursive_", "_convert_")
+_HYDRA = ("_target_", "_partial_", "_recursive_", "_convert_", "_args_")
 
 
 def check_node(values: Mapping[str, Any], where: str) -> None:
@@ -21,16 +21,40 @@ def check_node(values: Mapping[str, Any], where: str) -> None:
 
     where: its place in the configuration. Raises UserError on a value of another type, an unknown or a missing key.
     """
-    hints, parameters = _arguments(get_object(values["_target_"]))
+    hints, parameters = _arguments(_named(values["_target_"], where))
     given = {key: value for key, value in values.items() if key not in _HYDRA}
     named = {name: one for name, one in parameters.items() if one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)}
     arguments = {name: hints.get(name, Any) for name in named}
     missing = [name for name, one in named.items() if one.default is one.empty and name not in values]
-    if missing and not values.get("_partial_"):  # of a partial the caller gives the rest
+    if missing and not values.get("_partial_") and "_args_" not in values:  # of a partial the caller gives the rest
         raise UserError(f"{where}.{missing[0]}: expected {_words(arguments[missing[0]])}, got none; set it")
     if any(one.kind == one.VAR_KEYWORD for one in parameters.values()):
         given = {key: value for key, value in given.items() if key in named}
     check_values(given, arguments, f"{where}.")
+    _check_within(list(values.get("_args_", ())), f"{where}._args_")
+
+
+def _named(name: Any, where: str) -> Any:
+    """The class or function of this name."""
+    try:
+        return get_object(name)
+    except Exception as error:  # whatever importing a module of others raises
+        why = f"{type(error.__cause__ or error).__name__}: {error.__cause__ or error}".splitlines()[0]
+        raise UserError(
+            f"{where}._target_: expected a class or function as package.module.name, got {name} ({why}); set it"
+        ) from error
+
+
+def _check_within(value: Any, where: str) -> None:
+    """Validate the ``_target_`` nodes in a value, however deep in lists and mappings."""
+    if isinstance(value, Mapping) and "_target_" in value:
+        check_node(value, where)
+    elif isinstance(value, Mapping):
+        for key, below in value.items():
+            _check_within(below, f"{where}.{key}")
+    elif isinstance(value, list | tuple):
+        for place, below in enumerate(value):
+            _check_within(below, f"{where}.{place}")
 
 
 @lru_cache(maxsize=1000)
@@ -55,6 +79,8 @@ def check_values(values: Mapping[str, Any], hints: Mapping[str, Any], prefix: st
             check_node(value, f"{prefix}{key}")
         elif not _fits(value, hints[key]):
             raise UserError(f"{prefix}{key}: expected {_words(hints[key])}, got {value!r}")
+        else:
+            _check_within(value, f"{prefix}{key}")
 
 
 def _fits(value: Any, hint: Any) -> bool:

@@ -7,6 +7,7 @@ it. Options that a configuration leaves to their defaults are here, too.
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Mapping
 from functools import partial
 from types import FunctionType
@@ -49,9 +50,13 @@ def _plain(value: Any) -> Any:
         }
         return {"_target_": _name_of(type(value)), **options}
     if isinstance(value, partial):
-        return {"_target_": _name_of(value.func), "_partial_": True, **_plain(value.keywords)}
+        return {**_plain(value.func), "_partial_": True, **_plain(value.keywords)}
     if isinstance(value, type | FunctionType):
         return {"_target_": _name_of(value), "_partial_": True}
+    if hasattr(value, "get_params"):  # a scikit-learn estimator
+        return {"_target_": _exported(type(value)), **_plain(value.get_params(deep=False))}
+    if callable(value):  # a method, or an object that is called
+        return {"_target_": _name_of(value if hasattr(value, "__qualname__") else type(value)), "_partial_": True}
     if isinstance(value, Mapping):
         return {str(key): _plain(below) for key, below in value.items()}
     if isinstance(value, list | tuple | set | frozenset | np.ndarray):
@@ -59,6 +64,14 @@ def _plain(value: Any) -> Any:
     if isinstance(value, np.generic):
         return value.item()
     return value if value is None or isinstance(value, bool | int | float | str) else str(value)
+
+
+def _exported(kind: type) -> str:
+    """The name that a class is imported by: that of the first package above it that has it."""
+    parts = kind.__module__.split(".")
+    packages = (".".join(parts[:k]) for k in range(1, len(parts) + 1))
+    module = next((one for one in packages if getattr(sys.modules.get(one), kind.__qualname__, None) is kind), None)
+    return f"{module or kind.__module__}.{kind.__qualname__}"
 
 
 def _name_of(thing: Any) -> str:
