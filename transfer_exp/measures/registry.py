@@ -3,6 +3,9 @@
 A *scalar* is a number a combination, an MLflow metric under its name; a *curve* has a value at every epsilon of the grid, a
 column of ``curves.csv`` and the MLflow metric ``curve/<name>``. A report shows a measure in the table of what it is a
 property of, a curve by its value at the reference epsilon, and draws it against what it explains.
+
+Where is what: V in ``losses``, S and R in ``gradients``, rho and sizes in ``perturbations``, errors in ``errors``. To add a
+measure: a ``Measure`` (``base``) in the ``MEASURES`` of the file with its formula; to add a file: its ``MEASURES`` below.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Published claims, one file a source, and what a study says to each.
 
-To add a source: a file with ``CLAIMS``, and its place in the tuple below.
+To add a claim: a ``Claim`` (``base``) in the ``CLAIMS`` of its source's file; to add a source: a file with ``CLAIMS``, and
+its place in the tuple below.
 """
 
 from transfer_exp.report.claims import demontis2019, demontis2019_attacks

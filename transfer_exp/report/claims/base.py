@@ -1,4 +1,4 @@
-"""What a claim is, what a study says to it, and the words of both."""
+"""What a claim is, what a study says to it, and the words of both. Claims are registered in this folder's ``__init__``."""
 
 from __future__ import annotations
 
