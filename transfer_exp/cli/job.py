@@ -17,6 +17,7 @@ from transfer_exp.cli import progress
 from transfer_exp.cli.building import build, check_settings, named
 from transfer_exp.cli.configuration import display_name, files_of, identity, settings_of
 from transfer_exp.cli.errors import one_line
+from transfer_exp.cli.own import make_importable
 from transfer_exp.cli.progress import Job
 from transfer_exp.store import Store
 from transfer_exp.system.masking import masked
@@ -36,6 +37,7 @@ _log = logging.getLogger(__name__)
 def run_one(config: DictConfig) -> None:
     """Do the job of this process: a single run, or one of a sweep, whose failure does not stop the others."""
     hydra = HydraConfig.get()
+    make_importable(hydra.runtime)
     overrides = list(hydra.overrides.task)
     if hydra.mode != RunMode.MULTIRUN:
         job = _guarded(config, overrides)
