@@ -54,11 +54,6 @@ def recorded_measures(tags: Mapping[str, str]) -> Iterator[tuple[str, Recorded |
                 yield name, None
 
 
-def is_of_measure(tag: str) -> bool:
-    """Whether a tag describes a measure."""
-    return tag.startswith(_TAG)
-
-
 def _described(measure: Measure) -> dict[str, Any]:
     values = {name: getattr(measure, name) for name in _DEFAULTS if name not in ("name", "compute")}
     told = {name: plain(value) for name, value in values.items() if value != _DEFAULTS[name]}
