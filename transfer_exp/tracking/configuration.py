@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from transfer_exp.combination import Combination
-from transfer_exp.types import Dataset
+from transfer_exp.types import RECORDED, Dataset
 
 ROLES = ("attack", "surrogate", "target")
 
@@ -48,7 +48,9 @@ def _of_dataset(dataset: Dataset) -> dict[str, Any]:
 def plain(value: Any) -> Any:
     """Any part of a combination as mappings, lists, numbers and texts; a class or function by its name."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        options = {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value) if f.init}
+        options = {
+            f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value) if f.init or RECORDED in f.metadata
+        }
         return {"_target_": _name_of(type(value)), **options}
     if isinstance(value, partial):
         return {"_target_": _name_of(value.func), "_partial_": True, **plain(value.keywords)}
