@@ -1,4 +1,8 @@
-"""What attacks have in common, and what the scenarios ask of them."""
+"""What attacks have in common, and what the scenarios ask of them.
+
+To add an attack: a file here with a frozen dataclass that has ``scenario``, ``requires``, ``name``, ``norm`` and ``craft``,
+and its choice in conf/attack.
+"""
 
 from __future__ import annotations
 

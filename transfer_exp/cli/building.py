@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from transfer_exp.cli.naming import dataset_name
+from transfer_exp.cli.own import measures_of
 from transfer_exp.cli.schema import check_node, check_values
 from transfer_exp.combination import Combination
 from transfer_exp.data.loaders import with_origin
@@ -50,7 +51,8 @@ def build(config: DictConfig) -> Combination:
     check_values(options, get_type_hints(Combination))
     nodes = {part: _checked(config, part) for part in _PARTS}
     dataset = _load(json.dumps(nodes.pop("dataset"), sort_keys=True))
-    return Combination(dataset=dataset, **{part: _made(node) for part, node in nodes.items()}, **options)
+    parts = {part: _made(node) for part, node in nodes.items()}
+    return Combination(dataset=dataset, **parts, measures=measures_of(config), **options)
 
 
 def named(config: DictConfig) -> list[Any]:

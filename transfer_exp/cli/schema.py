@@ -21,7 +21,7 @@ def check_node(values: Mapping[str, Any], where: str) -> None:
 
     where: its place in the configuration. Raises UserError on a value of another type, an unknown or a missing key.
     """
-    hints, parameters = _arguments(_named(values["_target_"], where))
+    hints, parameters = arguments_of(target_of(values, where))
     given = {key: value for key, value in values.items() if key not in _HYDRA}
     named = {name: one for name, one in parameters.items() if one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)}
     arguments = {name: hints.get(name, Any) for name in named}
@@ -32,17 +32,6 @@ def check_node(values: Mapping[str, Any], where: str) -> None:
         given = {key: value for key, value in given.items() if key in named}
     check_values(given, arguments, f"{where}.")
     _check_within(list(values.get("_args_", ())), f"{where}._args_")
-
-
-def _named(name: Any, where: str) -> Any:
-    """The class or function of this name."""
-    try:
-        return get_object(name)
-    except Exception as error:  # whatever importing a module of others raises
-        why = f"{type(error.__cause__ or error).__name__}: {error.__cause__ or error}".splitlines()[0]
-        raise UserError(
-            f"{where}._target_: expected a class or function as package.module.name, got {name} ({why}); set it"
-        ) from error
 
 
 def _check_within(value: Any, where: str) -> None:
@@ -57,8 +46,22 @@ def _check_within(value: Any, where: str) -> None:
             _check_within(below, f"{where}.{place}")
 
 
+def target_of(values: Mapping[str, Any], where: str) -> Any:
+    """The class or function that a node names. Raises UserError where there is none, or its module cannot be imported."""
+    name = values["_target_"]
+    try:
+        return get_object(name)
+    except Exception as error:
+        reason = str(error.__cause__ or error).splitlines()[0]
+        raise UserError(
+            f"{where}._target_: expected module.name of a class or function, got {name} ({reason}); modules are looked for "
+            "in this folder, in that of --config-dir, and where Python has what is installed"
+        ) from error
+
+
 @lru_cache(maxsize=1000)
-def _arguments(target: Any) -> tuple[dict[str, Any], Mapping[str, inspect.Parameter]]:
+def arguments_of(target: Any) -> tuple[dict[str, Any], Mapping[str, inspect.Parameter]]:
+    """The annotations and the parameters of a class or function."""
     is_plain_class = inspect.isclass(target) and not is_dataclass(target)
     try:
         hints = get_type_hints(target.__init__ if is_plain_class else target)
