@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 NAMED = ("dataset", "attack", "surrogate", "target")  # nodes whose display name is a parameter of its own
-# Where results go and how they are made; hyperparameters is a table, whose values stand in the learners that take them.
-NOT_SETTINGS = ("hydra", "paths", "tracking", "hyperparameters", "resume", "study", "experiment")
+TABLES = ("hyperparameters", "strength")  # of values, which stand in the learners and attacks that take them
+# Where results go and how they are made, and tables: the values that were taken from them are settings.
+NOT_SETTINGS = ("hydra", "paths", "tracking", *TABLES, "resume", "study", "experiment")
 _PLACES = ("folder", "file", "store", "path")  # of a data set, for whose content its checksum stands
 _PLAIN_KEY = re.compile(r"[\w\- .]+", re.ASCII)
 LONGEST = 500  # characters of a parameter; some servers cut longer ones
