@@ -56,6 +56,7 @@ def seen(node: Any) -> Any:
 JOBS = {
     "values": [["seed=1", "n_variability=3"], ["seed=2", "n_variability=4"]],
     "groups": [["surrogate=svm_low", "seed=1"], ["surrogate=ridge_low", "seed=1"], ["surrogate=svm_low", "seed=2"]],
+    "strengths": [["strength=quick", "seed=1"], ["strength=standard", "seed=1"], ["strength=quick", "attack.n_iter=7"]],
     "a list": [["epsilon.shown=[0.5]"], ["epsilon.shown=[0.5,0]"], ["epsilon.shown=[]"]],
     "text": [["study=a"], ["study='b c'"], ["study=${seed}"], ["study=null"]],
     "below a mapping": [["dataset.split={test: 30}", f"dataset.split.test={n}"] for n in (5, 6)],

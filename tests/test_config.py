@@ -17,15 +17,16 @@ from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 
 from transfer_exp.cli.building import build
-from transfer_exp.cli.configuration import identity
+from transfer_exp.cli.configuration import identity, settings_of
 from transfer_exp.cli.naming import dataset_name
 from transfer_exp.combination import Combination
 from transfer_exp.data.splits import make_split
 from transfer_exp.learners import Forest
+from transfer_exp.tracking.settings import leaves
 from transfer_exp.types import UserError, dense
 
 CONF = SOURCE / "conf"
-PICKED = ("dataset", "surrogate", "target", "attack", "epsilon", "tracking", "experiment", "hyperparameters")
+PICKED = ("dataset", "surrogate", "target", "attack", "epsilon", "tracking", "experiment", "hyperparameters", "strength")
 REAL_DATA = ("mnist", "mnist89", "fashion_mnist", "drebin215", "drebin_sample", "lfw")
 NOT_THERE = ("drebin", "cifar10")  # on request or large: read from made files in test_drebin.py and test_image_sets.py
 OWN_FILES = ("arrays", "image_folder")
@@ -287,6 +288,48 @@ def test_an_override_reaches_the_surrogate_and_leaves_the_target() -> None:
 def test_the_table_of_hyperparameters_reaches_both_roles() -> None:
     combination: Any = built("surrogate=svm_high", "target=svm_high", "hyperparameters.svm_high.C=7")
     assert (combination.surrogate.C, combination.target.C) == (7, 7)
+
+
+# What every attack was given before there was a choice of strengths: runs from before and after it are comparable.
+STANDARD = {
+    "evasion": {"n_iter": 30, "n_walk": 16, "n_restarts": 3, "n_runner_ups": 3, "n_gradients": 30},
+    "evasion_add": {"n_tries": 5},
+    "poisoning": {"n_starts": 1, "n_iter": 40, "n_trials": 8},
+}
+_DATA = {"evasion_add": "dataset=synthetic"}
+
+
+def budget(attack: str, *words: str) -> dict[str, int]:
+    made = built(f"attack={attack}", _DATA.get(attack, "dataset=digits89"), *words).attack
+    return {name: getattr(made, name) for name in STANDARD[attack]}
+
+
+@pytest.mark.parametrize("attack", STANDARD)
+def test_the_standard_strength_is_what_an_attack_does_without_a_choice(attack: str) -> None:
+    assert budget(attack) == budget(attack, "strength=standard") == STANDARD[attack]
+    assert {name: getattr(type(built(f"attack={attack}", _DATA.get(attack, "dataset=digits89")).attack)(), name)
+            for name in STANDARD[attack]} == STANDARD[attack]  # fmt: skip
+
+
+@pytest.mark.parametrize("attack", STANDARD)
+def test_one_word_chooses_all_budgets_of_an_attack(attack: str) -> None:
+    quick, exhaustive = (budget(attack, f"strength={word}") for word in ("quick", "exhaustive"))
+    assert all(quick[name] <= STANDARD[attack][name] < exhaustive[name] for name in STANDARD[attack])
+    assert quick != STANDARD[attack]
+
+
+def test_a_single_budget_overrides_the_strength() -> None:
+    quick = budget("evasion", "strength=quick")
+    assert budget("evasion", "strength=quick", "attack.n_iter=50") == quick | {"n_iter": 50}
+    assert budget("evasion", "attack.n_iter=50", "strength=quick") == quick | {"n_iter": 50}
+
+
+def test_the_strength_is_recorded_once_as_the_budgets_that_it_sets() -> None:
+    plain: Any = [OmegaConf.to_container(composed(*words), resolve=True) for words in ([], ["strength=quick"])]
+    standard, quick = map(leaves, plain)
+    changed = {name for name in {*standard, *quick} if standard.get(name) != quick.get(name)}
+    assert changed == {f"attack.{name}" for name in STANDARD["evasion"]}
+    assert [set(settings_of(composed(*words))) & {"strength"} for words in ([], ["strength=quick"])] == [set(), set()]
 
 
 def test_one_key_scales_every_learner_and_another_only_one() -> None:

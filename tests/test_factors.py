@@ -443,6 +443,27 @@ def test_runs_of_two_classes_that_did_something_else_stand_apart(name, old, new)
     assert set(study.settings) == {name}
 
 
+def of_network_budget(items: list, budget: int | None, target: str = "transfer_exp.attacks.evasion.Evasion") -> list:
+    """Runs of an attack that say how many gradients networks get, or from before there was a number."""
+    for item in items:
+        item["params"] |= {"attack._target_": target} | ({} if budget is None else {"attack.n_gradients": budget})
+    return items
+
+
+@pytest.mark.parametrize(("budget", "seeds"), [(30, [[0, 1, 2, 3]]), (10, [[0, 1, 2], [3]])])
+def test_runs_from_before_there_were_networks_had_todays_number_of_gradients(budget, seeds):
+    later = changed(grid(["svm_low"], ["ridge_low"], [1.0], [3]))
+    study = frames([*of_network_budget(svm(), None), *of_network_budget(later, budget)])
+    assert [sorted(each.runs["seed"]) for each in (study, *study.others)] == seeds
+
+
+def test_an_attack_of_ones_own_is_given_no_number_of_gradients():
+    later = changed(grid(["svm_low"], ["ridge_low"], [1.0], [3]))
+    study = frames([*of_network_budget(svm(), None, "mine.Attack"), *of_network_budget(later, 30)])
+    assert [sorted(each.runs["seed"]) for each in (study, *study.others)] == [[0, 1, 2], [3]]
+    assert study.runs["attack.n_gradients"].unique().tolist() == ["absent"]
+
+
 @pytest.mark.parametrize("damage", [None, b"\xff", b"- a list", b"attack: [", b"a: b: c"])
 def test_earlier_runs_whose_configuration_is_lost_stand_apart_as_unknown(damage, folder):
     write_store(folder, "study", as_recorded_before(svm(error=0.9)), images=False)

@@ -85,6 +85,8 @@ def test_keys_that_vary_in_a_sweep():
         (JOBS[0], None, "svm_low (C 1) > ridge_low seed 0 x 1"),
         (["attack.norm=l2", "target.alpha=3", "target.scale=none", "dataset.digits=[4,9]"], None,
          "svm_low > ridge_low (alpha 3, scale none) seed 0 attack.norm l2 dataset.digits [4,9]"),
+        (["strength=quick", "hyperparameters.svm_low.C=3"], None,
+         "svm_low > ridge_low seed 0 strength quick hyperparameters.svm_low.C 3"),
         (["study=a", "paths.root=/r", "seed=0", "threads=2", "hydra.x=1", "experiment=e", "surrogate.name=q"], None,
          "svm_low > ridge_low seed 0"),
     ],

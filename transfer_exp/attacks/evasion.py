@@ -11,13 +11,16 @@ that the objective never falls as epsilon grows.
         x = ascend from the last epsilon's x         two classes: along their difference     (``trajectory``)
                                                      any other class: of the most promising  (``runner_up``)
                                                      one class: along a smooth minimum       (``towards``)
+
+Networks are attacked in single precision, within a stated number of gradients, in ``network``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from functools import partial
+from typing import ClassVar, TypeAlias
 
 import numpy as np
 import torch
@@ -25,6 +28,7 @@ from torch import Tensor
 
 from transfer_exp.attacks.crafted import Crafted
 from transfer_exp.attacks.goals import ANY
+from transfer_exp.attacks.network import craft_on_network
 from transfer_exp.attacks.objective import BallBox, Difference, require_gradients, single_precision
 from transfer_exp.attacks.runner_up import RunnerUpTrajectories
 from transfer_exp.attacks.towards import TargetTrajectory
@@ -36,6 +40,9 @@ from transfer_exp.optim.rays import Offsets, random_offsets
 from transfer_exp.optim.state import unmoved
 from transfer_exp.types import Box, Floats, Ints, UserError, check_grid
 
+CraftBatch: TypeAlias = Callable[[Floats, Ints, Ints | None, Sequence[float], Box], Crafted]
+"""(points, classes, goals, epsilons, box) -> the results of one batch."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Evasion:
@@ -46,7 +53,8 @@ class Evasion:
     each epsilon where the model is curved; 0: neither these nor restarts, which is fastest. n_restarts: further starts of a
     point whose trajectories have ended in different maxima, and of each round of a point whose ball is wider than the
     model's bumps (see ``exploring``). n_runner_ups: classes tried for each point where any other will do and the model is
-    curved. batch_size: points moved together.
+    curved. n_gradients: of networks, which are attacked in single precision (``network``): most passes, a forward and a
+    backward one, a point and epsilon. batch_size: points moved together.
     """
 
     scenario: ClassVar[str] = "classification"
@@ -59,6 +67,7 @@ class Evasion:
     n_walk: int = 16
     n_restarts: int = 3
     n_runner_ups: int = 3
+    n_gradients: int = 30
     batch_size: int = 1000
 
     def __post_init__(self) -> None:
@@ -66,6 +75,7 @@ class Evasion:
         if isinstance(self.goal, bool) or (isinstance(self.goal, int) and self.goal < 0):
             raise UserError(f"attack.goal: expected any, next, least_likely or a class, got {self.goal}")
         least = {"n_iter": 1, "batch_size": 1, "n_walk": 0, "n_restarts": 0, "n_runner_ups": 1, "tolerance": 0}
+        least |= {"n_gradients": 2}
         for name, smallest in least.items():
             if not getattr(self, name) >= smallest:
                 raise UserError(f"attack.{name}: expected a number >= {smallest}, got {getattr(self, name)}")
@@ -91,16 +101,22 @@ class Evasion:
         require_gradients(model)
         if bool(((x < box.lower) | (x > box.upper)).any()):
             raise UserError("attack: expected every point inside the box, got some outside; widen lower and upper")
-        models = Models(model, model if model.linear else single_precision(model))
+        craft = self._converging(model) if model.precision == "double" else self._within_gradients(model)
 
         def part(rows: slice) -> Crafted:
-            return self._craft_batch(models, x[rows], y[rows], None if goals is None else goals[rows], epsilons, box)
+            return craft(x[rows], y[rows], None if goals is None else goals[rows], epsilons, box)
 
-        return Crafted.join(in_batches(part, len(x), size=self.batch_size))
+        return Crafted.join(in_batches(part, len(x), size=min(self.batch_size, model.batch_size)))
 
     def noise(self, x: Floats, *, epsilons: Sequence[float], box: Box, rng: np.random.Generator) -> Offsets:
         """Random offsets of points ``(n, d)``, of the attack's norm and sizes."""
         return random_offsets(x, ball=ball(self.norm), epsilons=epsilons, box=box, rng=rng)
+
+    def _converging(self, model: Model) -> CraftBatch:
+        return partial(self._craft_batch, Models(model, model if model.linear else single_precision(model)))
+
+    def _within_gradients(self, model: Model) -> CraftBatch:
+        return partial(craft_on_network, model, ball=ball(self.norm), n_gradients=self.n_gradients)
 
     def _craft_batch(
         self, models: Models, x: Floats, y: Ints, goals: Ints | None, epsilons: Sequence[float], box: Box

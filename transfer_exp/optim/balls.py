@@ -59,6 +59,10 @@ class Ball(ABC):
     def farthest(self, direction: Tensor, *, epsilon: Tensor | float, low: Tensor, high: Tensor) -> Tensor:
         """argmax over ball and box of the inner product with each row of ``direction`` (zero where the row is zero)."""
 
+    def steepest(self, direction: Tensor, *, epsilon: float, low: Tensor, high: Tensor) -> Tensor:
+        """Steps of size epsilon, most of it, along which the inner product rises fastest; the box need not hold them."""
+        return self.farthest(direction, epsilon=epsilon, low=low, high=high)
+
     def random_direction(self, shape: tuple[int, ...], rng: np.random.Generator) -> Floats:
         """Directions ``(n, d)``, drawn row by row, that random noise of this norm goes along (see ``rays``)."""
         return rng.standard_normal(shape)
@@ -187,6 +191,11 @@ class L2(Ball):
         """Scaled and clipped until it has the length epsilon."""
         return scale_to_sphere(direction, low, high, _column(epsilon, direction))
 
+    def steepest(self, direction: Tensor, *, epsilon: float, low: Tensor, high: Tensor) -> Tensor:  # noqa: ARG002
+        """Along the direction."""
+        size = torch.linalg.vector_norm(direction, dim=1, keepdim=True)
+        return direction * (epsilon / torch.where(size > 0, size, 1.0))
+
 
 class Linf(Ball):
     """The largest absolute value."""
@@ -204,6 +213,10 @@ class Linf(Ball):
     def farthest(self, direction: Tensor, *, epsilon: Tensor | float, low: Tensor, high: Tensor) -> Tensor:
         """The corner."""
         return (direction.sign() * _column(epsilon, direction)).clamp(low, high)
+
+    def steepest(self, direction: Tensor, *, epsilon: float, low: Tensor, high: Tensor) -> Tensor:  # noqa: ARG002
+        """Every feature by epsilon."""
+        return epsilon * direction.sign()
 
     def random_direction(self, shape: tuple[int, ...], rng: np.random.Generator) -> Floats:
         """Signs: every feature moves by epsilon, as attacks move it."""

@@ -44,10 +44,12 @@ _MEASURES = {
 }
 _HEALTH = {f"health/{old}_undefined": f"health/{new}_undefined" for old, new in _MEASURES.items()}
 _SCENARIOS = {"evasion_add": "detection", "poisoning": "poisoning"}  # by attack; of all others "classification"
-_ADDED = {  # settings that there were not, which scenarios have them, and the value that says what was done
-    "attack.goal": ("classification", "any"),
-    "attack.n_runner_ups": ("classification", "3"),  # of two classes there is one
+_ADDED = {  # options of this attack that there were not, and the value that says what was done
+    "attack.goal": "any",
+    "attack.n_runner_ups": "3",  # of two classes there is one
+    "attack.n_gradients": "30",  # of networks, which there were not either
 }
+_EVASION = "transfer_exp.attacks.evasion.Evasion"
 _NO_SETTINGS = ("study", "dataset", "attack", "surrogate", "target")
 _LEVEL = re.compile(r"(.+)_(high|low)", re.DOTALL)
 _BLOCK = re.compile(r"^(?=\w)", re.MULTILINE)
@@ -86,14 +88,18 @@ def completed(params: Mapping[str, str], tags: Mapping[str, str]) -> dict[str, s
 def reconciled(every: pd.DataFrame, *, before: Sequence[bool]) -> pd.DataFrame:
     """The runs of a study, of which some were recorded ``before`` there were scenarios and class indices, under one roof.
 
-    Where later runs have a setting that there was not, those before get the value that says what they did. The checksum of
-    their data was another one, as labels were; of data that cannot differ it becomes that of the later runs.
+    Where later runs have an option of the evasion attack that there was not, earlier ones get the value that says what they
+    did. The checksum of data ``before`` was another one, as labels were; of data that cannot differ it becomes that of the
+    later runs.
     """
     is_before = pd.Series(before, index=every.index, dtype=bool)
+    evasion = is_before & (every["scenario"] == "classification")  # there was no other attack of this scenario
+    if "attack._target_" in every:
+        evasion |= every["attack._target_"] == _EVASION
     filled = {}
-    for name, (scenario, value) in _ADDED.items():
+    for name, value in _ADDED.items():
         if name in every:
-            lacking = is_before & every[name].isna() & (every["scenario"] == scenario)
+            lacking = evasion & every[name].isna()
             filled[name] = every[name].where(~lacking, value)
     key = ["dataset._target_", "dataset.classes"]
     if "data_checksum" in every and set(key) <= set(every):

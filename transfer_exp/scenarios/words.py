@@ -34,7 +34,7 @@ WORDS: dict[str, Words] = {
         control="random noise of the same size",
         axis="epsilon ({norm})",
         strength=lambda epsilon: f"epsilon {epsilon:g}",
-        effort="attack.n_restarts, attack.n_walk",
+        effort="attack.n_restarts, attack.n_walk (of a network attack.n_gradients)",
     ),
     "detection": Words(
         error="evasion rate",

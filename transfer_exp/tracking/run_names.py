@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from itertools import chain
 
-from transfer_exp.tracking.settings import NOT_SETTINGS
+from transfer_exp.tracking.settings import NOT_SETTINGS, TABLES
 
 _SHOWN_ANYWAY = {"seed", "surrogate", "target", "surrogate_fraction", "surrogate.name", "target.name", "threads"}
 _LONGEST = 200  # characters; MLflow takes 250
@@ -43,4 +43,5 @@ def _key(override: str) -> str:
 
 
 def _is_shown(key: str) -> bool:
-    return key not in _SHOWN_ANYWAY and key.partition(".")[0] not in NOT_SETTINGS
+    node = key.partition(".")[0]
+    return key not in _SHOWN_ANYWAY and (node not in NOT_SETTINGS or node in TABLES)
