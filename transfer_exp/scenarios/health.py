@@ -10,13 +10,23 @@ from transfer_exp.combination import Outcome
 from transfer_exp.scenarios.attacked import Attacked
 
 _log = logging.getLogger(__name__)
-_LIMITS = {"zero_gradient": 0.05, "not_rising": 0.05, "iterations_exhausted": 0.1, "violation": 1e-5}
+_LIMITS = {
+    "zero_gradient": 0.05,
+    "not_rising": 0.05,
+    "iterations_exhausted": 0.1,
+    "violation": 1e-5,
+    "foreign_outside": 1e-3,  # far above what single precision rounds
+    "foreign_not_finite": 0.0,
+}
+"""Largest values that are in order; an attack tells some of them (``Crafted.health``)."""
 _WHITEBOX_IMPROVED = 0.01
 
 
 def add(outcome: Outcome, attacked: Attacked) -> None:
     """Health of the points made on the surrogate, of the white box and of the fits; objective and effort."""
     for name, limit in _LIMITS.items():
+        if f"health/{name}" not in attacked.extent:
+            continue
         value = outcome.metrics[f"health/{name}"] = float(attacked.extent[f"health/{name}"])
         if name == "violation":  # in the units of the data: beside the largest epsilon
             limit *= max(attacked.work.epsilons)
