@@ -16,6 +16,8 @@ class SmallModel(torch.nn.Module):
 
     linear = False
     differentiable = True
+    precision = "double"
+    batch_size = 2000
 
     def __init__(self, n_classes: int, **arrays: Any) -> None:
         super().__init__()
@@ -23,13 +25,16 @@ class SmallModel(torch.nn.Module):
         for name, array in arrays.items():
             self.register_buffer(name, torch.as_tensor(array))
 
+    @property
+    def like(self) -> Tensor:
+        return next(b for b in self.buffers() if b.is_floating_point())
+
     def landmarks(self, n_features: int) -> tuple[Tensor, Tensor] | None:
         return None
 
     def logits(self, x: np.ndarray) -> np.ndarray:
-        like = next(b for b in self.buffers() if b.is_floating_point())
         with torch.no_grad():
-            return self(torch.as_tensor(x).to(like)).double().numpy()
+            return self(torch.as_tensor(x).to(self.like)).double().numpy()
 
     def rises(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """max_{k != y} z_k - z_y by numpy."""
@@ -74,12 +79,20 @@ class Bumps(SmallModel):
         )
         return torch.exp(self.gamma * exponent) @ self.dual.T + self.bias
 
+    @property
+    def like(self) -> Tensor:
+        return next(b for b in self.buffers() if b.is_floating_point())
+
     def landmarks(self, n_features: int) -> tuple[Tensor, Tensor]:
         return self.centres, self.supports
 
 
 class Silent(Bumps):
     """One that does not tell where its bumps are."""
+
+    @property
+    def like(self) -> Tensor:
+        return next(b for b in self.buffers() if b.is_floating_point())
 
     def landmarks(self, n_features: int) -> None:  # type: ignore[override]
         return None

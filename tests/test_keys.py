@@ -222,7 +222,7 @@ def test_another_seed_or_stream_is_another_fit(tmp_path: Path) -> None:
     learner = MLP(hidden=(3,), n_epochs=1)
     work = Work.of(whole, store)
     fits = [fitted(work, learner, rows, seed=seed, stream=stream) for seed, stream in sources]
-    assert len({one.key for one in fits}) == len({checksum(one.model.state()["weight_0"]) for one in fits}) == 3
+    assert len({one.key for one in fits}) == len({checksum(one.model.state()["network.weight_0"]) for one in fits}) == 3
 
 
 @pytest.mark.parametrize("attack", ATTACKS)

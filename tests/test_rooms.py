@@ -163,7 +163,7 @@ def forbidden(tree: ast.Module) -> set[str]:
 
 @pytest.mark.parametrize("name", sorted(MODULES))
 def test_no_global_state_of_others_is_touched(name: str) -> None:
-    assert forbidden(MODULES[name]) == set()
+    assert forbidden(MODULES[name]) == ({"torch.manual_seed"} if name == "seeds" else set())
 
 
 @pytest.mark.parametrize(

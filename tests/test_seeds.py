@@ -61,3 +61,12 @@ def test_another_process_draws_the_same() -> None:
 def test_an_unknown_stream_is_an_error() -> None:
     with pytest.raises(ValueError, match="not in tuple"):
         integer(0, "nothing")  # type: ignore[arg-type]
+
+
+def test_torchs_generator_is_seeded_in_one_place_and_put_back() -> None:
+    before = torch.random.get_rng_state()
+    with seeded_torch(3):
+        first = torch.rand(2)
+    assert torch.equal(torch.random.get_rng_state(), before)
+    with seeded_torch(3):
+        assert torch.equal(torch.rand(2), first)

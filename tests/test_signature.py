@@ -75,7 +75,7 @@ def test_nested_dataclasses_count() -> None:
 
 
 def test_what_cannot_be_signed_is_refused() -> None:
-    for value in (object(), {1, 2}, lambda: 0, np.array, b"bytes", Options):
+    for value in (object(), {1, 2}, b"bytes", np.zeros(1).sum):
         with pytest.raises(TypeError, match="cannot sign a"):
             signature(a=value)
 

@@ -56,8 +56,10 @@ class Combination:
         for name in sorted(self.attack.requires):
             _REQUIREMENTS[name](self)
         _ = self.goal
-        for learner in (self.surrogate, self.target):
+        for role in ("surrogate", "target"):
+            learner: Learner = getattr(self, role)
             require_scalable(learner.scale, self.dataset.x)
+            object.__setattr__(self, role, learner.on(self.dataset))
         for name, least in (("seed", 0), ("n_variability", 2)):
             if getattr(self, name) < least:
                 raise UserError(f"{name}: expected a whole number >= {least}, got {getattr(self, name)}")
@@ -70,6 +72,19 @@ class Combination:
         """
         return resolve_goal(getattr(self.attack, "goal", ANY), self.dataset.class_names)
 
+    @property
+    def unknown(self) -> list[str]:
+        """What cannot be known of a combination with given models, in sentences."""
+        given = {role: one for role, one in (("surrogate", self.surrogate), ("target", self.target)) if one.given}
+        told = [
+            f"{role} {one.label} is given: whether its training data are disjoint from those of the others, and from the "
+            "test points, is unknown"
+            for role, one in given.items()
+        ]
+        if "surrogate" in given:
+            told.append(f"V of {self.surrogate.label} is unknown: it cannot be trained on other data")
+        return told
+
     def signature(self) -> str:
         """Hash of all that the outcome depends on: data, options, seed, and the code that computes it."""
         parts = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "dataset"}
@@ -81,7 +96,7 @@ class Combination:
 
 
 def _gradients(combination: Combination) -> None:
-    if not combination.surrogate.model_type.differentiable:
+    if not combination.surrogate.differentiable:
         raise UserError(
             f"surrogate: expected a learner with input gradients, got {combination.surrogate.label}; it can only be a target"
         )
@@ -91,6 +106,10 @@ def _retraining(combination: Combination) -> None:
     combination.surrogate.require_retrainable()
     combination.surrogate.require_raw("surrogate")
     combination.target.require_raw("target")
+    if combination.target.given:
+        raise UserError(
+            f"target: expected a learner, to be trained on the poisoned data, got {combination.target.label}, which is given"
+        )
 
 
 def _two_classes(combination: Combination) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal, TypeAlias, get_args
 
 import numpy as np
+import torch
 
 Stream: TypeAlias = Literal[
     "split", "surrogate_training", "target_training", "test_sample", "attack_start", "bootstrap", "training_sets", "noise"
@@ -25,3 +28,11 @@ def generator(seed: int, stream: Stream) -> np.random.Generator:
 def integer(seed: int, stream: Stream) -> int:
     """A 32-bit seed on the named stream, for libraries that take an integer."""
     return int(sequence(seed, stream).generate_state(1)[0])
+
+
+@contextmanager
+def seeded_torch(seed: int) -> Iterator[None]:
+    """Torch's global generator, which modules draw from, begins at ``seed`` here, and is afterwards as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield

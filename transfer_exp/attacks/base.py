@@ -38,8 +38,21 @@ class EvasionAttack(Attack, Protocol):
     def batch_size(self) -> int:
         """Points moved together."""
 
-    def craft(self, model: Model, x: Floats, y: Ints, *, goals: Ints | None, epsilons: Sequence[float], box: Box) -> Crafted:
-        """Attack points ``(n, d)`` of classes ``(n,)`` on a model at every epsilon; ``goals``: the classes to reach."""
+    def craft(
+        self,
+        model: Model,
+        x: Floats,
+        y: Ints,
+        *,
+        goals: Ints | None,
+        epsilons: Sequence[float],
+        box: Box,
+        shape: tuple[int, ...] | None,
+    ) -> Crafted:
+        """Attack points ``(n, d)`` of classes ``(n,)`` on a model at every epsilon; ``goals``: the classes to reach.
+
+        shape: of one point, as ``Dataset.shape``; None for points that are no images.
+        """
 
     def noise(self, x: Floats, *, epsilons: Sequence[float], box: Box, rng: np.random.Generator) -> Any:
         """Random offsets of the attack's norm and sizes: ``[k]`` gives those of the k-th epsilon, ``(n, d)``."""

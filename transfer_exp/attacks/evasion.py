@@ -25,7 +25,7 @@ from torch import Tensor
 
 from transfer_exp.attacks.crafted import Crafted
 from transfer_exp.attacks.goals import ANY, require_goal
-from transfer_exp.attacks.objective import BallBox, Difference, floating, require_gradients, require_inside, single_precision
+from transfer_exp.attacks.objective import BallBox, Difference, require_gradients, require_inside, single_precision
 from transfer_exp.attacks.runner_up import RunnerUpTrajectories
 from transfer_exp.attacks.towards import TargetTrajectory
 from transfer_exp.attacks.trajectory import Budget, Models, Trajectory
@@ -70,13 +70,22 @@ class Evasion:
                 raise UserError(f"attack.{name}: expected a number >= {smallest}, got {getattr(self, name)}")
 
     def craft(
-        self, model: Model, x: Floats, y: Ints, *, goals: Ints | None = None, epsilons: Sequence[float], box: Box
+        self,
+        model: Model,
+        x: Floats,
+        y: Ints,
+        *,
+        goals: Ints | None = None,
+        epsilons: Sequence[float],
+        box: Box,
+        shape: tuple[int, ...] | None = None,
     ) -> Crafted:
         """Attack points ``(n, d)`` of classes ``(n,)`` on ``model``, at every epsilon of the ascending grid.
 
         goals: ``(n,)``, the class that each is to reach (``goals.goal_classes`` of the option); None: any but its own.
         Raises UserError on a bad grid, a model without gradients, or points outside the box.
         """
+        del shape  # points move as vectors
         check_grid(epsilons)
         require_gradients(model)
         require_inside(x, box)
@@ -94,7 +103,7 @@ class Evasion:
     def _craft_batch(
         self, models: Models, x: Floats, y: Ints, goals: Ints | None, epsilons: Sequence[float], box: Box
     ) -> Crafted:
-        like = floating(models.exact)
+        like = models.exact.like
         clean, lower, upper = (torch.as_tensor(a).to(like) for a in (x, box.lower, box.upper))
         label, target = (None if a is None else torch.as_tensor(a).to(like.device, torch.int64) for a in (y, goals))
         assert label is not None

@@ -31,7 +31,7 @@ from torch import Tensor
 from transfer_exp.attacks.crafted import Crafted
 from transfer_exp.attacks.flips import Flips, random_flips
 from transfer_exp.attacks.goals import ANY
-from transfer_exp.attacks.objective import Difference, floating, require_gradients
+from transfer_exp.attacks.objective import Difference, require_gradients
 from transfer_exp.data.binary import require_binary
 from transfer_exp.learners import Model
 from transfer_exp.optim.batches import in_batches, rows_of
@@ -90,7 +90,15 @@ class EvasionAdd:
             raise UserError(f"attack.fixed: expected columns from 0 to {n_features - 1}, got {strangers[:5]}")
 
     def craft(
-        self, model: Model, x: Matrix, y: Ints, *, goals: Ints | None = None, epsilons: Sequence[float], box: Box
+        self,
+        model: Model,
+        x: Matrix,
+        y: Ints,
+        *,
+        goals: Ints | None = None,
+        epsilons: Sequence[float],
+        box: Box,
+        shape: tuple[int, ...] | None = None,
     ) -> Crafted:
         """Attack binary points ``(n, d)``, dense or CSR, of classes ``(n,)`` all 1, at every epsilon of the grid.
 
@@ -98,6 +106,7 @@ class EvasionAdd:
         and 1. goals: ``(n,)`` all 0, or None, which means the same. Raises UserError on a bad grid, a model without
         gradients, points not binary, classes other than 1, goals other than 0.
         """
+        del shape  # points move as vectors
         check_grid(epsilons)
         require_gradients(model)
         require_binary(x, "attack")
@@ -125,7 +134,7 @@ class EvasionAdd:
             raise UserError(f"epsilon.grid: expected at most {_MOST_CHANGES} features, got {epsilons[-1]}")
 
     def _run(self, model: Model, x: Floats, n_changes: int, box: Box) -> _Run:
-        like = floating(model)
+        like = model.like
         points = torch.tensor(x).to(like)  # a copy: points move in place
         malware = torch.ones(len(points), dtype=torch.int64, device=like.device)
         run = _Run(Difference(model, 1 - malware, malware), points, self._direction(x, box).to(like))

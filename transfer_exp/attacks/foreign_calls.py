@@ -4,7 +4,7 @@ Their defaults are made for one epsilon (torchattacks: 10 steps of 2/255, which 
 depends on epsilon is set here, unless the user sets it:
 
     where a class takes      torchattacks        Foolbox                   ART
-    the radius               eps                 epsilons (of the call)    eps           epsilon, always
+    the radius               eps, max_epsilon    epsilons (of the call)    eps           epsilon, always
     a step, and steps        alpha, steps        rel_stepsize, steps       eps_step, max_iter
                                                  step = 2.5 epsilon / steps (Madry et al. 2018), torchattacks' own default
     a step without steps     alpha                                                       1.25 epsilon (FFGSM; Wong et al. 2020)
@@ -109,7 +109,7 @@ class Caller(ABC):
 class TorchAttacks(Caller):
     """A class of torchattacks."""
 
-    own = frozenset({"eps", "norm"})
+    own = frozenset({"eps", "max_epsilon", "norm"})
     _NORMS: ClassVar[dict[str, str]] = {"l1": "L1", "l2": "L2", "linf": "Linf"}
 
     def __init__(self, attack: Any, options: Mapping[str, Any]) -> None:
@@ -124,7 +124,7 @@ class TorchAttacks(Caller):
     def lengths(self) -> dict[str, float]:
         """See the table above."""
         step = {"alpha": _SINGLE_STEP} if "steps" not in self.takes else self.step("alpha", "steps")
-        return {"eps": 1.0, **step}
+        return {"eps": 1.0, "max_epsilon": 1.0, **step}
 
     def __call__(self, call: Call) -> Any:
         """Away from the classes, or towards the goals, given as labels."""

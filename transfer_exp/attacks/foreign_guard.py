@@ -10,21 +10,20 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
+from transfer_exp.seeds import seeded_torch
+
 
 @contextlib.contextmanager
 def guarded(seed: int, device: torch.device) -> Iterator[None]:
     """A block in which the global generators of Python, numpy and torch begin at ``seed``; afterwards all is as before.
 
-    The states of generators made for it are put in place: none is seeded, and none outside the block moves.
+    None outside the block moves.
     """
     of_numpy, of_python, precision = np.random.get_state(), random.getstate(), torch.get_default_dtype()  # noqa: NPY002
     cuda = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=cuda), torch.enable_grad(), contextlib.redirect_stdout(io.StringIO()):
+    with torch.random.fork_rng(cuda), seeded_torch(seed), torch.enable_grad(), contextlib.redirect_stdout(io.StringIO()):
         np.random.set_state(np.random.RandomState(seed).get_state())  # noqa: NPY002  (what libraries draw from)
         random.setstate(random.Random(seed).getstate())  # noqa: S311  (no secret)
-        torch.set_rng_state(torch.Generator().manual_seed(seed).get_state())
-        for one in cuda:
-            torch.cuda.set_rng_state(torch.Generator(one).manual_seed(seed).get_state(), one)
         try:
             yield
         finally:

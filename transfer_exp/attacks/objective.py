@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from copy import copy, deepcopy
-from itertools import chain
 
 import torch
 from torch import Tensor
@@ -61,7 +60,7 @@ class Difference(Objective):
         self.away = away
         if weight is None:
             each = torch.arange(model.n_classes, device=towards.device)
-            weight = (each == towards[:, None]).to(floating(model)) - (each == away[:, None]).to(floating(model))
+            weight = (each == towards[:, None]).to(model.like) - (each == away[:, None]).to(model.like)
         self.weight = weight
 
     def at(self, rows: Tensor) -> Difference:
@@ -70,7 +69,7 @@ class Difference(Objective):
 
     def on(self, model: Model) -> Difference:
         """The same of another model."""
-        return Difference(model, self.towards, self.away, self.weight.to(floating(model)))
+        return Difference(model, self.towards, self.away, self.weight.to(model.like))
 
     def of(self, logits: Tensor, rows: Tensor) -> Tensor:
         """One logit less the other."""
@@ -96,7 +95,7 @@ class SmoothTarget(Objective):
 
     def on(self, model: Model) -> SmoothTarget:
         """The same of another model."""
-        dtype = floating(model).dtype
+        dtype = model.like.dtype
         return SmoothTarget(model, self.towards, self.log_weight.to(dtype), self.temperature.to(dtype))
 
     def of(self, logits: Tensor, rows: Tensor) -> Tensor:
@@ -176,14 +175,9 @@ class BallBox:
         return tuple(rows_of(t, rows) for t in (self.center, self.low, self.high))
 
 
-def floating(model: Model) -> Tensor:
-    """One of the model's arrays of real numbers: tells its device and precision."""
-    return next(a for a in chain(model.buffers(), model.parameters()) if a.is_floating_point())
-
-
 def single_precision(model: Model) -> Model:
     """A copy in single precision; the model itself where it is so."""
-    return model if floating(model).dtype == torch.float32 else deepcopy(model).float()
+    return model if model.like.dtype == torch.float32 else deepcopy(model).float()
 
 
 def require_gradients(model: Model) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any, get_type_hints
 
@@ -54,7 +55,19 @@ def build(config: DictConfig) -> Combination:
 
 def named(config: DictConfig) -> list[Any]:
     """The classes and functions that the configuration of a combination names."""
-    return [get_object(config[part]["_target_"]) for part in _PARTS]
+    return [get_object(name) for part in _PARTS for name in _targets(OmegaConf.to_container(config[part], resolve=True))]
+
+
+def _targets(node: Any) -> Iterator[str]:
+    """The ``_target_`` of a node and of the nodes within it."""
+    if isinstance(node, dict):
+        if "_target_" in node:
+            yield node["_target_"]
+        for below in node.values():
+            yield from _targets(below)
+    elif isinstance(node, list):
+        for below in node:
+            yield from _targets(below)
 
 
 def _checked(config: DictConfig, part: str) -> dict[str, Any]:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import inspect
 import types
 from collections.abc import Mapping, Sequence
+from dataclasses import is_dataclass
 from functools import lru_cache
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from hydra.utils import get_object
 
 from transfer_exp.types import UserError
+
+_HYDRA = ("_target_", "_partial_", "_recursive_", "_convert_")
 
 
 def check_node(values: Mapping[str, Any], where: str) -> None:
@@ -19,16 +22,28 @@ def check_node(values: Mapping[str, Any], where: str) -> None:
     where: its place in the configuration. Raises UserError on a value of another type, an unknown or a missing key.
     """
     hints, parameters = _arguments(get_object(values["_target_"]))
-    arguments = {name: hints.get(name, Any) for name in parameters}
-    missing = [name for name, one in parameters.items() if one.default is one.empty and name not in values]
-    if missing:
+    given = {key: value for key, value in values.items() if key not in _HYDRA}
+    named = {name: one for name, one in parameters.items() if one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)}
+    arguments = {name: hints.get(name, Any) for name in named}
+    missing = [name for name, one in named.items() if one.default is one.empty and name not in values]
+    if missing and not values.get("_partial_"):  # of a partial the caller gives the rest
         raise UserError(f"{where}.{missing[0]}: expected {_words(arguments[missing[0]])}, got none; set it")
-    check_values({key: value for key, value in values.items() if key != "_target_"}, arguments, f"{where}.")
+    if any(one.kind == one.VAR_KEYWORD for one in parameters.values()):
+        given = {key: value for key, value in given.items() if key in named}
+    check_values(given, arguments, f"{where}.")
 
 
 @lru_cache(maxsize=1000)
 def _arguments(target: Any) -> tuple[dict[str, Any], Mapping[str, inspect.Parameter]]:
-    return get_type_hints(target), inspect.signature(target).parameters
+    is_plain_class = inspect.isclass(target) and not is_dataclass(target)
+    try:
+        hints = get_type_hints(target.__init__ if is_plain_class else target)
+    except (NameError, TypeError, AttributeError):  # code of others: names that are known to type checkers only
+        hints = {}
+    try:
+        return hints, inspect.signature(target).parameters
+    except (ValueError, TypeError):  # compiled code that does not tell
+        return hints, {"anything": inspect.Parameter("anything", inspect.Parameter.VAR_KEYWORD)}
 
 
 def check_values(values: Mapping[str, Any], hints: Mapping[str, Any], prefix: str = "") -> None:

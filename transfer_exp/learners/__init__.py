@@ -1,13 +1,32 @@
-"""The six families of learners: scikit-learn (or torch, for the MLP) fits, torch differentiates.
+"""Learners, one file a family: scikit-learn (or torch, for networks) fits, torch differentiates.
 
+To add one: a file here with a subclass of ``base.Learner``, and its choice in conf/learner, conf/surrogate and conf/target.
+A torch module of one's own needs no file here (``torch_module``), nor do weights of one's own (``pretrained``).
 scikit-learn is imported where it fits: that takes a second, and a run whose models are all in the store fits nothing.
 """
 
-from transfer_exp.learners.base import Learner, Model
+from transfer_exp.learners.base import Learner
+from transfer_exp.learners.cnn import CNN
 from transfer_exp.learners.forest import Forest
 from transfer_exp.learners.kernel import RBFSVM
 from transfer_exp.learners.linear import LinearSVM, Logistic, Ridge
 from transfer_exp.learners.losses import LOSSES
 from transfer_exp.learners.mlp import MLP
+from transfer_exp.learners.model import Model
+from transfer_exp.learners.pretrained import Pretrained
+from transfer_exp.learners.torch_module import TorchModule
 
-__all__ = ["LOSSES", "MLP", "RBFSVM", "Forest", "Learner", "LinearSVM", "Logistic", "Model", "Ridge"]
+__all__ = [
+    "CNN",
+    "LOSSES",
+    "MLP",
+    "RBFSVM",
+    "Forest",
+    "Learner",
+    "LinearSVM",
+    "Logistic",
+    "Model",
+    "Pretrained",
+    "Ridge",
+    "TorchModule",
+]

@@ -1,9 +1,8 @@
 """What a learner is, and what it gives when fitted.
 
-A *learner* is a frozen set of hyperparameters with ``fit``; a *model* is the result: a ``torch.nn.Module`` that maps points
-``(n, d)`` to logits ``(n, K)`` of the classes 0..K-1. All of a model's state is a few named arrays, so a model is stored and
-restored without running any code from the file. Where the learner scales the features, the scaling is a part of the model:
-points, gradients and attacks are in raw units.
+A *learner* is a frozen set of hyperparameters with ``fit``; a *model* is the result (``learners.model``). A learner of one's
+own is a subclass with ``_fit`` and a ``family``; torch modules and weights of one's own need none (``torch_module``,
+``pretrained``).
 """
 
 from __future__ import annotations
@@ -12,90 +11,20 @@ import logging
 import warnings
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, TypeAlias, get_args
+from typing import Any, ClassVar, Literal, Self, TypeAlias, get_args
 
 import numpy as np
 import torch
-from torch import Tensor
 
+from transfer_exp.learners.model import Model
 from transfer_exp.learners.retraining import Retraining
 from transfer_exp.learners.scaling import ADVICE, Scale, Scaling
-from transfer_exp.margin import binary_logits, signs
-from transfer_exp.types import Floats, Ints, Matrix, UserError, dense
+from transfer_exp.margin import signs
+from transfer_exp.types import Dataset, Ints, Matrix, UserError
 
 _log = logging.getLogger(__name__)
 
 Complexity: TypeAlias = Literal["high", "low"]
-
-SCORE_BATCH = 2000
-"""Points per batch in ``Model.logits``: bounds memory, does not change a result."""
-
-
-class Model(torch.nn.Module):
-    """A fitted learner: named arrays and differentiable logits. A subclass implements ``outputs`` and ``n_classes``.
-
-    ``loss_name`` names the learner's own loss (see ``losses``), None where it has none. ``differentiable`` is False for a
-    model without useful input gradients, ``linear`` True where the gradient of every logit is the same everywhere.
-    """
-
-    loss_name: ClassVar[str | None] = None
-    differentiable: ClassVar[bool] = True
-    linear: ClassVar[bool] = False
-
-    def __init__(self, **arrays: Any) -> None:
-        super().__init__()
-        for name, array in arrays.items():
-            self.register_buffer(name, array if isinstance(array, Tensor) else torch.tensor(array))
-
-    @property
-    def n_classes(self) -> int:
-        """K."""
-        raise NotImplementedError
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits ``(n, K)`` of points ``(n, d)`` in raw units."""
-        shift, factor = self._buffers.get("scale_shift"), self._buffers.get("scale_factor")
-        outputs = self.outputs(x if shift is None or factor is None else (x - shift) * factor)
-        return binary_logits(outputs) if outputs.ndim == 1 else outputs
-
-    def outputs(self, x: Tensor) -> Tensor:
-        """Logits ``(n, K)``, or for two classes the score z_1 - z_0 ``(n,)``, of points ``(n, d)`` scaled by the learner."""
-        raise NotImplementedError
-
-    @property
-    def converged(self) -> bool:
-        """False where the solver gave up before it reached its tolerance."""
-        return "unconverged" not in self._buffers
-
-    def state(self) -> dict[str, np.ndarray[Any, Any]]:
-        """The arrays that, given to the class, make this model again."""
-        return {name: tensor.detach().cpu().numpy() for name, tensor in self.named_buffers()}
-
-    def landmarks(self, n_features: int) -> tuple[Tensor, Tensor] | None:
-        """Centres ``(m, d)``, in raw units, of the bumps that the logits are sums of, and the class ``(m,)`` of each.
-
-        None where the logits are no such sums.
-        """
-        found = self._landmarks(n_features)
-        shift, factor = self._buffers.get("scale_shift"), self._buffers.get("scale_factor")
-        if found is None or shift is None or factor is None:
-            return found
-        centres, classes = found
-        return centres / factor + shift, classes
-
-    def _landmarks(self, n_features: int) -> tuple[Tensor, Tensor] | None:
-        """The same, with centres as scaled by the learner."""
-        return None
-
-    @torch.no_grad()
-    def logits(self, x: Matrix) -> Floats:
-        """Logits ``(n, K)`` of dense or CSR points ``(n, d)``, float64, computed in batches on the model's device."""
-        like = next(b for b in self.buffers() if b.is_floating_point())
-        parts = [
-            self(torch.as_tensor(dense(x[i : i + SCORE_BATCH])).to(like.device, like.dtype)).cpu()
-            for i in range(0, x.shape[0], SCORE_BATCH)
-        ]
-        return np.asarray(torch.cat(parts).to(torch.float64).numpy())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,6 +43,8 @@ class Learner(ABC):
     model_type: ClassVar[type[Model]]
     retrainable: ClassVar[bool] = False
     """Whether ``retraining`` is implemented, which gradients of poisoning points need."""
+    given: ClassVar[bool] = False
+    """Whether the model is there already, so that ``fit`` trains nothing: what it was trained on is unknown."""
 
     def __post_init__(self) -> None:
         if self.scale not in get_args(Scale):
@@ -126,12 +57,33 @@ class Learner(ABC):
         """The name, or the class where there is none."""
         return self.name or type(self).__name__
 
+    @property
+    def differentiable(self) -> bool:
+        """Whether its models have input gradients."""
+        return self.model_type.differentiable
+
+    @property
+    def loss_name(self) -> str | None:
+        """Its own loss (``losses``)."""
+        return self.model_type.loss_name
+
+    def parts(self) -> tuple[Learner, ...]:
+        """The learners that it is made of; they are fitted and stored like any other."""
+        return ()
+
+    def on(self, dataset: Dataset) -> Self:
+        """The learner for a data set: networks take the shape of a point from it. Raises UserError where it does not fit."""
+        del dataset
+        return self
+
     def fit(self, x: Matrix, y: Ints, *, n_classes: int, seed: int) -> Model:
         """Train on points ``(n, d)`` of classes 0..n_classes-1; ``seed`` feeds every random choice.
 
         Logs a warning when the solver gives up before it converges. Raises UserError on classes without points, on other
         labels, and on CSR points that ``scale`` would fill.
         """
+        if self.given:
+            return self._fit(x, y, n_classes=n_classes, seed=seed)
         self._require_classes(y, n_classes)
         from sklearn.exceptions import ConvergenceWarning  # here: see ``learners``
 
@@ -139,10 +91,10 @@ class Learner(ABC):
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", ConvergenceWarning)
             model = self._fit(x if scaling is None else scaling(x), y, n_classes=n_classes, seed=seed)
-        if any(True for _ in model.parameters()):
+        if any(True for _ in model.parameters()) and type(self).restore is Learner.restore:
             raise UserError(
                 f"{self.label}: expected a model whose state is named arrays (register_buffer), got torch parameters, which "
-                "are not stored; register them as arrays"
+                "``restore`` would not put back; register them as arrays, or use torch_module"
             )
         if scaling is not None:
             model.register_buffer("scale_shift", torch.tensor(scaling.shift))

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from transfer_exp.learners.base import Learner, Model, require_positive
+from transfer_exp.learners.base import Learner, require_positive
+from transfer_exp.learners.model import Model
 from transfer_exp.types import Ints, Matrix
 
 

@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from transfer_exp.learners.base import Learner, Model, require_positive
+from transfer_exp.learners.base import Learner, require_positive
 from transfer_exp.learners.gram import RBFGram
+from transfer_exp.learners.model import Model
 from transfer_exp.learners.retraining import Retraining
 from transfer_exp.learners.retraining_svm import SVMRetraining
 from transfer_exp.learners.svm import fit_machines

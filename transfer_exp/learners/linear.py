@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from transfer_exp.learners.base import Learner, Model, one_vs_rest, require_positive
+from transfer_exp.learners.base import Learner, one_vs_rest, require_positive
 from transfer_exp.learners.gram import LinearGram
+from transfer_exp.learners.model import Model
 from transfer_exp.learners.retraining import Retraining
 from transfer_exp.learners.retraining_smooth import LogisticRetraining, RidgeRetraining
 from transfer_exp.learners.retraining_svm import SVMRetraining

@@ -16,7 +16,6 @@ import torch
 from torch import Tensor
 
 from transfer_exp.learners import Model
-from transfer_exp.learners.base import SCORE_BATCH
 from transfer_exp.learners.losses import LOSSES
 from transfer_exp.margin import smooth_margins
 from transfer_exp.measures.base import Measure
@@ -36,11 +35,11 @@ def loss_gradients(model: Model, x: Matrix, y: Ints, loss_name: str) -> Floats:
 
 def _gradients(model: Model, x: Matrix, y: Ints, value: Callable[[Tensor, Tensor], Tensor]) -> Floats:
     """In batches, on the model's device."""
-    like = next(b for b in model.buffers() if b.is_floating_point())
+    like, size = model.like, model.batch_size
     parts: list[Tensor] = []
-    for i in range(0, x.shape[0], SCORE_BATCH):
-        points = torch.tensor(dense(x[i : i + SCORE_BATCH])).to(like.device, like.dtype).requires_grad_()
-        classes = torch.as_tensor(y[i : i + SCORE_BATCH], device=like.device)
+    for i in range(0, x.shape[0], size):
+        points = torch.tensor(dense(x[i : i + size])).to(like.device, like.dtype).requires_grad_()
+        classes = torch.as_tensor(y[i : i + size], device=like.device)
         (gradient,) = torch.autograd.grad(value(model(points), classes).sum(), points)
         parts.append(gradient.double().cpu())
     return np.asarray(torch.cat(parts).numpy())

@@ -66,7 +66,7 @@ class Attacked:
     """The points of ``rows`` under attack: made on the surrogate (black box) and, where it has gradients, on the target.
 
     Logits are ``(n, K)`` of clean points and ``(E, n, K)`` of attacked ones; ``..._decisions`` and ``..._clean`` are shifted
-    by a threshold, where there is one. sets: the training sets of V.
+    by a threshold, where there is one. sets: the training sets of V; none where the surrogate is a given model.
     """
 
     work: Work
@@ -163,7 +163,12 @@ class Attacked:
         return self.target.model.loss_name
 
     def varied_losses(self, loss: str) -> Floats | None:
-        """Losses ``(k, n)`` of surrogates trained on the other sets, on the clean points; ``loss``: its name, or ``own``."""
+        """Losses ``(k, n)`` of surrogates trained on the other sets, on the clean points; ``loss``: its name, or ``own``.
+
+        None where there are no sets, or the loss is not defined.
+        """
+        if not self.sets or self.surrogate.model.gives == "labels":
+            return None
         name = self.surrogate.model.loss_name if loss == "own" else loss
         return None if name is None else losses(self._varied_logits, self.y, name)
 

@@ -15,6 +15,7 @@ from transfer_exp.work import Work
 def log_before(work: Work) -> None:
     """Remarks on what is known before anything is trained."""
     remarks.log(
+        *work.combination.unknown,
         remarks.equal_rows_apart(work.dataset, work.split),
         remarks.epsilons_of_another_unit(max(work.epsilons), work.ball, work.dataset.box),
     )
@@ -27,7 +28,8 @@ def measured(attacked: Attacked) -> Outcome:
     outcome.metrics |= {f"data/{name}": count for name, count in work.dataset.notes.items()}
     for measure in MEASURES.values():
         outcome.measure(measure, attacked)
-    outcome.metrics["health/variability_overlap"] = share_in_common(attacked.sets)
+    if attacked.sets:
+        outcome.metrics["health/variability_overlap"] = share_in_common(attacked.sets)
     outcome.add_shown(work.combination.epsilon)
     health.add(outcome, attacked)
     _log_unmoved(outcome, attacked)

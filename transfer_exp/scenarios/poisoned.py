@@ -103,7 +103,7 @@ class PoisonedTraining:
     @property
     def target_loss(self) -> str | None:
         """The name of the target's own loss, where it has one."""
-        return self.work.combination.target.model_type.loss_name
+        return self.work.combination.target.loss_name
 
     @cached_property
     def target_gradients(self) -> Floats | None:

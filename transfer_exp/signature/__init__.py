@@ -15,6 +15,7 @@ import secrets
 from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from types import BuiltinFunctionType, FunctionType
 from typing import Any, get_args, get_type_hints
 
 import numpy as np
@@ -47,7 +48,8 @@ def signature(**parts: Any) -> Key:
 
     A dataclass counts by the name of its class and module, the source of that class where it is from outside the package,
     and its fields, less those declared with ``compare=False`` (a display name, say); a whole number in a field of floats
-    counts as a float; an array by shape, type and bytes.
+    counts as a float; an array by shape, type and bytes; a class or function by name and source, with the arguments that
+    ``functools.partial`` binds.
     Where a source is not known, the digest is one that never comes again, and not ``storable``.
     Raises TypeError for anything else that JSON cannot hold.
     """
@@ -72,6 +74,10 @@ class _Signer:
             return {"array": checksum(value)}
         if isinstance(value, np.generic):
             return value.item()
+        if isinstance(value, functools.partial):
+            return {**self.plain(value.func), "arguments": self.plain([value.args, value.keywords])}
+        if isinstance(value, type | FunctionType | BuiltinFunctionType):
+            return {"callable": _named(value), "source": self._source(value)}
         if isinstance(value, dict):
             return {str(k): self.plain(v) for k, v in value.items()}
         if isinstance(value, list | tuple):
@@ -91,8 +97,8 @@ class _Signer:
             values |= {k: v for k, v in getattr(value, "__dict__", {}).items() if k not in {f.name for f in declared}}
         return {"type": _named(type(value)), "source": source, **{k: self.plain(v) for k, v in values.items()}}
 
-    def _source(self, kind: type) -> str | None:
-        """Digest of a class from outside the package, None for one of it; a new one each time where it is not known."""
+    def _source(self, kind: Any) -> str | None:
+        """Digest of a class or function from outside the package, None for one of it; a new one each time if not known."""
         try:
             parts = {name: self.plain(value) for name, value in origin(kind).items()}
         except (NoSource, TypeError, RecursionError) as why:
@@ -170,6 +176,19 @@ def _is_current(name: str, value: str) -> bool | None:
         return code_version(*rooms.split()) == value
     except OSError:  # a room that is no more
         return False
+
+
+@functools.lru_cache(maxsize=1000)
+def _file_digest(file: str, size: int, changed: int) -> str:
+    del size, changed  # parts of the key: a file that was written again is read again
+    with Path(file).open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()[:32]
+
+
+def file_checksum(file: str | Path) -> str:
+    """Hex digest of a file's content. Raises OSError where it cannot be read."""
+    about = Path(file).stat()
+    return _file_digest(str(Path(file).absolute()), about.st_size, about.st_mtime_ns)
 
 
 def checksum(array: Any) -> str:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from functools import partial
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -44,6 +46,10 @@ def _plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         options = {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value) if f.init}
         return {"_target_": _name_of(type(value)), **options}
+    if isinstance(value, partial):
+        return {"_target_": _name_of(value.func), "_partial_": True, **_plain(value.keywords)}
+    if isinstance(value, type | FunctionType):
+        return {"_target_": _name_of(value), "_partial_": True}
     if isinstance(value, Mapping):
         return {str(key): _plain(below) for key, below in value.items()}
     if isinstance(value, list | tuple | set | frozenset | np.ndarray):

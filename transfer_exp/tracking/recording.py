@@ -51,6 +51,8 @@ def tags_of(combination: Combination, named: Sequence[Any] = ()) -> dict[str, st
     parts = {part: getattr(combination, part) for part in ("dataset", "surrogate", "target", "attack", "epsilon")}
     kinds = {f"{role}.family": getattr(parts[role], "family", "") for role in ("surrogate", "target")}
     kinds["scenario"] = getattr(combination.attack, "scenario", "")
+    if combination.unknown:
+        kinds["unknown"] = "; ".join(combination.unknown)
     return {
         "signature": combination.signature(),
         "data_checksum": combination.dataset.checksum,

@@ -17,6 +17,7 @@ from typing import Any
 NAMED = ("dataset", "attack", "surrogate", "target")  # nodes whose display name is a parameter of its own
 # Where results go and how they are made; hyperparameters is a table, whose values stand in the learners that take them.
 NOT_SETTINGS = ("hydra", "paths", "tracking", "hyperparameters", "resume", "study", "experiment")
+_HOW = ("_partial_", "_recursive_", "_convert_")  # how Hydra makes an object; no option of it
 _PLACES = ("folder", "file", "store", "path")  # of a data set, for whose content its checksum stands
 _PLAIN_KEY = re.compile(r"[\w\- .]+", re.ASCII)
 LONGEST = 500  # characters of a parameter; some servers cut longer ones
@@ -32,6 +33,8 @@ def leaves(config: Mapping[Any, Any]) -> dict[str, str]:
 
 def _flat(node: Mapping[Any, Any], above: str) -> Iterator[tuple[str, Any]]:
     for key, value in node.items():
+        if key in _HOW:
+            continue
         if isinstance(value, Mapping) and value and all(_PLAIN_KEY.fullmatch(str(below)) for below in value):
             yield from _flat(value, f"{above}{key}.")
         else:

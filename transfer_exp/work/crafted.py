@@ -47,6 +47,7 @@ def crafted_key(work: Work, attacked: Fitted, rows: Ints) -> Key:
         goal=work.goal,  # a class by its index: names of classes are no part of the data's checksum
         data=work.dataset.checksum,
         box=work.dataset.box,
+        shape=work.dataset.shape,
         rows=checksum(rows),
         grid=work.epsilons,
         device=work.device.type,
@@ -62,7 +63,9 @@ def crafted(work: Work, attacked: Fitted, rows: Ints) -> Crafted:
         x, y = work.part(rows)
         goals = goals_on(work, attacked, rows)
         attack = cast(EvasionAttack, work.combination.attack)  # the scenarios that come here have no other
-        made = attack.craft(attacked.model, x, y, goals=goals, epsilons=work.epsilons, box=work.dataset.box)
+        made = attack.craft(
+            attacked.model, x, y, goals=goals, epsilons=work.epsilons, box=work.dataset.box, shape=work.dataset.shape
+        )
         return made.state()
 
     return Crafted.restore(work.stored("crafted", crafted_key(work, attacked, rows), craft))

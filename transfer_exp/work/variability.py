@@ -21,8 +21,13 @@ _CODE = ("data", *trained.CODE, "work/variability.py")
 
 
 def sets_for_variability(work: Work, measured: Ints) -> list[TrainingSet]:
-    """The training sets of V, which is measured on the rows ``measured``. Raises UserError when there is too little data."""
+    """The training sets of V, which is measured on the rows ``measured``; none where the surrogate is a given model.
+
+    Raises UserError when there is too little data.
+    """
     combination = work.combination
+    if combination.surrogate.given:
+        return []
     return training_sets(
         work.dataset,
         work.split.surrogate,

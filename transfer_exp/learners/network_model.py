@@ -1,0 +1,123 @@
+"""A ``torch.nn.Module``, of ours or of the user's, as a model: in eval mode, its weights fixed, its answers checked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from transfer_exp.learners.model import Model, Precision
+from transfer_exp.types import Floats, Matrix, UserError, counted
+
+
+class NetworkModel(Model):
+    """A trained module. shape: of one point as the module takes it, None for flat points. label: its name in errors.
+
+    Arrays of its state begin with ``network.``, the others are ``Model``'s. The module is never in training mode.
+    """
+
+    loss_name = "cross_entropy"
+    precision: Precision = "single"
+    class_count: Tensor
+
+    def __init__(
+        self,
+        network: torch.nn.Module,
+        *,
+        n_classes: int,
+        label: str,
+        shape: tuple[int, ...] | None,
+        precision: Precision,
+        batch_size: int,
+        **arrays: Any,
+    ) -> None:
+        super().__init__(class_count=np.int64(n_classes), **arrays)
+        self.network, self.label, self.shape = network, label, shape
+        self.precision, self.batch_size = precision, batch_size
+        self.requires_grad_(False)
+        _ = self.double() if precision == "double" else self.float()
+        self.eval()
+
+    @staticmethod
+    def of_module(
+        network: torch.nn.Module, *, n_classes: int, label: str, shape: tuple[int, ...] | None
+    ) -> Callable[[Tensor], Tensor]:
+        """The module as a function from flat points ``(n, d)`` to a score ``(n,)`` or logits ``(n, K)``, with its checks."""
+        return lambda x: _outputs(network, x, n_classes=n_classes, label=label, shape=shape)
+
+    @property
+    def n_classes(self) -> int:
+        """K."""
+        return int(self.class_count)
+
+    def train(self, mode: bool = True) -> Self:
+        """Stay in eval mode."""
+        del mode
+        return super().train(False)
+
+    def outputs(self, x: Tensor) -> Tensor:
+        """Score ``(n,)`` or logits ``(n, K)`` of points ``(n, d)``. Raises UserError where the module gives no such."""
+        return _outputs(self.network, x, n_classes=self.n_classes, label=self.label, shape=self.shape)
+
+    def logits(self, x: Matrix) -> Floats:
+        """As of any model; raises UserError on logits that are not finite."""
+        found = super().logits(x)
+        wrong = int((~np.isfinite(found)).any(axis=1).sum())
+        if wrong:
+            raise UserError(
+                f"{self.label}: expected finite logits, got others for {wrong} of {counted(len(found), 'point')}; check "
+                "weights and preprocessing"
+            )
+        return found
+
+    def check(self, x: Matrix) -> None:
+        """Raise UserError where logits of a few points ``(n, d)`` change from call to call, or with their batch."""
+        first = self.logits(x)
+        scale = np.abs(first).max() + 1
+        if np.abs(self.logits(x) - first).max() > 1e-3 * scale:
+            raise UserError(
+                f"{self.label}: expected the same logits for the same points, got others the second time; leave out what is "
+                "drawn at random (dropout with training=True, say)"
+            )
+        alone = np.concatenate([self.logits(x[k : k + 1]) for k in range(len(first))])
+        if np.abs(alone - first).max() > 1e-3 * scale:
+            raise UserError(
+                f"{self.label}: expected logits that do not depend on the other points of a batch, got others for a point "
+                "alone; leave out statistics of the batch"
+            )
+
+
+def _outputs(network: torch.nn.Module, x: Tensor, *, n_classes: int, label: str, shape: tuple[int, ...] | None) -> Tensor:
+    points = x if shape is None else x.reshape(len(x), *shape)
+    version = points._version
+    try:
+        found: Any = network(points)
+    except (UserError, torch.cuda.OutOfMemoryError):
+        raise
+    except Exception as error:
+        reason = str(error).strip().splitlines() or [""]
+        raise UserError(
+            f"{label}: expected logits of points of shape {tuple(points.shape)}, got {type(error).__name__} from "
+            f"{type(network).__name__}: {reason[0]}"
+        ) from error
+    if points._version != version:
+        raise UserError(
+            f"{label}: expected a module that leaves its input alone, got one that edits it in place; copy it first"
+        )
+    if not isinstance(found, Tensor) or not found.is_floating_point():
+        raise UserError(f"{label}: expected a tensor of real numbers from {type(network).__name__}, got {_kind(found)}")
+    if n_classes == 2 and found.shape in ((len(x),), (len(x), 1)):
+        return found.reshape(len(x))
+    if found.shape != (len(x), n_classes):
+        raise UserError(
+            f"{label}: expected logits of shape ({len(x)}, {n_classes}), one for each of {n_classes} classes, got "
+            f"{tuple(found.shape)} from {type(network).__name__}"
+        )
+    return found
+
+
+def _kind(value: Any) -> str:
+    return str(value.dtype) if isinstance(value, Tensor) else type(value).__name__

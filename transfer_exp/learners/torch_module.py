@@ -1,0 +1,40 @@
+"""A torch module of the user's, trained here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from transfer_exp.learners.network import ShapedNetworkLearner, called_with
+from transfer_exp.types import UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class TorchModule(ShapedNetworkLearner):
+    """``module``: a class or a function that makes a new module, its options bound (``functools.partial``).
+
+    It is called with ``n_classes``, ``n_features``, ``shape`` (channels first) as far as it takes arguments of these names.
+    """
+
+    module: Callable[..., Any]
+    family = "network"
+
+    def _network(self, n_features: int, n_classes: int) -> torch.nn.Module:
+        return made_module(self.module, self.label, n_classes=n_classes, n_features=n_features, shape=self.shape)
+
+
+def made_module(make: Callable[..., Any], label: str, **known: Any) -> torch.nn.Module:
+    """A new module of ``make``. Raises UserError, naming ``label``, where it cannot be made, or is none."""
+    try:
+        network = called_with(make, **known)
+    except UserError:
+        raise
+    except Exception as error:
+        reason = str(error).strip().splitlines() or [""]
+        raise UserError(f"{label}.module: expected a torch.nn.Module, got {type(error).__name__}: {reason[0]}") from error
+    if not isinstance(network, torch.nn.Module):
+        raise UserError(f"{label}.module: expected a torch.nn.Module, got {type(network).__name__}")
+    return network
