@@ -43,7 +43,11 @@ class Attack:
 
 
 class MIFGSM(Attack):
-    def __init__(self, model: Any, eps: float = 8 / 255, alpha: float = 2 / 255, steps: int = 10, decay: float = 1.0) -> None:
+    """Distance Measure : Linf"""
+
+    def __init__(
+        self, model: Any, eps: float = 8 / 255, alpha: float = 2 / 255, steps: int = 10, decay: float = 1.0
+    ) -> None:
         super().__init__("MIFGSM", model)
         self.eps, self.alpha, self.steps, self.decay = eps, alpha, steps, decay
 
@@ -57,6 +61,8 @@ class FFGSM(Attack):
 
 
 class APGD(Attack):
+    """Distance Measure : Linf, L2"""
+
     alpha = 0.0
 
     def __init__(
@@ -101,16 +107,19 @@ class LinfPGD:
     distance = LpDistance(np.inf)
 
     def __init__(
-        self, *, rel_stepsize: float = 0.01 / 0.3, abs_stepsize: float | None = None, steps: int = 40, random_start: bool = True
+        self,
+        *,
+        rel_stepsize: float = 0.01 / 0.3,
+        abs_stepsize: float | None = None,
+        steps: int = 40,
+        random_start: bool = True,
     ) -> None:
         self.rel_stepsize, self.abs_stepsize, self.steps = rel_stepsize, abs_stepsize, steps
 
     def __call__(self, model: PyTorchModel, inputs: Tensor, criterion: Any, *, epsilons: float) -> tuple[Tensor, ...]:
         calls.append({**vars(self), "bounds": model.bounds, "criterion": criterion, "epsilons": epsilons, "images": inputs})
         length = self.abs_stepsize or self.rel_stepsize * epsilons
-        made = ascend(
-            model, inputs, criterion.labels, away=criterion.away, radius=epsilons, length=length, steps=self.steps
-        )
+        made = ascend(model, inputs, criterion.labels, away=criterion.away, radius=epsilons, length=length, steps=self.steps)
         return inputs, made, torch.ones(len(inputs), dtype=torch.bool)  # raw, clipped, and its word on success
 
 

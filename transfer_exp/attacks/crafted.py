@@ -26,8 +26,8 @@ class Crafted:
     clean_objective: ``(n,)``, of the clean points. For health and effort: what counts as success is the scenario's.
     exhausted, zero_gradient: ``(E, n)`` bool, points that ran out of iterations, that met a zero gradient.
     trace: ``(E, T)``, mean objective per iteration, padded with its last value. effort: ``(E, 4)``, fields of ``Effort``.
-    Of attacks that are not ours (``foreign``), which do not tell the two flags above, else None: outside, ``(E, n)``, how far
-    what they made was outside ball (as a share of epsilon) or box (of its width); not_finite, ``(E, n)`` bool.
+    Of ``foreign`` attacks, which do not tell the two flags above, else None: outside, ``(E, n)``, how far what they made was
+    outside ball (as a share of epsilon) or box (of its width); not_finite, ``(E, n)`` bool, points that became no numbers.
     """
 
     offsets: Floats | Flips

@@ -67,6 +67,9 @@ class Foreign:
                 raise UserError(f"attack.{name}: expected a whole number >= {least}, got {getattr(self, name)}")
         object.__setattr__(self, "name", self.name or self.attack)
         object.__setattr__(self, "code", identity(self._caller.attack))
+        norms = self._caller.norms
+        if norms is not None and self.norm not in norms:
+            raise UserError(f"attack.norm: expected {' or '.join(norms)}, that of {self.attack}, got {self.norm}")
 
     @cached_property
     def _caller(self) -> Caller:
@@ -78,7 +81,9 @@ class Foreign:
         Raises UserError where the ball would be none there, or where the attack takes no such images.
         """
         space = UnitSpace.of(box, shape, self.norm)
-        self._caller.require_shape(space.shape)
+        channels = self._caller.channels
+        if channels is not None and (len(space.shape) != 3 or space.shape[0] != channels):
+            raise UserError(f"attack {self.attack}: expected images of {channels} channels, got shape {space.shape}")
         return space
 
     def craft(
@@ -135,7 +140,7 @@ class _Batch:
         lower, upper = (torch.as_tensor(a).to(self.clean) for a in (box.lower, box.upper))
         inside = BallBox(self.clean, lower, upper, ball(self.attack.norm), 0.0)
         start = unmoved(self.clean, self._margin(self.clean))
-        ends = [self._at(k, inside.of_radius(epsilon)) if epsilon > 0 else _still(start) for k, epsilon in enumerate(epsilons)]
+        ends = [self._at(k, inside.of_radius(e)) if e > 0 else _still(start) for k, e in enumerate(epsilons)]
         found = Crafted.of([end for end, _, _ in ends], self.clean, start.value)
         return replace(found, outside=np.stack([o for _, o, _ in ends]), not_finite=np.stack([n for _, _, n in ends]))
 
@@ -156,11 +161,10 @@ class _Batch:
     def _made(self, model: UnitModel, images: Tensor, k: int, epsilon: float) -> Tensor:
         """The images that the attack makes of (copies of) these; raises UserError where it fails or they are none."""
         seed = int(np.random.SeedSequence([self.attack.seed, k, self.begin]).generate_state(1)[0])
-        target = None if self.target is None else self.target.clone()
-        call = Call(
-            model, images.clone(), self.label.clone(), target, self.space.epsilon(epsilon), self.attack.norm, self.attack.seed
-        )
-        name = self.attack.attack
+        y, goals = (None if a is None else a.clone() for a in (self.label, self.target))
+        assert y is not None
+        name, norm = self.attack.attack, self.attack.norm
+        call = Call(model, images.clone(), y, goals, self.space.epsilon(epsilon), norm, self.attack.seed)
         try:
             with guarded(seed, images.device):
                 made = torch.as_tensor(self.call(call)).detach().to(images.device)

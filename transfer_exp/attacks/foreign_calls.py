@@ -7,7 +7,7 @@ depends on epsilon is set here, unless the user sets it:
     the radius               eps, max_epsilon    epsilons (of the call)    eps           epsilon, always
     a step, and steps        alpha, steps        rel_stepsize, steps       eps_step, max_iter
                                                  step = 2.5 epsilon / steps (Madry et al. 2018), torchattacks' own default
-    a step without steps     alpha                                                       1.25 epsilon (FFGSM; Wong et al. 2020)
+    a step without steps     alpha               step = 1.25 epsilon (FFGSM; Wong et al. 2020)
     a norm                   norm                distance                  norm          that of the ball, always
     a target                 by label            criterion                 targeted      where there are goals, always
     a seed                   seed                -                         -             that of the attack
@@ -16,8 +16,9 @@ depends on epsilon is set here, unless the user sets it:
 from __future__ import annotations
 
 import inspect
+import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -26,10 +27,12 @@ import torch
 from torch import Tensor
 
 from transfer_exp.attacks.foreign_space import UnitModel
+from transfer_exp.optim.balls import BALLS
 from transfer_exp.types import UserError
 
 _STEP = 2.5  # epsilons that all steps are long together
 _SINGLE_STEP = 1.25
+_THREE_CHANNELS = ("PIFGSM", "PIFGSMPP", "TIFGSM")  # their kernels are
 
 
 @dataclass(frozen=True)
@@ -53,11 +56,16 @@ class Call:
 class Caller(ABC):
     """An attack with its options; a call gives images of the shape of those given.
 
-    own: options that are set here alone. single: images are handed over in single precision, whatever the model's.
+    own: options that are set here alone. n_given: how many of the first parameters the call gives. single: images are
+    handed over in single precision, whatever the model's. channels: that images must have. norms: that the attack is made
+    for; None where that is not known.
     """
 
     own: ClassVar[frozenset[str]] = frozenset()
-    single: bool = False
+    n_given: ClassVar[int] = 1
+    single: ClassVar[bool] = False
+    channels: int | None = None
+    norms: Sequence[str] | None = None
 
     def __init__(self, attack: Any, options: Mapping[str, Any]) -> None:
         self.attack, self.options = attack, dict(options)
@@ -66,14 +74,11 @@ class Caller(ABC):
         self.takes = {name: one.default for name, one in parameters.items()}
         taken = sorted(self.own & set(options))
         if taken:
-            raise UserError(f"attack.options.{taken[0]}: expected none (it is set from epsilon, norm and goal); leave it out")
+            raise UserError(f"attack.options.{taken[0]}: expected none (epsilon, norm and goal say it); leave it out")
         unknown = [] if self.open else sorted(set(options) - set(parameters))
         if unknown:
             known = ", ".join(sorted(set(list(parameters)[self.n_given :]) - self.own)) or "no option"
             raise UserError(f"attack.options.{unknown[0]}: expected one of {known}, got an unknown option")
-
-    n_given: ClassVar[int] = 1
-    """How many of the first parameters are the call's."""
 
     @abstractmethod
     def __call__(self, call: Call) -> Any:
@@ -102,19 +107,19 @@ class Caller(ABC):
         own = {name: length for name, length in self.lengths().items() if name in self.takes and name not in self.options}
         return ", ".join(f"{name}={length:.4g} epsilon" for name, length in own.items())
 
-    def require_shape(self, shape: tuple[int, ...]) -> None:
-        """Raise UserError on images, ``(channels, h, w)`` or ``(d,)``, that the attack is known not to take."""
-
 
 class TorchAttacks(Caller):
-    """A class of torchattacks."""
+    """A class of torchattacks. Some of them (EADL1, FAB, TIFGSM) fail on points in double precision."""
 
+    single = True
     own = frozenset({"eps", "max_epsilon", "norm"})
     _NORMS: ClassVar[dict[str, str]] = {"l1": "L1", "l2": "L2", "linf": "Linf"}
 
     def __init__(self, attack: Any, options: Mapping[str, Any]) -> None:
         super().__init__(attack, options)
-        self.single = attack.__name__ == "TIFGSM"  # its kernel is in single precision, and of three channels
+        self.channels = 3 if attack.__name__ in _THREE_CHANNELS else None
+        about = re.search(r"Distance Measure\s*:(.*)", inspect.getdoc(attack) or "")  # "Linf, L2"
+        self.norms = None if about is None else [one.lower() for one in re.findall(r"L(?:\d|inf)", about[1])]
 
     def set_here(self, call: Call) -> dict[str, Any]:
         """See the table above."""
@@ -133,17 +138,17 @@ class TorchAttacks(Caller):
             attack.set_mode_targeted_by_label(quiet=True)
         return attack(call.images, call.labels)
 
-    def require_shape(self, shape: tuple[int, ...]) -> None:
-        """As ``Caller``."""
-        if self.attack.__name__ == "TIFGSM" and (len(shape) != 3 or shape[0] != 3):
-            raise UserError(f"attack: expected images of three channels for torchattacks:TIFGSM, got points of shape {shape}")
-
 
 class Foolbox(Caller):
     """A class of Foolbox."""
 
     own = frozenset({"distance"})
     n_given = 0
+
+    def __init__(self, attack: Any, options: Mapping[str, Any]) -> None:
+        super().__init__(attack, options)
+        order = getattr(getattr(attack, "distance", None), "p", None)  # a property where the norm is an option
+        self.norms = None if order is None else [name for name in BALLS if _order(name) == order]
 
     def set_here(self, call: Call) -> dict[str, Any]:
         """See the table above."""
@@ -161,15 +166,10 @@ class Foolbox(Caller):
         from foolbox.criteria import Misclassification, TargetedMisclassification
 
         attack = self.attack(**self.settings(call))
-        order = getattr(attack.distance, "p", None)
-        if order is not None and order != _order(call.norm):
-            names = {0: "l0", 1: "l1", 2: "l2"}
-            raise UserError(
-                f"attack.norm: expected {names.get(order, 'linf')}, the norm of {self.attack.__name__}, got {call.norm}"
-            )
         criterion = Misclassification(call.y) if call.goals is None else TargetedMisclassification(call.goals)
         model = PyTorchModel(call.model, bounds=(0, 1), device=call.images.device)
-        return attack(model, call.images, criterion, epsilons=call.epsilon)[1]
+        radius = None if call.norm == "l0" else call.epsilon  # Foolbox does not clip in l0
+        return attack(model, call.images, criterion, epsilons=radius)[1]
 
 
 class Art(Caller):
@@ -208,8 +208,8 @@ class Art(Caller):
 class Function(Caller):
     """``function(model, x, y, *, epsilon, goals, **options)``: images of the shape of x, as a tensor or an array.
 
-    model: callable, logits ``(n, K)`` of images. x: ``(n, *shape)`` in [0, 1]. y: ``(n,)`` class indices. epsilon: the radius
-    of the ball in the units of x. goals: ``(n,)``, the classes to reach, or None: any but y.
+    model: callable, logits ``(n, K)`` of images. x: ``(n, *shape)`` in [0, 1]. y: ``(n,)`` class indices. epsilon: the
+    radius of the ball in the units of x. goals: ``(n,)``, the classes to reach, or None: any but y.
     """
 
     own = frozenset({"epsilon", "goals"})
@@ -221,7 +221,7 @@ class Function(Caller):
 
 
 def _order(norm: str) -> float:
-    return float({"l0": 0, "l1": 1, "l2": 2}.get(norm, np.inf))
+    return float(BALLS[norm].order)
 
 
 LIBRARIES: Mapping[str, Callable[[Any, Mapping[str, Any]], Caller]] = {

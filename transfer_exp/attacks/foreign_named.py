@@ -1,4 +1,4 @@
-"""From the name of an attack, ``torchattacks:MIFGSM`` or ``my.module:function``, to what it names and what it is identified by."""
+"""Attacks by name, ``torchattacks:MIFGSM`` or ``my.module:function``: what is named, how it is called, what it counts by."""
 
 from __future__ import annotations
 

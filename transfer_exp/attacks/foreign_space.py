@@ -39,9 +39,9 @@ class UnitSpace:
             raise UserError("attack: expected a box with finite bounds, for attacks in the unit box, got infinite ones")
         if not ball(norm).counts_features and not (width.max() > 0 and np.ptp(width) <= 1e-9 * width.max()):
             raise UserError(
-                f"attack: expected a box that is as wide in every feature (in the unit box, where attacks of other libraries "
-                f"live, the {norm} ball would be none), got widths from {width.min():g} to {width.max():g}; scale the features "
-                "in the file to [0, 1]"
+                f"attack: expected a box that is as wide in every feature (else the {norm} ball is no ball in the unit box, "
+                f"where attacks of other libraries live), got widths from {width.min():g} to {width.max():g}; scale the "
+                "features in the file to [0, 1]"
             )
         image = shape if shape is None or len(shape) != 2 else (1, *shape)
         return cls(box.lower, np.where(width > 0, width, 1.0), image or (len(width),), norm)
@@ -68,7 +68,8 @@ class UnitSpace:
 class UnitModel(torch.nn.Module):
     """Logits ``(n, K)`` of images in [0, 1], by a copy of a model, and what was asked of it (``effort``).
 
-    score_calls of the effort count forward passes, gradient_calls backward passes. Images may be in any precision.
+    score_calls of the effort count forward passes, gradient_calls backward passes. Images may be in any precision; logits
+    are in theirs.
     """
 
     def __init__(self, model: Model, space: UnitSpace) -> None:
@@ -80,10 +81,10 @@ class UnitModel(torch.nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits ``(n, K)`` of images ``(n, *shape)``."""
-        logits: Tensor = self.model(self.space.points(images.to(self.like)))
+        logits: Tensor = self.model(self.space.points(images.to(self.like))).to(images.dtype)
         self.effort += Effort(score_calls=1, score_rows=len(images))
         if logits.requires_grad:
-            logits.register_hook(self._count)
+            logits.register_hook(self._count)  # type: ignore[no-untyped-call]
         return logits
 
     def _count(self, gradient: Tensor) -> None:
