@@ -23,7 +23,8 @@ def attack_named(name: str) -> Any:
     """The class or function ``module:name``. Raises UserError where there is none, or its library is not installed."""
     module, colon, member = name.partition(":")
     if not (module and colon and member):
-        raise UserError(f"attack.attack: expected module:name, torchattacks:MIFGSM or my.module:function say, got {name}")
+        got = name or "none"
+        raise UserError(f"attack.attack: expected module:name, torchattacks:MIFGSM or my.module:function say, got {got}")
     top = module.split(".")[0]
     try:
         found: Any = import_module(module)

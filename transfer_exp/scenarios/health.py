@@ -31,7 +31,8 @@ def add(outcome: Outcome, attacked: Attacked) -> None:
         if name == "violation":  # in the units of the data: beside the largest epsilon
             limit *= max(attacked.work.epsilons)
         if value > limit:
-            _log.warning("health: %s = %.3g on %s (expected below %g)", name, value, attacked.surrogate.learner.label, limit)
+            label = attacked.surrogate.learner.label
+            _log.warning("health: %s = %.3g on %s (expected at most %g)", name, value, label, limit)
     gradient_calls, score_calls, gradient_rows, score_rows = attacked.black_box.effort.sum(axis=0).tolist()
     outcome.metrics |= {"effort/gradient_calls": gradient_calls, "effort/score_calls": score_calls}
     outcome.metrics |= {"effort/gradient_rows": gradient_rows, "effort/score_rows": score_rows}
