@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from transfer_exp.attacks.base import Attack
+from transfer_exp.attacks.foreign import Foreign
 from transfer_exp.attacks.goals import ANY, resolve_goal
 from transfer_exp.data.binary import require_binary
 from transfer_exp.learners import Learner
@@ -137,11 +138,16 @@ def _binary_features(combination: Combination) -> None:
     require_binary(combination.dataset.x, combination.dataset.name)
 
 
+def _unit_box(combination: Combination) -> None:
+    cast(Foreign, combination.attack).require_space(combination.dataset.box, combination.dataset.shape)
+
+
 _REQUIREMENTS: dict[str, Callable[[Combination], None]] = {
     "gradients": _gradients,
     "retraining": _retraining,
     "two_classes": _two_classes,
     "binary_features": _binary_features,
+    "unit_box": _unit_box,
 }
 """What an attack may require of a combination, each refused in one line."""
 

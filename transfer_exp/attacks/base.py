@@ -20,7 +20,7 @@ class Attack(Protocol):
     """Options of an attack.
 
     scenario: name of the threat model (``scenarios.SCENARIOS``). requires: what a combination must have, out of
-    ``gradients`` (of the surrogate), ``retraining`` (of the surrogate), ``two_classes``, ``binary_features``.
+    ``gradients`` (of the surrogate), ``retraining`` (of the surrogate), ``two_classes``, ``binary_features``, ``unit_box``.
     """
 
     scenario: ClassVar[str]

@@ -62,8 +62,18 @@ def tags_of(combination: Combination, named: Sequence[Any] = ()) -> dict[str, st
         "data_checksum": combination.dataset.checksum,
         **{name: value for name, value in kinds.items() if value},
         **sources([*named, *map(type, parts.values()), *functions_of(combination)]),
+        **_called(combination.attack),
         **tags_of_measures(combination),
     }
+
+
+def _called(attack: Any) -> dict[str, str]:
+    """The tag of what an attack of others calls: its library's version, or its source."""
+    code = getattr(attack, "code", None)
+    if isinstance(code, str):
+        library, _, version = code.partition(" ")
+        return {f"version/{library}": version}
+    return {} if code is None else sources([code])
 
 
 def record(combination: Combination, outcome: Outcome, store: Store, names: Mapping[str, Any]) -> Record:
