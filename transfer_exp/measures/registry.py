@@ -7,10 +7,13 @@ property of, a curve by its value at the reference epsilon, and draws it against
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterable, Iterator
+
 from transfer_exp.measures import errors, gradients, losses, perturbations
 from transfer_exp.measures.base import TRANSFER, Measure, Of
 
-__all__ = ["MEASURES", "TRANSFER", "Measure", "Of", "curves", "scalars"]
+__all__ = ["MEASURES", "TRANSFER", "Measure", "Of", "curves", "extended", "scalars"]
 
 MEASURES: dict[str, Measure] = {
     measure.name: measure for room in (errors, losses, perturbations, gradients) for measure in room.MEASURES
@@ -25,3 +28,15 @@ def curves() -> tuple[str, ...]:
 def scalars() -> tuple[str, ...]:
     """Names of the scalars."""
     return tuple(name for name, measure in MEASURES.items() if not measure.is_curve)
+
+
+@contextlib.contextmanager
+def extended(others: Iterable[Measure]) -> Iterator[None]:
+    """Within it these measures are registered, too: those that the runs of a study have recorded beside all of these."""
+    added = {measure.name: measure for measure in others}
+    MEASURES.update(added)
+    try:
+        yield
+    finally:
+        for name in added:
+            del MEASURES[name]
