@@ -65,8 +65,8 @@ def _stored(fitting: Fitting) -> Answer:
         seed=fitting.seed,
         device=fitting.device.type,
     )
-    if fitting.learner.given:
-        raise NotApplicable("given: nothing is stored")
+    if not fitting.learner.parts():
+        _state_of(fitting)
     if not signature(learner=fitting.learner).storable:
         raise NotApplicable("its source is not known: made again in each process")
     with tempfile.TemporaryDirectory() as folder:
@@ -76,11 +76,10 @@ def _stored(fitting: Fitting) -> Answer:
             fitted(work, work.combination.target, fitting.rows, seed=fitting.seed, stream="target_training")
             for work in works
         )
-    if not stores[1].hits:
-        raise NotApplicable("is not stored: made again in each process")
-    again = stores[1].misses.total()
-    if again or first.key != second.key:
+    if stores[1].misses or first.key != second.key:
         return False, "found no more under its key: made again"
+    if not stores[1].hits:
+        raise NotApplicable("none of its parts is stored")
     logits = [one.model.logits(fitting.shown) for one in (first, second)]
     return same(
         *logits

@@ -28,9 +28,13 @@ class Watch:
 
 @contextmanager
 def watched_globals() -> Iterator[Watch]:
-    """Tells afterwards which global generators and settings are not as they were; puts the generators back."""
-    watch, before, numpy_state = Watch(), _globals(), np.random.get_state()  # noqa: NPY002  (to see who uses it)
-    torch_state, python_state = torch.random.get_rng_state(), random.getstate()
+    """Tells afterwards which global generators and settings are not as they were; puts the generators back.
+
+    They begin at a place of their own: one that was seeded before would be where a second seeding brings it.
+    """
+    numpy_state, torch_state, python_state = np.random.get_state(), torch.random.get_rng_state(), random.getstate()  # noqa: NPY002
+    np.random.random(), torch.rand(1), random.random()  # noqa: NPY002, S311
+    watch, before = Watch(), _globals()
     yield watch
     watch.changed = [name for name, value in _globals().items() if value != before[name]]
     torch.random.set_rng_state(torch_state)
