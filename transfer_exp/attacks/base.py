@@ -36,7 +36,11 @@ class Attack(Protocol):
 
 
 class EvasionAttack(Attack, Protocol):
-    """An attack on the points of a fitted model: scenarios classification and detection."""
+    """An attack on the points of a fitted model: scenarios classification and detection.
+
+    It may have ``promises``, to which it is held when it is checked (``checks.attack``): ``rising`` (no point ends below its
+    clean objective), ``independent`` (what becomes of a point does not depend on the others).
+    """
 
     @property
     def batch_size(self) -> int:

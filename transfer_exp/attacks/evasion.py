@@ -59,6 +59,7 @@ class Evasion:
 
     scenario: ClassVar[str] = "classification"
     requires: ClassVar[frozenset[str]] = frozenset({"gradients"})
+    promises: ClassVar[frozenset[str]] = frozenset({"rising", "independent"})
     name: str = field(default="evasion", compare=False)
     norm: str = "l2"
     goal: str | int = ANY

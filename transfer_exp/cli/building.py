@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import lru_cache
 from typing import Any, get_type_hints
 
@@ -49,10 +49,20 @@ def build(config: DictConfig) -> Combination:
     """The combination that a composed configuration describes. Raises UserError on values that do not fit."""
     options = {name: config[name] for name in _OPTIONS}
     check_values(options, get_type_hints(Combination))
-    nodes = {part: _checked(config, part) for part in _PARTS}
-    dataset = _load(json.dumps(nodes.pop("dataset"), sort_keys=True))
-    parts = {part: _made(node) for part, node in nodes.items()}
-    return Combination(dataset=dataset, **parts, measures=measures_of(config), **options)
+    return Combination(**parts_of(config, _PARTS), measures=measures_of(config), **options)
+
+
+def parts_of(config: DictConfig, parts: Collection[str]) -> dict[str, Any]:
+    """Of dataset, surrogate, target, attack, epsilon those asked for. Raises UserError on values that do not fit."""
+    nodes = {part: _checked(config, part) for part in parts}
+    return {
+        part: _load(json.dumps(node, sort_keys=True)) if part == "dataset" else _made(node) for part, node in nodes.items()
+    }
+
+
+def read_dataset(config: DictConfig) -> Dataset:
+    """The data set, read anew."""
+    return _load.__wrapped__(json.dumps(_checked(config, "dataset"), sort_keys=True))
 
 
 def named(config: DictConfig) -> list[Any]:

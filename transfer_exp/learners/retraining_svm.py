@@ -58,7 +58,7 @@ class SVMRetraining(Retraining):
         from sklearn.exceptions import ConvergenceWarning  # here: see ``learners``
         from sklearn.svm import SVC
 
-        svc = SVC(kernel="precomputed", C=self.C, tol=TOLERANCE, cache_size=1000, max_iter=MAX_ITER)
+        svc = SVC(kernel="precomputed", C=self.C, tol=TOLERANCE, cache_size=1000, max_iter=MAX_ITER, random_state=0)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # told below, with what to do
             svc.fit(K, signs)
