@@ -13,6 +13,7 @@ import skops.io
 from by_hand import Line, SpyRidge
 from conftest import SMALL, Cli, runs
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import IsolationForest, RandomForestClassifier, VotingClassifier
 from sklearn.linear_model import LinearRegression, LogisticRegression, RidgeClassifier, SGDClassifier
 from sklearn.metrics import log_loss
@@ -344,6 +345,14 @@ def test_what_an_estimator_does_to_its_input_changes_nothing() -> None:
     fit_in_place.fit(x, y, n_classes=2, seed=0).logits(x)
     assert np.array_equal(x, before)
     assert {str(noted[1]) for noted in Spy.seen if noted[1] is not None and not isinstance(noted[1], int)} == {"float64"}
+
+
+def test_an_estimator_that_draws_its_answers_is_named() -> None:
+    model, x, _ = fit(DummyClassifier(strategy="stratified"), 2)
+    with pytest.raises(
+        UserError, match="DummyClassifier: expected logits that do not depend on the other points of a batch"
+    ):
+        model.check(x[:20])
 
 
 def test_scaling_is_that_of_a_pipeline() -> None:

@@ -6,7 +6,6 @@ A ``BlackBoxModel`` is asked in batches, in numpy; a ``BlackBox`` is the learner
 from __future__ import annotations
 
 import math
-from abc import abstractmethod
 from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass, field
@@ -20,17 +19,18 @@ from transfer_exp.learners.answers import Answers, Gives
 from transfer_exp.learners.base import Learner, require_positive
 from transfer_exp.learners.model import Model, check_steady
 from transfer_exp.learners.scaling import Scaling
-from transfer_exp.types import Dataset, Floats, Ints, Matrix, UserError, dense
+from transfer_exp.types import Dataset, Floats, Matrix, UserError, dense
 
 
 class BlackBoxModel(Model):
-    """A model without gradients; a subclass implements ``ask`` and ``n_classes``."""
+    """A model without gradients; a subclass implements ``ask`` and ``n_classes``. label: its name in errors."""
 
     differentiable = False
+    label: str
 
-    @abstractmethod
     def ask(self, x: Matrix) -> Floats:
         """Logits ``(n, K)`` of one batch of points ``(n, d)``, as scaled by the learner; may change them in place."""
+        raise NotImplementedError
 
     def logits(self, x: Matrix) -> Floats:
         """Logits ``(n, K)`` of dense or CSR points ``(n, d)``, asked for in batches, each a copy."""
@@ -50,6 +50,10 @@ class BlackBoxModel(Model):
     def forward(self, x: Tensor) -> Tensor:
         """The same of a tensor, without gradients."""
         return torch.as_tensor(self.logits(x.detach().cpu().double().numpy())).to(x)
+
+    def check(self, x: Matrix) -> None:
+        """Raise UserError where answers on a few points ``(n, d)`` change from call to call, or with their batch."""
+        check_steady(self.logits, x, self.label)
 
     def state(self) -> dict[str, np.ndarray[Any, Any]] | None:
         """None: it cannot be stored."""
@@ -76,10 +80,6 @@ class GivenModel(BlackBoxModel):
     def n_classes(self) -> int:
         """K."""
         return self.answers.n_classes
-
-    def check(self, x: Matrix) -> None:
-        """Raise UserError where answers change from call to call, or with their batch."""
-        check_steady(self.logits, x, self.label)
 
     def ask(self, x: Matrix) -> Floats:
         """Logits ``(n, K)`` of one batch of points."""
@@ -147,7 +147,3 @@ class BlackBox(Learner):
         if self.classes and len(self.classes) != n_classes:
             raise UserError(f"{self.label}.classes: expected {n_classes} classes, got {len(self.classes)}")
         return Answers(who=self.who, gives=self.gives, n_classes=n_classes, classes=self.classes, names=self.names)
-
-    @abstractmethod
-    def _fit(self, x: Matrix, y: Ints, *, n_classes: int, seed: int) -> GivenModel:
-        """The model; nothing is trained."""

@@ -18,6 +18,7 @@ from __future__ import annotations
 import functools
 import logging
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from types import BuiltinFunctionType, FunctionType
 from typing import Any
 
@@ -41,6 +42,7 @@ class SklearnModel(BlackBoxModel):
     def __init__(self, *, estimator: Any = None, **arrays: Any) -> None:
         super().__init__(**arrays)
         self.estimator = trusted(arrays["skops"].tobytes()) if estimator is None else estimator
+        self.label = type(self.estimator).__name__
         self.gives = "labels" if gives_of(self.estimator) == "labels" else "logits"
         self._sparse = bool(arrays["sparse"])
 
@@ -52,13 +54,15 @@ class SklearnModel(BlackBoxModel):
     def ask(self, x: Matrix) -> Floats:
         """Logits ``(n, K)`` of one batch of points."""
         points = sp.csr_array(x) if self._sparse else dense(x)
-        who, gives, n = type(self.estimator).__name__, gives_of(self.estimator), int(x.shape[0])
-        decided = Answers(who=who, gives="labels", n_classes=self.n_classes).logits(self.estimator.predict(points.copy()), n)
+        gives = gives_of(self.estimator)
+        decided = self._read("labels", self.estimator.predict(points.copy()), int(x.shape[0]))
         if gives == "labels":
             return decided
         asked = self.estimator.predict_proba if gives == "probabilities" else self.estimator.decision_function
-        logits = Answers(who=who, gives=gives, n_classes=self.n_classes).logits(asked(points), n)
-        return deciding(logits, np.asarray(decided.argmax(axis=1)))
+        return deciding(self._read(gives, asked(points), int(x.shape[0])), np.asarray(decided.argmax(axis=1)))
+
+    def _read(self, gives: Gives, answer: Any, n: int) -> Floats:
+        return Answers(who=self.label, gives=gives, n_classes=self.n_classes).logits(answer, n)
 
     def state(self) -> dict[str, np.ndarray[Any, Any]] | None:
         """The estimator as skops writes it; None where skops does not trust all of it."""
@@ -76,7 +80,7 @@ class Sklearn(Learner):
 
     estimator: Any = field(compare=False)
     recipe: Any = field(default=(), init=False, repr=False)
-    """Classes and parameters of the estimator: what it is signed by."""
+    """What it is signed by: classes and parameters of the estimator, and the version of what stores it."""
     family = "sklearn"
     model_type = SklearnModel
 
@@ -94,7 +98,7 @@ class Sklearn(Learner):
         if "ovo" in shapes:
             raise UserError(f"{self.label}.estimator: expected decision_function_shape ovr, a score for each class, got ovo")
         object.__setattr__(self, "estimator", clone(self.estimator))
-        object.__setattr__(self, "recipe", _recipe(self.estimator))
+        object.__setattr__(self, "recipe", (_recipe(self.estimator), version("skops")))
 
     @property
     def label(self) -> str:
@@ -184,7 +188,7 @@ def _recipe(value: Any) -> Any:
     if hasattr(value, "get_params") and not isinstance(value, type):
         return type(value), *_recipe(value.get_params(deep=False))
     if isinstance(value, dict):
-        return tuple((str(key), _recipe(below)) for key, below in sorted(value.items()))
+        return tuple((str(key), _recipe(below)) for key, below in sorted(value.items(), key=str))
     if isinstance(value, list | tuple):
         return tuple(map(_recipe, value))
     if isinstance(value, np.ndarray):

@@ -62,13 +62,13 @@ def _fitted(work: Work, learner: Learner, rows: Ints, number: int) -> Fitted:
             raise _NotStored(model)
         return state
 
-    def model() -> Model:
-        return learner.restore(work.stored("learner", key, train))
-
-    try:
-        return _on_device(work, _kept(work, key) or model(), key)
-    except _NotStored as trained:
-        return _on_device(work, _keep(work, key, trained.model), key)
+    model = _kept(work, key)
+    if model is None:
+        try:
+            model = learner.restore(work.stored("learner", key, train))
+        except _NotStored as trained:
+            model = _keep(work, key, trained.model)
+    return _on_device(work, model, key)
 
 
 def _joined(work: Work, learner: Ensemble, rows: Ints, number: int) -> Fitted:
@@ -83,11 +83,11 @@ def _given(work: Work, learner: Learner) -> Fitted:
     dataset = work.dataset
     key = signature(learner=learner, n_classes=dataset.n_classes, n_features=dataset.n_features, code=code_version(*CODE))
     nobody = np.zeros(0, dtype=np.int64)
-    known = _kept(work, key)
-    if known is None:
+    model = _kept(work, key)
+    if model is None:
         model = learner.fit(dataset.x[nobody], dataset.y[nobody], n_classes=dataset.n_classes, seed=0)
-        known = _keep(work, key, model)
-    return _on_device(work, known, key)
+        model = _keep(work, key, model)
+    return _on_device(work, model, key)
 
 
 _recent: OrderedDict[tuple[str, str], Model] = OrderedDict()
