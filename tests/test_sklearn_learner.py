@@ -348,7 +348,7 @@ def test_what_an_estimator_does_to_its_input_changes_nothing() -> None:
 
 
 def test_an_estimator_that_draws_its_answers_is_named() -> None:
-    model, x, _ = fit(DummyClassifier(strategy="uniform"), 2)
+    model, x, _ = fit(DummyClassifier(strategy="stratified"), 2)
     with pytest.raises(
         UserError, match="DummyClassifier: expected logits that do not depend on the other points of a batch"
     ):
