@@ -71,7 +71,7 @@ defaults:
   - override /dataset: beads
 claims:
   strong:
-    _target_: my_module.claims
+    _target_: my_module.strong
 study: mine
 n_variability: 2
 attack: {n_iter: 5}

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from conftest import SOURCE, Cli, runs
 
+from transfer_exp.report.__main__ import main as report
+
 TEXT = (SOURCE / "docs" / "extending.md").read_text()
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 QUICK = ["attack.n_iter=2", "attack.n_walk=0", "n_variability=2", "dataset.split.test=20"]
@@ -42,7 +44,7 @@ def write(blocks: list[tuple[str, str]], folder: Path) -> None:
             file.write_text(content)
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] if n == "A claim" else []) for n in RECIPES])
 def test_a_recipe_works_as_it_is_written(name: str, cli: Cli, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = root.parent / "mine"
     for blocks in RECIPES.values():  # one folder holds them all, as in the text
@@ -56,9 +58,13 @@ def test_a_recipe_works_as_it_is_written(name: str, cli: Cli, root: Path, monkey
             ended = cli(*words[3:], *(QUICK if "-m" not in words[3:] else []))
             assert ended.rc == 0, ended.stderr
             done += 1
+        elif words[:3] == ["python", "-m", "transfer_exp.report"]:
+            assert report(words[3:]) == 0
         elif words[:2] != ["python", "-m"]:
             runpy.run_path(words[1], run_name="__main__")
     assert done
-    assert [run.info.status for run in runs(root)] == ["FINISHED"] * done
+    made = [run for study in ("single", "mine") for run in runs(root, study)]
+    assert len(made) >= done
+    assert {run.info.status for run in made} == {"FINISHED"}
     for module in {Path(p).stem for p in map(str, folder.glob("*.py"))}:
         sys.modules.pop(module, None)

@@ -235,7 +235,7 @@ TYPED: dict[str, tuple[dict[str, Any], str]] = {
     "no name": ({"_target_": "my_module.level"}, "measures: expected names, and below each a _target_"),
     "no mapping": ([1], "measures: expected names, and below each a _target_"),
     "unresolved": ({"mine": "${nothing}"}, "measures: expected values that resolve, got"),
-    "no measure": ({"mine": {"_target_": "my_module.claims"}}, "to make a transfer_exp.measures.Measure, got a list"),
+    "no measure": ({"mine": {"_target_": "my_module.claims"}}, "to be or make a transfer_exp.measures.Measure, got a list"),
     "the function itself": (
         {"mine": {"_target_": "my_module.level", "context": 1}},
         "measures.mine: expected my_module.level to make a measure, got AttributeError",
@@ -258,10 +258,16 @@ def test_a_factory_gives_its_measure_its_own_name(mine: Path) -> None:
     (measure,) = measures_of(OmegaConf.create({"measures": nodes}))
     assert (measure.name, measure.heading, measure.explains) == ("level", "how high", ("error_ratio",))
     assert measures_of(OmegaConf.create({"seed": 0})) == ()
+    (measure,) = measures_of(OmegaConf.create({"measures": {"other": {"_target_": "my_module.made"}}}))
+    assert (measure.name, measure.heading) == ("made", "as it is")
+    with pytest.raises(UserError, match=r"measures.other.of: expected no options of my_module.made"):
+        measures_of(OmegaConf.create({"measures": {"other": {"_target_": "my_module.made", "of": "pair"}}}))
 
 
 FACTORY = """
 from transfer_exp.measures import Measure
+
+made = Measure(name="made", heading="as it is", of="pair", compute=level)
 
 
 def make(name, words):
@@ -362,10 +368,10 @@ def test_a_report_in_another_process_needs_no_configuration(cli: Cli, root: Path
     assert make().returncode == 0
     see_numbers(root / "again")
     content = json.loads((root / "again" / "claims.json").read_text())
-    assert [gap for gap in content["gaps"] if gap.endswith("my_module.claims; add claims=my_module.claims")]
+    assert [gap for gap in content["gaps"] if gap.endswith("my_module.strong; add claims=my_module.strong")]
     assert "strong" not in {claim["claim"] for claim in content["claims"]}
-    lost = make("claims=my_module.claims")
+    lost = make("claims=my_module.strong")
     assert (lost.returncode, lost.stderr.count("\n")) == (2, 1)
     assert "claims: expected module.name of a claim" in lost.stderr
-    assert make("claims=my_module.claims", "--config-dir=mine").returncode == 0
+    assert make("claims=my_module.strong", "--config-dir=mine").returncode == 0
     see_report(root / "again")

@@ -1,7 +1,7 @@
 """What users bring along by configuration: measures and claims of their own, and where their modules lie.
 
-    measures.<name>._target_   makes a ``measures.Measure``
-    claims.<name>._target_     makes a ``report.claims.Claim``, or several
+    measures.<name>._target_   is or makes a ``measures.Measure``
+    claims.<name>._target_     is or makes a ``report.claims.Claim``, or several
 
 Modules are looked for in the folder where the command was typed and in those of ``--config-dir``, in workers too.
 """
@@ -40,7 +40,7 @@ def measures_of(config: DictConfig) -> tuple[Measure, ...]:
         measure = _made(_completed(name, node, where), where, "a measure")
         if not isinstance(measure, Measure):
             raise UserError(
-                f"{where}: expected {node['_target_']} to make a transfer_exp.measures.Measure, got a "
+                f"{where}: expected {node['_target_']} to be or make a transfer_exp.measures.Measure, got a "
                 f"{type(measure).__name__}; of a function that measures: {where}._target_=transfer_exp.measures.Measure and "
                 f"{where}.compute={node['_target_']}"
             )
@@ -93,6 +93,15 @@ def _nodes(config: DictConfig, part: str) -> dict[str, dict[str, Any]]:
 
 
 def _made(node: dict[str, Any], where: str, what: str) -> Any:
+    """What a node makes, or, where it names no function or class, what it names."""
+    target = target_of(node, where)
+    if not callable(target):
+        options = [name for name in node if name != "_target_"]
+        if options:
+            raise UserError(
+                f"{where}.{options[0]}: expected no options of {node['_target_']}, which is no function, got one"
+            )
+        return target
     check_node(node, where)
     try:
         return instantiate(node, _convert_="all")
