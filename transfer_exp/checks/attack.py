@@ -20,7 +20,8 @@ from transfer_exp.learners import MLP, Learner, Logistic
 from transfer_exp.types import Dataset, Grid, Ints, dense
 
 _N_POINTS = 8
-_N_ALONE = 2
+_N_ALONE = 3
+_MOST_APART = 1e-3  # of the largest rise
 _MALWARE = 1
 RISING, INDEPENDENT = "rising", "independent"
 SMALL: tuple[Learner, ...] = (Logistic(name="linear", C=1.0), MLP(name="curved", hidden=(16,), n_epochs=10))
@@ -96,7 +97,10 @@ def _untouched(crafting: Crafting) -> Answer:
 
 
 def _independent(crafting: Crafting) -> Answer:
-    """Rises of points attacked alone and in another order, against those in the batch."""
+    """Rises of points attacked alone and in another order, against those in the batch.
+
+    Of the points the median: rounding may send a point to another maximum of a curved model.
+    """
     if INDEPENDENT not in crafting.promises:
         raise NotApplicable("not promised by this attack")
     worst, where = 0.0, ""
@@ -104,13 +108,15 @@ def _independent(crafting: Crafting) -> Answer:
     for name, model in crafting.models.items():
         whole = crafting.made[name].objective
         size = float(np.abs(whole - crafting.made[name].clean_objective).max())
-        parts: dict[str, slice | Ints] = {f"point {k} alone": slice(k, k + 1) for k in range(_N_ALONE)}
-        parts["in another order"] = back
-        for how, rows in parts.items():
-            off = float(np.abs(crafting.craft(model, rows).objective - whole[:, rows]).max())
-            if off > worst * max(size, EPS):
-                worst, where = off / max(size, EPS), f", {how} on {name}"
-    return worst <= 1e-3, f"objectives differ by {worst:.1g} of the largest rise{where}"
+        ways: dict[str, list[slice | Ints]] = {"alone": [slice(k, k + 1) for k in range(_N_ALONE)]}
+        ways["in another order"] = [back]
+        for how, sets in ways.items():
+            found = np.concatenate([crafting.craft(model, rows).objective for rows in sets], axis=1)
+            known = np.concatenate([whole[:, rows] for rows in sets], axis=1)
+            off = float(np.median(np.abs(found - known), axis=1).max()) / max(size, EPS)
+            if off > worst:
+                worst, where = off, f", {how} on {name}"
+    return worst <= _MOST_APART, f"objectives differ by {worst:.1g} (median) of the largest rise{where}"
 
 
 def _rising(crafting: Crafting) -> Answer:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
 
 from transfer_exp.cli.naming import CONFIG
 from transfer_exp.system.commands import run_command
@@ -89,7 +88,7 @@ def _checked(config: DictConfig, *, n_points: int, named: Sequence[str]) -> bool
     """Check what the overrides name, print the table; whether a check failed. Ends the program on bad input."""
     from transfer_exp.checks import table  # seconds of imports, not needed for --help
     from transfer_exp.cli.building import check_settings
-    from transfer_exp.cli.errors import reason_of
+    from transfer_exp.cli.errors import one_line
     from transfer_exp.system.threads import limited_threads
 
     keys = [one.lstrip("+~").partition("=")[0] for one in HydraConfig.get().overrides.task]
@@ -99,8 +98,8 @@ def _checked(config: DictConfig, *, n_points: int, named: Sequence[str]) -> bool
         check_settings(config)
         with limited_threads(config.threads):
             found = [one for part in parts or PARTS for one in _findings(config, part, parts, n_points)]
-    except (UserError, OmegaConfBaseException) as error:
-        raise UserError(reason_of(error)) from error
+    except Exception as error:
+        raise UserError(one_line(error)) from error
     print(table(found))
     return any(one.result == "FAILED" for one in found)
 
@@ -116,9 +115,9 @@ def _findings(config: DictConfig, part: str, parts: Sequence[str], n_points: int
         yield from checks.check_measures(build(config), part)
         return
     if part == "dataset":
-        yield from checks.check_dataset(lambda: read_dataset(config), f"dataset {_choice(config, part)}")
+        yield from checks.check_dataset(lambda: read_dataset(config), f"dataset {_choice(part)}")
         return
-    title = f"{part} {display_name(config, part) or _choice(config, part)}"
+    title = f"{part} {display_name(config, part) or _choice(part)}"
     made = parts_of(config, {part, "dataset"})
     data, seed, device = made["dataset"], config.seed, torch_device(config.device)
     if part != "attack":
@@ -131,6 +130,5 @@ def _findings(config: DictConfig, part: str, parts: Sequence[str], n_points: int
     )
 
 
-def _choice(config: DictConfig, part: str) -> str:
-    del config
+def _choice(part: str) -> str:
     return str(HydraConfig.get().runtime.choices.get(part))
