@@ -112,8 +112,8 @@ def _expected(measure: Measure) -> str:
 def check_measures(
     combination: Combination, part: str = "measures", *, measures: Iterable[Measure] | None = None
 ) -> list[Finding]:
-    """Check measures, those of the registry if none are given, on a combination made ``small``."""
-    some = list(MEASURES.values() if measures is None else measures)
+    """Check measures on a combination made ``small``; None: those of the registry and those of the combination."""
+    some = [*MEASURES.values(), *combination.measures] if measures is None else list(measures)
     with measuring(small(combination)) as subject:
         return [
             finding
