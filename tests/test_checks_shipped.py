@@ -20,6 +20,7 @@ N_TRAINING = 60
 SMALL_DATA = ("digits", "digits89", "synthetic")
 SLOW = {"forest_high", "mlp_high", "svm_high", "rbf_high", "logistic_high", "ridge_high"}  # the low ones are quick
 ATTACKS = {  # on data that it can be made on
+    "foreign": ("attack.attack=foreign_attacks:l2_step", "dataset=digits89", "epsilon=digits89"),
     "evasion": ("dataset=digits89", "epsilon=digits89"),
     "evasion_add": (
         "dataset=synthetic",
