@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 import torch
 from by_hand import SpyRidge
 from conftest import SMALL, Cli, runs
@@ -85,6 +86,7 @@ def test_mean_margins_by_hand() -> None:
     """A member's margin for a class is how far its logit lies above the largest other one, or below it."""
     models = [Fixed([[4, 1, 0], [1, 1, 0]]), Fixed([[0, 10, 6], [3, 0, 1]])]
     both = EnsembleModel(models, "mean_margin").logits(np.zeros((2, 2)))
+    assert not EnsembleModel(linear_models(3), "mean_margin").linear
     assert both.tolist() == [[(3 - 10) / 2, (-3 + 4) / 2, (-4 - 4) / 2], [(0 + 2) / 2, (0 - 3) / 2, (-1 - 2) / 2]]
 
 
@@ -290,6 +292,15 @@ def test_an_ensemble_is_poisoned_as_a_target_alone(tmp_path: Path) -> None:
 def test_what_cannot_be_an_ensemble_is_refused(options: Any, message: str) -> None:
     with pytest.raises(UserError, match=message):
         Ensemble(**options)
+
+
+def test_members_that_would_fill_sparse_points_are_refused() -> None:
+    dense = dataset()
+    sparse = replace(dense, x=sp.csr_array(dense.x))
+    inner = Ensemble(members=[Ridge(alpha=1.0, scale="standard")])
+    for members in ([inner, Ridge(alpha=1.0)], [*inner.parts()]):
+        with pytest.raises(UserError, match="scale: expected none or minmax for sparse points"):
+            combination(Ensemble(members=members), dataset=sparse)
 
 
 def test_a_vote_cannot_be_attacked(tmp_path: Path) -> None:

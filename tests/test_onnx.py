@@ -87,7 +87,7 @@ def test_its_content_counts_and_its_place_does_not(file: Path, tmp_path: Path) -
 
 def test_weights_in_other_files_count_too(tmp_path: Path) -> None:
     """As torch exports large models."""
-    names = ["w.bin", f"{'long' * 40}.bin"]
+    names = ["w.bin", f"{'far' * 50}/{'away' * 40}/b.bin"]
     tensors = [outside("W", WEIGHT.shape, names[0]), outside("b", BIAS.shape, names[1])]
     nodes = [node("MatMul", ["x", "W"], ["product"]), node("Add", ["product", "b"], ["scores"])]
     file = tmp_path / "m.onnx"
@@ -95,6 +95,7 @@ def test_weights_in_other_files_count_too(tmp_path: Path) -> None:
     keys = []
     for factor in (1.0, 2.0):
         for name, array in zip(names, (WEIGHT, BIAS), strict=True):
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / name).write_bytes((factor * array).astype(np.float32).tobytes())
             keys.append(signature(learner=Onnx(file=str(file), gives="scores")))
     assert len(set(keys)) == 4
