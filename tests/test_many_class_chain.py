@@ -304,5 +304,5 @@ def test_a_model_with_torch_parameters_is_refused(data: Dataset) -> None:
             model.layer = torch.nn.Linear(2, 2)
             return model
 
-    with pytest.raises(UserError, match="named arrays .* or use torch_module"):
+    with pytest.raises(UserError, match=r"named arrays .* or use torch_module"):
         Own(alpha=1.0).fit(data.x, data.y, n_classes=3, seed=0)

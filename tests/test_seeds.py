@@ -9,9 +9,10 @@ from typing import get_args
 
 import numpy as np
 import pytest
+import torch
 from conftest import SOURCE
 
-from transfer_exp.seeds import Stream, generator, integer
+from transfer_exp.seeds import Stream, generator, integer, seeded_torch
 
 STREAMS: tuple[Stream, ...] = get_args(Stream)
 

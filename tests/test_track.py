@@ -109,8 +109,14 @@ def test_of_every_shipped_choice_the_object_has_the_settings_of_the_configuratio
     from transfer_exp.cli.configuration import settings_of
 
     with initialize_config_dir(str(SOURCE / "conf"), version_base="1.3"):
-        binary = ["dataset=synthetic"] if name == "evasion_add" else []
-        config = compose("config", [f"{group}={name}", *binary])
+        weights = root / "own.safetensors"
+        weights.touch()
+        words = {
+            "evasion_add": ["dataset=synthetic"],
+            "torch_module": ["target.module._target_=torch.nn.modules.linear.Linear"],
+            "pretrained": ["target.module._target_=torch.nn.modules.linear.Linear", f"target.weights={weights}"],
+        }
+        config = compose("config", [f"{group}={name}", *words.get(name, [])])
     typed, written = leaves(settings_of(config)), leaves(as_configuration(build(config)))
     assert set(typed) - set(written) == {"threads", "scale"}  # which ``track`` adds
     assert typed.items() - written.items() == {("threads", "1"), ("scale", "none")}

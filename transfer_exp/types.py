@@ -17,6 +17,10 @@ Ints: TypeAlias = npt.NDArray[np.int64]
 Matrix: TypeAlias = "Floats | sp.csr_array"
 
 
+RECORDED = "recorded"
+"""In the metadata of a field that is computed: it is recorded as options are (the checksum of a file)."""
+
+
 class UserError(Exception):
     """Something the user can mend: the message says what was expected, what was got, what to do."""
 

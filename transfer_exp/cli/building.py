@@ -75,6 +75,8 @@ def _checked(config: DictConfig, part: str) -> dict[str, Any]:
         node: Any = OmegaConf.to_container(config[part], resolve=True)
     except (OmegaConfBaseException, ValueError) as error:  # ValueError: not a node but a value
         raise UserError(f"{part}: expected a resolvable choice, got: {str(error).splitlines()[0]}") from error
+    if not isinstance(node, dict) or "_target_" not in node:
+        raise UserError(f"{part}: expected a node with _target_, the class or function that makes it, got none; add it")
     if part == "dataset":
         name = dataset_name(node)
         node = node if name is None else {**node, "name": name}

@@ -23,13 +23,21 @@ _MODES = ("L", "RGB")
 
 @remembered
 def load_image_folder(
-    *, name: str, path: str | None, split: Sizes, size: Sequence[int] | None = None, classes: Classes = None
+    *,
+    name: str,
+    path: str | None,
+    split: Sizes,
+    size: Sequence[int] | None = None,
+    classes: Classes = None,
+    n_train: int | None = None,
+    n_test: int | None = None,
 ) -> Dataset:
     """Read the images of the ``classes``, in that order; None: all.
 
     path: the folder with ``train`` and ``test``. size: height and width that all images are resized to (bilinear); None:
-    they must all have one size. Raises UserError, naming the file, on what is damaged, of another kind or of another size,
-    and where the classes of ``train`` and ``test`` differ.
+    they must all have one size. n_train, n_test: only the first so many of each class, by name; None: all. Raises
+    UserError, naming the file, on what is damaged, of another kind or of another size, and where the classes of ``train``
+    and ``test`` differ.
     """
     if path is None:
         raise UserError("dataset.path: expected a folder with train/<class>/* and test/<class>/*, got none; set it")
@@ -38,7 +46,11 @@ def load_image_folder(
     folder = Path(path).expanduser()
     names = _class_names(folder)
     chosen = [names[k] for k in chosen_classes(classes, names)]
-    files = [[_files(folder / part / one) for one in chosen] for part in ("train", "test")]
+    for option, n in (("n_train", n_train), ("n_test", n_test)):
+        if n is not None and n < 1:
+            raise UserError(f"dataset.{option}: expected at least 1 image of each class, got {n}")
+    parts = {"train": n_train, "test": n_test}
+    files = [[_files(folder / part / one)[:most] for one in chosen] for part, most in parts.items()]
     pixels = _read_all([file for part in files for own in part for file in own], size)
     y_train, y_test = (np.repeat(np.arange(len(chosen)), [len(own) for own in part]) for part in files)
     return image_dataset(

@@ -140,9 +140,10 @@ class NetworkLearner(Learner):
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimiser.step()
             if not bool(torch.isfinite(loss)):
+                after = counted(epoch + 1, "epoch")
                 raise UserError(
-                    f"{self.label}: expected a finite training loss, got {float(loss)} after {counted(epoch + 1, 'epoch')}; "
-                    "choose a smaller learning_rate"
+                    f"{self.label}: expected a finite training loss, got {float(loss.detach())} after {after}; choose a "
+                    "smaller learning_rate"
                 )
             if schedule is not None:
                 schedule.step()

@@ -98,23 +98,22 @@ def _outputs(network: torch.nn.Module, x: Tensor, *, n_classes: int, label: str,
     except (UserError, torch.cuda.OutOfMemoryError):
         raise
     except Exception as error:
-        reason = str(error).strip().splitlines() or [""]
+        reason = (str(error).strip().splitlines() or [""])[0]
         raise UserError(
-            f"{label}: expected logits of points of shape {tuple(points.shape)}, got {type(error).__name__} from "
-            f"{type(network).__name__}: {reason[0]}"
+            f"{label}: expected logits of points of shape {tuple(points.shape)}, got {type(error).__name__}: {reason}"
         ) from error
     if points._version != version:
         raise UserError(
             f"{label}: expected a module that leaves its input alone, got one that edits it in place; copy it first"
         )
     if not isinstance(found, Tensor) or not found.is_floating_point():
-        raise UserError(f"{label}: expected a tensor of real numbers from {type(network).__name__}, got {_kind(found)}")
+        raise UserError(f"{label}: expected a tensor of real numbers, got {_kind(found)}")
     if n_classes == 2 and found.shape in ((len(x),), (len(x), 1)):
         return found.reshape(len(x))
     if found.shape != (len(x), n_classes):
         raise UserError(
             f"{label}: expected logits of shape ({len(x)}, {n_classes}), one for each of {n_classes} classes, got "
-            f"{tuple(found.shape)} from {type(network).__name__}"
+            f"{tuple(found.shape)}"
         )
     return found
 

@@ -18,7 +18,7 @@ from transfer_exp.learners.network_model import NetworkModel
 from transfer_exp.learners.torch_module import made_module
 from transfer_exp.seeds import seeded_torch
 from transfer_exp.signature import file_checksum
-from transfer_exp.types import Dataset, Ints, Matrix, UserError
+from transfer_exp.types import RECORDED, Dataset, Ints, Matrix, UserError
 
 
 class Normalised(torch.nn.Module):
@@ -57,7 +57,7 @@ class Pretrained(Learner):
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
     points_at_once: int = 250
-    checksum: str = field(default="", init=False)
+    checksum: str = field(default="", init=False, metadata={RECORDED: True})
     shape: tuple[int, ...] | None = field(default=None, init=False)
     family = "network"
     model_type = NetworkModel

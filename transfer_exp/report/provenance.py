@@ -31,6 +31,7 @@ def provenance(study: Study) -> list[tuple[str, str]]:
         ("points", "; ".join(f"{text} {_all(runs, column)}" for column, text in _SIZES.items() if column in runs)),
         ("seeds", ", ".join(map(str, sorted(runs["seed"].unique())))),
         ("finished runs", f"{len(runs):,}"),
+        ("not known", _sentences(runs)),
         ("time", f"{_duration(runs['seconds'].sum())} of computing, summed over the runs"),
         ("first run started, last run ended", f"{_moment(runs['start_time'].min())}, {_moment(runs['end_time'].max())}"),
         ("git commit", _all(runs, "git_commit")),
@@ -52,6 +53,12 @@ def _command(study: Study) -> str:
 
 def _all(runs: pd.DataFrame, column: str) -> str:
     return _join(runs[column].dropna().unique()) if column in runs else ""
+
+
+def _sentences(runs: pd.DataFrame) -> str:
+    """What the runs say that they cannot know, each sentence once."""
+    told: Iterable[str] = runs["not_known"].dropna().unique() if "not_known" in runs else []
+    return "; ".join(sorted({sentence for text in told for sentence in text.split("; ")}))
 
 
 def _join(values: Iterable[object]) -> str:

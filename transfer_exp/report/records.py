@@ -87,7 +87,7 @@ def _row(run: Run, params: Mapping[str, str]) -> dict[str, Any]:
     origin = {
         k: v
         for k, v in data.tags.items()
-        if k in ("git_commit", "data_checksum", "signature") or k.startswith(("version/", "source/"))
+        if k in ("git_commit", "data_checksum", "signature", "not_known") or k.startswith(("version/", "source/"))
     }
     measured = {earlier.measure(k): v for k, v in data.metrics.items() if not k.startswith(("curve/", "system/"))}
     about = {"run_id": info.run_id, "status": info.status, "start_time": info.start_time, "end_time": info.end_time}

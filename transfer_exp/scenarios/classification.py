@@ -99,6 +99,5 @@ def _examples(attacked: Attacked, shape: tuple[int, ...]) -> Examples:
 
 
 def images(points: Floats, shape: tuple[int, ...]) -> Floats:
-    """Points ``(k, d)`` as pictures ``(k, h, w)`` or, of channels first, ``(k, h, w, channels)``, float32."""
-    shaped = points.reshape(-1, *shape).astype(np.float32)
-    return np.moveaxis(shaped, 1, -1) if len(shape) == 3 else shaped
+    """Points ``(k, d)`` as pictures ``(k, h, w)`` or ``(k, channels, h, w)``, float32."""
+    return points.reshape(-1, *shape).astype(np.float32)

@@ -76,7 +76,7 @@ class _Signer:
             return value.item()
         if isinstance(value, functools.partial):
             return {**self.plain(value.func), "arguments": self.plain([value.args, value.keywords])}
-        if isinstance(value, type | FunctionType | BuiltinFunctionType):
+        if isinstance(value, type | FunctionType | BuiltinFunctionType) and isinstance(value.__module__, str):
             return {"callable": _named(value), "source": self._source(value)}
         if isinstance(value, dict):
             return {str(k): self.plain(v) for k, v in value.items()}

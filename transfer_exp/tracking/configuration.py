@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from transfer_exp.combination import Combination
-from transfer_exp.types import Dataset
+from transfer_exp.types import RECORDED, Dataset
 
 ROLES = ("attack", "surrogate", "target")
 
@@ -44,7 +44,9 @@ def _of_dataset(dataset: Dataset) -> dict[str, Any]:
 
 def _plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        options = {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value) if f.init}
+        options = {
+            f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value) if f.init or RECORDED in f.metadata
+        }
         return {"_target_": _name_of(type(value)), **options}
     if isinstance(value, partial):
         return {"_target_": _name_of(value.func), "_partial_": True, **_plain(value.keywords)}

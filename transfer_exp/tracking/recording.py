@@ -38,6 +38,9 @@ def parameters(
     found = leaves(config)
     if combination is not None:
         found |= leaves(as_configuration(combination))
+        for place in [place.removesuffix("checksum") for place in found if place.endswith(".checksum")]:
+            for file in ("weights", "file"):  # of a model: its checksum stands for it, wherever it lies
+                found.pop(f"{place}{file}", None)
         found["attack.norm"] = combination.attack.norm  # of some attacks the norm is no option
     found |= {name: as_text(value) for name, value in names.items()}
     return {name: shortened(value) for name, value in found.items()}
@@ -52,7 +55,7 @@ def tags_of(combination: Combination, named: Sequence[Any] = ()) -> dict[str, st
     kinds = {f"{role}.family": getattr(parts[role], "family", "") for role in ("surrogate", "target")}
     kinds["scenario"] = getattr(combination.attack, "scenario", "")
     if combination.unknown:
-        kinds["unknown"] = "; ".join(combination.unknown)
+        kinds["not_known"] = "; ".join(combination.unknown)
     return {
         "signature": combination.signature(),
         "data_checksum": combination.dataset.checksum,
