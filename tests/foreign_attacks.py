@@ -120,3 +120,4 @@ def raises(model: Any, x: Tensor, y: Tensor, *, epsilon: float, goals: Tensor | 
 
 
 NUMBER = 3
+OBJECT = torch.nn.Identity()

@@ -257,6 +257,7 @@ def test_an_attack_that_gives_no_points_is_named_in_one_line(function: str, mess
         ({"attack": "no_such_module:f"}, "attack.attack: expected a module that can be imported, got no_such_module:f"),
         ({"attack": "foreign_attacks:f"}, "attack.attack: expected a class or function of foreign_attacks"),
         ({"attack": "foreign_attacks:NUMBER"}, "attack.attack: expected a function, or a class of an attack"),
+        ({"attack": "foreign_attacks:OBJECT"}, "attack.attack: expected a function, or a class of an attack"),
         ({"attack": "fractions:Fraction"}, "attack.attack: expected a function, or an attack of torchattacks, foolbox, art"),
         ({"options": {"lenght": 2}}, "attack.options.lenght: expected one of length, got an unknown option"),
         ({"options": {"epsilon": 2}}, "attack.options.epsilon: expected none"),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from importlib import import_module
+from types import BuiltinFunctionType, FunctionType
 from typing import Any
 
 from transfer_exp.attacks.foreign_calls import LIBRARIES, Caller, Function
@@ -42,7 +44,7 @@ def attack_named(name: str) -> Any:
 def caller(attack: Any, name: str, options: Mapping[str, Any]) -> Caller:
     """How an attack is called, with its options: classes of a library, or derived from one, as that has it."""
     if not isinstance(attack, type):
-        if not callable(attack):
+        if not isinstance(attack, FunctionType | BuiltinFunctionType | partial):  # of other objects no source is known
             raise UserError(f"attack.attack: expected a function, or a class of an attack, got {name}")
         return Function(attack, options)
     for base in attack.__mro__:
