@@ -198,7 +198,9 @@ def test_the_warning_names_options_that_the_attack_has(attack: str, options: str
     item["metrics"]["health/whitebox_improved"] = 0.2
     (warning,) = frames([item]).warnings
     assert warning.endswith(f"; raise {options}")
-    assert set(re.findall(r"attack\.(\w+)", options)) <= {f.name for f in fields({"evasion": Evasion, "evasion_add": EvasionAdd}[attack])}
+    assert set(re.findall(r"attack\.(\w+)", options)) <= {
+        f.name for f in fields({"evasion": Evasion, "evasion_add": EvasionAdd}[attack])
+    }
 
 
 def logged(surrogate: str, target: str, fraction: float = 1.0, *, white: float, attack: str = "evasion") -> dict[str, Any]:

@@ -38,7 +38,6 @@ from transfer_exp.optim.balls import Ball
 from transfer_exp.optim.state import Ascent, Effort, unmoved
 from transfer_exp.types import Box, Floats, Ints, UserError
 
-_LENGTH = 1.0  # of the first step, in radii of the ball
 _MOMENTUM = 0.5
 _HEAT = 0.5  # of the first step: temperature, as a share of the spread of the other logits
 _COLD = 0.8  # share of the steps after which only the largest of the other logits counts
@@ -123,11 +122,9 @@ class Steps:
         u, gradient = best.offset, best.gradient
         moving, trace = torch.zeros_like(u), [float(best.value.double().mean())]
         for k in range(n_steps):
-            left = (1 + math.cos(math.pi * k / n_steps)) / 2
             size = torch.linalg.vector_norm(gradient, ord=1, dim=1, keepdim=True)
             moving = _MOMENTUM * moving + gradient / torch.where(size > 0, size, 1.0)
-            step = self.ball.steepest(moving, epsilon=epsilon, low=self.low, high=self.high)
-            u = self.ball.project(u + _LENGTH * left * step, epsilon=epsilon, low=self.low, high=self.high)
+            u = self._step(u, moving, epsilon, k / n_steps)
             value, gradient = self.landscape.look(u, _HEAT * max(0.0, 1 - (k + 1) / (_COLD * n_steps)))
             best.keep(u, value, gradient)
             trace.append(float(best.value.double().mean()))
@@ -135,6 +132,14 @@ class Steps:
         end.trace, end.zero_gradient = trace, (best.gradient == 0).all(1)
         end.effort = Effort(gradient_calls=n_steps, gradient_rows=n_steps * len(u))
         return end
+
+    def _step(self, u: Tensor, direction: Tensor, epsilon: float, share: float) -> Tensor:
+        """The next offsets; ``share`` of the steps have been made. The first ones are the best where m is linear."""
+        if share == 0:
+            return self.ball.farthest(direction, epsilon=epsilon, low=self.low, high=self.high)
+        length = self.ball.first_step * (1 + math.cos(math.pi * share)) / 2
+        step = self.ball.steepest(direction, epsilon=epsilon, low=self.low, high=self.high)
+        return self.ball.project(u + length * step, epsilon=epsilon, low=self.low, high=self.high)
 
 
 def craft_on_network(

@@ -41,7 +41,8 @@ class Ball(ABC):
     gains is epsilon times the dual size of its gradient (l0: of one feature moved by one unit, max_i |g_i|).
     has_vertices: the farthest point turns from vertex to vertex. counts_features: epsilon counts features, not units of the
     data. pgd_lengths: total lengths of the fixed-step trajectories of ``attacks.exploring``, in units of the way to the
-    farthest point: the balls with vertices have places to get stuck in, and two lengths end in more places.
+    farthest point: the balls with vertices have places to get stuck in, and two lengths end in more places. first_step: of a
+    trajectory whose steps shorten (``attacks.network``), in radii of the ball.
     """
 
     name: ClassVar[str]
@@ -50,6 +51,7 @@ class Ball(ABC):
     has_vertices: ClassVar[bool] = True
     counts_features: ClassVar[bool] = False
     pgd_lengths: ClassVar[tuple[float, ...]]
+    first_step: ClassVar[float] = 2.0
 
     @abstractmethod
     def project(self, offset: Tensor, *, epsilon: Tensor | float, low: Tensor, high: Tensor) -> Tensor:
@@ -103,6 +105,7 @@ class L0(Ball):
     dual = np.inf
     counts_features = True
     pgd_lengths = (2.4, 32.0)
+    first_step = 4.0
 
     def project(self, offset: Tensor, *, epsilon: Tensor | float, low: Tensor, high: Tensor) -> Tensor:
         """Keep the features whose clipped value is worth most."""
@@ -147,6 +150,7 @@ class L1(Ball):
     order = 1
     dual = np.inf
     pgd_lengths = (2.4, 32.0)
+    first_step = 4.0
 
     def project(self, offset: Tensor, *, epsilon: Tensor | float, low: Tensor, high: Tensor) -> Tensor:
         """Soft threshold within the box."""
