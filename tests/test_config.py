@@ -193,7 +193,8 @@ def test_a_loader_of_ones_own_has_the_name_that_it_is_given_or_none() -> None:
 @pytest.mark.parametrize("name", choices("attack"))
 def test_every_attack_is_made(name: str) -> None:
     dataset = "synthetic" if name == "evasion_add" else "digits89"
-    assert built(f"attack={name}", f"dataset={dataset}").attack.name == name
+    words = ["attack.name=foreign", "attack.attack=foreign_attacks:l2_step"] if name == "foreign" else []
+    assert built(f"attack={name}", f"dataset={dataset}", *words).attack.name == name
 
 
 @pytest.mark.parametrize("name", choices("epsilon"))
