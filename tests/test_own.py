@@ -281,6 +281,10 @@ def make(name, words):
         (["+measures=level", "+measures.level.depth=3"], "measures.level.depth: expected one of name,"),
         (["+measures=level", "measures.level.compute=my_module.judge"], "measures.level: expected values, got TypeError"),
         (["dataset=beads", "dataset._target_=my_module.pearls"], "dataset._target_: expected module.name of a class or"),
+        (
+            ["dataset=beads", "dataset._target_=my_module.claims", "~dataset.n", "~dataset.split"],
+            "dataset: expected my_module.claims to return a transfer_exp.types.Dataset, got a list",
+        ),
     ],
 )
 def test_a_mistake_is_one_line(words: list[str], message: str, cli: Cli, mine: Path) -> None:

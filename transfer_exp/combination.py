@@ -54,7 +54,7 @@ class Combination:
     surrogate_fraction: float = 1.0
     n_variability: int = 10
     device: str = "cpu"
-    measures: tuple[Measure, ...] = ()
+    measures: tuple[Measure, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
         for name in sorted(self.attack.requires):
@@ -94,7 +94,7 @@ class Combination:
 
     def signature(self) -> str:
         """Hash of all that the outcome depends on: data, options, seed, and the code that computes it."""
-        parts = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("dataset", "measures")}
+        parts = {f.name: getattr(self, f.name) for f in fields(self) if f.compare and f.name != "dataset"}
         return signature(
             data={f.name: getattr(self.dataset, f.name) for f in fields(self.dataset) if f.name not in _NO_IDENTITY},
             code=code_version(*_CODE),

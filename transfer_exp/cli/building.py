@@ -100,7 +100,11 @@ def _checked(config: DictConfig, part: str) -> dict[str, Any]:
 def _load(text: str) -> Dataset:
     """Data sets are read once a process, not once a combination."""
     node = json.loads(text)
-    dataset: Dataset = _make(node)
+    dataset: Any = _make(node)
+    if not isinstance(dataset, Dataset):
+        raise UserError(
+            f"dataset: expected {node['_target_']} to return a transfer_exp.types.Dataset, got a {type(dataset).__name__}"
+        )
     known = dataset.made_by if dataset.made_by.get("_target_") == node["_target_"] else {}  # else: of a loader within it
     return with_origin(dataset, {**node, **known})
 
