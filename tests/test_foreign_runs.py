@@ -133,10 +133,28 @@ def test_a_sweep_beside_our_own_attack_has_the_attack_as_a_factor(cli: Cli, root
         assert f"attack {attack}" in ended.stdout
     assert "attack.options.length 0.5" in ended.stdout
     assert "attack.options absent" not in ended.stdout
-    where = "where=attack=foreign_attacks:one_feature"
-    assert report(["study=mixed", f"root={root}", where]) == 0
-    (page,) = (root / "reports").rglob("report.html")
-    assert "foreign_attacks:one_feature" in page.read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")
+def test_the_example_runs_with_the_libraries_themselves(cli: Cli, root: Path) -> None:
+    for library in ("torchattacks", "foolbox", "art"):
+        pytest.importorskip(library, reason=f"needs {library}: see conf/attack/foreign.yaml")
+    small = ("dataset=digits", "dataset.split={target:200,surrogate:200,test:30}", "target=cnn,ridge_low", "surrogate=cnn")
+    folder = SOURCE / "examples" / "foreign_attacks" / "conf"
+    ended = cli(f"--config-dir={folder}", "experiment=mnist_attacks", *small, "surrogate.n_epochs=4")
+    assert ended.rc == 0, ended.stderr
+    done = runs(root, "mnist_attacks", kind="combination")
+    assert len(done) == 2 * 6
+    for one in done:
+        still = one.data.metrics["health/not_rising"]
+        assert still < 0.05, one.data.params["attack"]
+        if one.data.params["attack"] != "evasion":
+            assert one.data.metrics["health/foreign_outside"] < 1e-4
+            assert one.data.metrics["health/foreign_not_finite"] == 0
+    assert report(["study=mnist_attacks", f"root={root}", "where=attack=torchattacks:MIFGSM"]) == 0
+    (page,) = (root / "reports").glob("mnist_attacks-*/report.html")
+    assert "torchattacks:MIFGSM" in page.read_text()
 
 
 def test_the_shipped_file_says_what_is_missing(cli: Cli) -> None:
