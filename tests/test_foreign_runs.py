@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from transfer_exp.scenarios import run
 from transfer_exp.signature import Key, signature
 from transfer_exp.store import Store
 from transfer_exp.tracking.recording import tags_of
-from transfer_exp.types import Dataset, Sizes, UserError
+from transfer_exp.types import Box, Dataset, Sizes, UserError
 
 FUNCTION = """
 def f(model, x, y, *, epsilon, goals, share=1.0):
@@ -75,6 +76,10 @@ def test_what_the_attack_cannot_take_is_refused_before_anything_is_trained(data:
     fake.plant(monkeypatch)
     with pytest.raises(UserError, match=r"attack torchattacks:TIFGSM: expected images of 3 channels, got shape \(1, 8, 8\)"):
         combination(data, attack=Foreign(attack="torchattacks:TIFGSM", norm="linf"))
+    uneven = replace(data, box=Box(lower=np.zeros(64), upper=np.arange(1.0, 65)))
+    with pytest.raises(UserError, match="expected a box that is as wide in every feature"):
+        combination(uneven, attack=Foreign(attack="foreign_attacks:l2_step"))
+    assert combination(uneven, attack=Foreign(attack="foreign_attacks:one_feature", norm="l0")).attack.norm == "l0"
 
 
 def test_a_hostile_attack_is_told_and_changes_no_other_number(
