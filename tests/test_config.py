@@ -193,8 +193,9 @@ def test_a_loader_of_ones_own_has_the_name_that_it_is_given_or_none() -> None:
 @pytest.mark.parametrize("name", choices("attack"))
 def test_every_attack_is_made(name: str) -> None:
     dataset = "synthetic" if name == "evasion_add" else "digits89"
-    words = ["attack.name=foreign", "attack.attack=foreign_attacks:l2_step"] if name == "foreign" else []
-    assert built(f"attack={name}", f"dataset={dataset}", *words).attack.name == name
+    function = ["attack.attack=foreign_attacks:sign_step"] if name == "foreign" else []
+    made = built(f"attack={name}", f"dataset={dataset}", *function).attack
+    assert made.name == (name if name != "foreign" else "foreign_attacks:sign_step")
 
 
 @pytest.mark.parametrize("name", choices("epsilon"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from transfer_exp.scenarios import run
 from transfer_exp.signature import Key, signature
 from transfer_exp.store import Store
 from transfer_exp.tracking.recording import tags_of
-from transfer_exp.types import Dataset, Sizes, UserError
+from transfer_exp.types import Box, Dataset, Sizes, UserError
 
 FUNCTION = """
 def f(model, x, y, *, epsilon, goals, share=1.0):
@@ -75,6 +76,10 @@ def test_what_the_attack_cannot_take_is_refused_before_anything_is_trained(data:
     fake.plant(monkeypatch)
     with pytest.raises(UserError, match=r"attack torchattacks:TIFGSM: expected images of 3 channels, got shape \(1, 8, 8\)"):
         combination(data, attack=Foreign(attack="torchattacks:TIFGSM", norm="linf"))
+    uneven = replace(data, box=Box(lower=np.zeros(64), upper=np.arange(1.0, 65)))
+    with pytest.raises(UserError, match="expected a box that is as wide in every feature"):
+        combination(uneven, attack=Foreign(attack="foreign_attacks:l2_step"))
+    assert combination(uneven, attack=Foreign(attack="foreign_attacks:one_feature", norm="l0")).attack.norm == "l0"
 
 
 def test_a_hostile_attack_is_told_and_changes_no_other_number(
@@ -133,10 +138,28 @@ def test_a_sweep_beside_our_own_attack_has_the_attack_as_a_factor(cli: Cli, root
         assert f"attack {attack}" in ended.stdout
     assert "attack.options.length 0.5" in ended.stdout
     assert "attack.options absent" not in ended.stdout
-    where = "where=attack=foreign_attacks:one_feature"
-    assert report(["study=mixed", f"root={root}", where]) == 0
-    (page,) = (root / "reports").rglob("report.html")
-    assert "foreign_attacks:one_feature" in page.read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")
+def test_the_example_runs_with_the_libraries_themselves(cli: Cli, root: Path) -> None:
+    for library in ("torchattacks", "foolbox", "art"):
+        pytest.importorskip(library, reason=f"needs {library}: see conf/attack/foreign.yaml")
+    small = ("dataset=digits", "dataset.split={target:200,surrogate:200,test:30}", "target=cnn,ridge_low", "surrogate=cnn")
+    folder = SOURCE / "examples" / "foreign_attacks" / "conf"
+    ended = cli(f"--config-dir={folder}", "experiment=mnist_attacks", *small, "surrogate.n_epochs=4")
+    assert ended.rc == 0, ended.stderr
+    done = runs(root, "mnist_attacks", kind="combination")
+    assert len(done) == 2 * 6
+    for one in done:
+        still = one.data.metrics["health/not_rising"]
+        assert still < 0.05, one.data.params["attack"]
+        if one.data.params["attack"] != "evasion":
+            assert one.data.metrics["health/foreign_outside"] < 1e-4
+            assert one.data.metrics["health/foreign_not_finite"] == 0
+    assert report(["study=mnist_attacks", f"root={root}", "where=attack=torchattacks:MIFGSM"]) == 0
+    (page,) = (root / "reports").glob("mnist_attacks-*/report.html")
+    assert "torchattacks:MIFGSM" in page.read_text()
 
 
 def test_the_shipped_file_says_what_is_missing(cli: Cli) -> None:
