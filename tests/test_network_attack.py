@@ -186,7 +186,7 @@ def test_goals_are_reached(digits: Any, norm: str) -> None:
     points = made.points(3, x, UNIT)
     np.testing.assert_allclose(model.leads(points, (y + 1) % 10), made.objective[3], atol=1e-4)
     reached = model.logits(points).argmax(1) == (y + 1) % 10
-    assert reached.mean() > 0.6
+    assert reached.mean() > 0.5
     double = deepcopy(model).double()
     double.precision = "double"  # to convergence, with further starts
     polished = Evasion(norm=norm, n_restarts=0).craft(double, x, y, goals=goals, epsilons=GRIDS[norm], box=UNIT)
