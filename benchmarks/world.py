@@ -27,9 +27,10 @@ def learner(name: str, study: str) -> Learner:
     return made
 
 
-def _data(name: str, *split: str) -> Dataset:
+def data(name: str, *options: str) -> Dataset:
+    """The data set of that name with these options, as ``split.test=40``."""
     with initialize_config_dir(str(_CONF), version_base="1.3"):
-        config = compose("config", [f"dataset={name}", *(f"dataset.split.{part}" for part in split)])
+        config = compose("config", [f"dataset={name}", *(f"dataset.{one}" for one in options)])
     made: Dataset = instantiate(config.dataset, _convert_="all")
     return made
 
@@ -69,7 +70,7 @@ class World:
 def load_world(*, quick: bool) -> World:
     """MNIST 8 against 9 at the paper's sizes, or the bundled digits."""
     if quick:
-        data = _data("digits89", "test=40")
-        return World(data, _data("digits89", "target=60", "surrogate=60", "validation=60", "test=40"), quick)
-    sizes = ("target=500", "surrogate=500", "validation=1000", "test=1000")
-    return World(_data("mnist89"), _data("mnist89", *sizes), quick)
+        sizes = ("split.target=60", "split.surrogate=60", "split.validation=60", "split.test=40")
+        return World(data("digits89", "split.test=40"), data("digits89", *sizes), quick)
+    sizes = ("split.target=500", "split.surrogate=500", "split.validation=1000", "split.test=1000")
+    return World(data("mnist89"), data("mnist89", *sizes), quick)

@@ -54,6 +54,15 @@ def test_l0_is_the_best_over_all_subsets_of_features(seed: int, epsilon: float, 
     np.testing.assert_array_equal(again, near)
 
 
+@pytest.mark.parametrize("name", ["l1", "l2", "linf"])
+def test_the_steepest_step_has_the_balls_size_and_gains_epsilon_times_the_dual_size(name: str) -> None:
+    g, wide = np.random.default_rng(0).normal(size=(5, 7)), torch.full((5, 7), 1e6).double()
+    step = ball(name).steepest(torch.tensor(g), epsilon=0.3, low=-wide, high=wide).numpy()
+    np.testing.assert_allclose(ball(name).size(step), 0.3)
+    np.testing.assert_allclose((step * g).sum(1), 0.3 * ball(name).dual_size(g))
+    assert (ball(name).steepest(torch.zeros(1, 7), epsilon=0.3, low=-wide[:1], high=wide[:1]) == 0).all()
+
+
 def test_l0_takes_an_epsilon_a_row_and_huge_boxes() -> None:
     v = torch.tensor([[3.0, -2.0, 1.0]] * 3).double()
     low, high = torch.full_like(v, -1e300), torch.full_like(v, 1e300)

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.mark.slow
 def test_the_quick_mode_prints_one_table_of_all_benches() -> None:
-    for extra in ("pytest_benchmark", "foolbox", "art"):
+    for extra in ("pytest_benchmark", "foolbox", "art", "torchattacks"):
         pytest.importorskip(extra, reason="expected the extra `bench`: pip install -e '.[bench]'")
     command = [sys.executable, "-m", "pytest", "-c", "benchmarks/pytest.ini", "benchmarks", "--quick"]
     done = subprocess.run(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
@@ -30,6 +30,8 @@ def test_the_quick_mode_prints_one_table_of_all_benches() -> None:
         "warm combinations",
         "rbf, support vectors",
         "narrow kernel",
+        "mean margin beyond the boundary",
+        "x its passes",
     ):
         assert line in done.stdout, line
 

@@ -5,6 +5,9 @@
 #   sh tools/environment.sh make VENV EXTRA [PYTHON]   make it, anew where it is of another version; EXTRA: dev, bench, ...
 set -eu
 
+# torchattacks asks for a requests that MLflow cannot live with, and for torchvision, which it does not use here.
+without_dependencies='torchattacks==3.5.1'
+
 # hydra-core 1.3 does not run on Python 3.14.
 fits='import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))'
 
@@ -46,6 +49,9 @@ make_it() {
   echo "$1: Python $(version "$python") ($python)"
   "$python" -m venv $clear "$1"
   "$1/bin/python" -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[$2]"
+  if [ "$2" = bench ]; then
+    "$1/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps "$without_dependencies"
+  fi
   touch "$1/.ready"
 }
 

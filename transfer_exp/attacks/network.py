@@ -7,14 +7,14 @@ A pass is a forward and a backward one, of all points of a batch. m has as many 
 and kinks where two of them are equal. So early steps go along a smooth maximum of the other logits (log-sum-exp), whose
 temperature falls to zero, and steps shorten, so that late ones settle:
 
-    u, g = 0 and the gradient there                                                       (one pass)
+    u, g = 0 and the gradient there                                                                    (one pass)
     for epsilon in the ascending grid:
         u, g = the best offset so far and its gradient
-        for s from 1 down to 0, in as many steps as passes are left:
-            d = momentum d + g / |g|_1
-            u = project(u + length(s) * steepest(d))                                      (``optim.balls``)
-            g = gradient at u, the other classes weighted by softmax(z / T),              (one pass)
-                T = heat(s) * (max_{k != y} z_k - mean_{k != y} z_k)
+        for each step, as many as passes are left, length and heat falling towards zero:
+            d = momentum d + g / |g|_1                     (where g = 0 at the start: d = a random direction, first)
+            u = project(u + length * steepest(d)), of the first step the farthest point             (``balls``)
+            g = gradient at u, the other classes weighted by softmax(z / T),                           (one pass)
+                T = heat * (max_{k != y} z_k - mean_{k != y} z_k)
             keep u and g where m is largest
 
 The best offset of the last epsilon lies in the next ball, so that the objective never falls as epsilon grows. Everything is
@@ -56,7 +56,7 @@ class Landscape:
         self.passes = 0
 
     def look(self, offset: Tensor, heat: float) -> tuple[Tensor, Tensor]:
-        """m ``(n,)`` at the offsets ``(n, d)``, and the gradient ``(n, d)`` of its smooth maximum at this heat.
+        """m ``(n,)`` at the offsets ``(n, d)``, and the gradient ``(n, d)`` of its smooth maximum, of l1 norm 1 or 0.
 
         Raises UserError where logits or gradients are not finite.
         """
@@ -65,8 +65,9 @@ class Landscape:
         logits = self.model(x)
         weight, value = self._weighted(logits.detach(), heat)
         (gradient,) = torch.autograd.grad(logits, x, weight)
-        self._require_finite("gradients", gradient)
-        return value, gradient
+        size = torch.linalg.vector_norm(gradient, ord=1, dim=1, keepdim=True)
+        self._require_finite("gradients", size)
+        return value, gradient / torch.where(size > 0, size, 1.0)
 
     def _weighted(self, logits: Tensor, heat: float) -> tuple[Tensor, Tensor]:
         """The weight of each logit ``(n, K)`` in the smooth objective, and m ``(n,)``."""
@@ -83,7 +84,7 @@ class Landscape:
         return self.sign * weight.scatter_(1, self.place, -1.0), self.sign * (largest - own)[:, 0]
 
     def _require_finite(self, what: str, values: Tensor) -> None:
-        finite = torch.isfinite(values).flatten(1).all(1)
+        finite = torch.isfinite(values).all(1)
         if not bool(finite.all()):
             name = getattr(self.model, "label", type(self.model).__name__)
             raise UserError(
@@ -110,20 +111,24 @@ class Reached:
 
 @dataclass(frozen=True)
 class Steps:
-    """Projected steps in the balls around a batch of clean points; low, high ``(n, d)``: the box, seen from them."""
+    """Projected steps in the balls around a batch of clean points.
+
+    low, high: ``(n, d)``, the box, seen from the points. elsewhere: ``(d,)``, where to go from a point without a slope.
+    """
 
     landscape: Landscape
     ball: Ball
     low: Tensor
     high: Tensor
+    elsewhere: Tensor
 
     def ascend(self, best: Reached, epsilon: float, n_steps: int) -> Ascent:
         """Go on from the best offsets in a ball that is no smaller, ``n_steps`` passes; ``best`` is kept up to date."""
         u, gradient = best.offset, best.gradient
-        moving, trace = torch.zeros_like(u), [float(best.value.double().mean())]
+        flat = (gradient == 0).all(1, keepdim=True)
+        moving, trace = torch.where(flat, self.elsewhere, 0.0), [float(best.value.double().mean())]
         for k in range(n_steps):
-            size = torch.linalg.vector_norm(gradient, ord=1, dim=1, keepdim=True)
-            moving = _MOMENTUM * moving + gradient / torch.where(size > 0, size, 1.0)
+            moving = _MOMENTUM * moving + gradient
             u = self._step(u, moving, epsilon, k / n_steps)
             value, gradient = self.landscape.look(u, _HEAT * max(0.0, 1 - (k + 1) / (_COLD * n_steps)))
             best.keep(u, value, gradient)
@@ -165,7 +170,9 @@ def craft_on_network(
     label, target = (None if a is None else on_device(a, torch.int64) for a in (y, goals))
     assert label is not None
     landscape = Landscape(model, on_device(x), label, target)
-    steps = Steps(landscape, ball, on_device(box.lower - x), on_device(box.upper - x))
+    elsewhere = torch.randn(x.shape[1], generator=torch.Generator().manual_seed(0))  # one for all: batches change nothing
+    room = on_device(box.lower - x), on_device(box.upper - x)
+    steps = Steps(landscape, ball, *room, elsewhere.to(device))
     start = torch.zeros_like(landscape.clean)
     value, gradient = landscape.look(start, _HEAT)
     best, clean = Reached(start, value, gradient), value
