@@ -29,9 +29,6 @@ from torch import Tensor
 from transfer_exp.optim.projections import greedy_fill, keep_largest, projected, room, scale_to_sphere, soft_threshold
 from transfer_exp.types import Floats, UserError
 
-Search: TypeAlias = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
-"""(offset, low, high, radius) -> the projection of offsets outside the ball."""
-
 
 class Ball(ABC):
     """One norm.

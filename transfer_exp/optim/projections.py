@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 Search: TypeAlias = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+"""(offset, low, high, radius) -> the projection of offsets outside the ball."""
 _MAX_STEPS = 100
 _FEW = 64
 
