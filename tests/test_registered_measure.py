@@ -156,6 +156,18 @@ def test_of_several_meanings_of_a_name_the_newest_counts(tmp_path, empty_databas
     assert any(gap.startswith("measure heat: recorded by 2 of 3 combinations") for gap in study.gaps)
 
 
+def test_of_several_meanings_of_a_curve_the_newest_counts(tmp_path, empty_database):
+    made = grid(["svm_high"], ["svm_high"], [1.0], range(2))
+    for item, share in zip(made, (0.5, 0.25), strict=True):
+        described(item, "heat", math.nan, is_curve=True, compute={"_target_": "mine.heat", "share": share})
+        del item["metrics"]["heat"]
+        item["curve"]["heat"] = share * item["curve"]["epsilon"]
+    study = study_of(tmp_path, empty_database, made)
+    assert study.curves["heat"].notna().sum() == len(made[1]["curve"])
+    with registry.extended(study.measures):
+        assert tables.pairs(study)["heat"].tolist() == [0.25]  # at epsilon 1
+
+
 def test_a_description_that_is_none_is_left_out_and_said(tmp_path, empty_database):
     made = grid(["svm_high"], ["svm_high"], [1.0], range(2))
     for item in made:
