@@ -142,12 +142,13 @@ def test_what_leaves_the_ball_is_projected_and_told(length: float) -> None:
     assert health["foreign_not_finite"] == 0
 
 
-def test_what_leaves_the_box_is_projected_and_told() -> None:
+@pytest.mark.parametrize("width", [1.0, 20.0])
+def test_what_leaves_the_box_is_projected_and_told(width: float) -> None:
     x = np.array([[0.99, 0.5, 0.5, 0.05], [0.99, 0.5, 0.5, 0.05], [0.02, 0.5, 0.5, 0.5]])
-    made = craft(foreign("sign_step"), x=x)
+    made = craft(foreign("sign_step"), x=x * width, box=Box.uniform(4, 0.0, width), epsilons=(0.0, 0.1 * width))
     # Class 1 goes along (-, +, 0, -), class 0 along (+, -, 0, +): up to the faces at 0 and 1.
     expected = [[-0.1, 0.1, 0, -0.05], [0.01, -0.1, 0, 0.1], [-0.02, 0.1, 0, -0.1]]
-    np.testing.assert_allclose(made.offsets[1], expected, rtol=1e-5)
+    np.testing.assert_allclose(made.offsets[1], np.array(expected) * width, rtol=1e-5)
     np.testing.assert_allclose(made.outside[1], [0.05, 0.09, 0.08], rtol=1e-9)
 
 
