@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.svm import SVC
 
-from transfer_exp.optim.active_set import extremes, solve_dual
+from transfer_exp.optim.active_set import points_bounding_bias, solve_dual
 from transfer_exp.optim.implicit import SaddleSolver
 
 
@@ -93,5 +93,5 @@ def test_with_every_point_at_its_bound_the_bias_is_half_way():
     assert dual.converged
     np.testing.assert_allclose(dual.beta, C * y)
     assert dual.bias == pytest.approx(0.0, abs=1e-12)
-    i, j = extremes(x @ x.T @ dual.beta - y, dual.beta, np.minimum(C * y, 0))
+    i, j = points_bounding_bias(x @ x.T @ dual.beta - y, dual.beta, np.minimum(C * y, 0))
     assert {i, j} == {0, 3}

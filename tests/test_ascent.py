@@ -34,7 +34,7 @@ def run(bowl, starts, **options):
     x = torch.tensor(starts, dtype=torch.float64)
     value = bowl.value(x, torch.arange(len(x)))
     one = torch.ones_like(value)
-    return ascend(bowl, Square(), start=unmoved(x, value), base=value, step=one, n_iter=50, tolerance=1e-6, **options)
+    return ascend(bowl, Square(), start=unmoved(x, value), baseline=value, step=one, n_iter=50, tolerance=1e-6, **options)
 
 
 def test_it_tries_a_corner_that_no_step_reaches_and_ends_at_the_top():
@@ -84,7 +84,7 @@ def test_an_ascent_that_goes_on_takes_no_gradient_twice():
     first = run(bowl, [[0.0, 0.0], [0.5, -1.0]])
     asked = len(bowl.gradients)
     again = ascend(
-        bowl, Square(), start=first, base=torch.full((2,), -13.0), step=torch.ones(2).double(), n_iter=50, tolerance=1e-6
+        bowl, Square(), start=first, baseline=torch.full((2,), -13.0), step=torch.ones(2).double(), n_iter=50, tolerance=1e-6
     )
     assert again.x.tolist() == first.x.tolist() == [[1.0, 1.0]] * 2
     assert len(bowl.gradients) == asked

@@ -104,7 +104,7 @@ class Level:
 def test_an_ascent_does_not_move_to_an_equal_objective() -> None:
     x, one = torch.zeros(2, 2, dtype=torch.float64), torch.ones(2, dtype=torch.float64)
     options = {"step": one, "n_iter": 5, "tolerance": 0.0}
-    result = ascend(Level(), Level(), start=unmoved(x, one), base=one, **options)
+    result = ascend(Level(), Level(), start=unmoved(x, one), baseline=one, **options)
     assert not result.x.any()
     assert not result.exhausted.any()
 
@@ -118,7 +118,7 @@ def test_a_line_search_neither_takes_nor_doubles_for_an_equal_objective() -> Non
 
         start, step = torch.zeros(1, 1, dtype=torch.float64), torch.tensor([first], dtype=torch.float64)
         one, yes = torch.tensor([-1.0], dtype=torch.float64), torch.tensor([True])
-        found = search(trial, point=start, value=one, step=step, least=0 * one, growing=yes, max_trials=8)
+        found = search(trial, point=start, value=one, step=step, min_gain=0 * one, may_grow=yes, max_trials=8)
         return float(found.step), found.n_trials
 
     assert run(0.625) == (0.625, 2)  # 1.25 is as good

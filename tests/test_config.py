@@ -35,8 +35,11 @@ OWN_FILES = ("arrays", "image_folder")
 OWN = {
     "torch_module": ["module._target_=torch.nn.Linear"],
     "pretrained": ["module._target_=torch.nn.Linear", "weights=own.safetensors"],
+    "predictor": ["function._target_=numpy.sum", "gives=labels"],
+    "onnx": ["file=own.onnx", "gives=labels"],
 }
-NETWORKS = {"cnn", *OWN}
+NETWORKS = {"cnn", "torch_module", "pretrained"}
+BLACK_BOXES = {"sklearn", "predictor", "onnx"}
 
 # paper.md, 4.1, by hand.
 PAPER = {
@@ -86,8 +89,9 @@ def test_every_shipped_choice_composes_and_resolves(group: str, name: str) -> No
 
 def test_every_folder_of_the_configuration_is_looked_at() -> None:
     assert {folder.name for folder in CONF.iterdir() if folder.is_dir()} == {*PICKED, "learner", "hydra"}
-    assert set(choices("target")) == set(choices("learner")) == {*PAPER_TABLE, *NETWORKS}
-    assert set(choices("surrogate")) == {name for name in choices("target") if not name.startswith("forest")}
+    assert set(choices("target")) == set(choices("learner")) == {*PAPER_TABLE, *NETWORKS, *BLACK_BOXES, "ensemble"}
+    without_gradients = {name for name in choices("target") if name.startswith("forest")} | BLACK_BOXES
+    assert set(choices("surrogate")) == set(choices("target")) - without_gradients
 
 
 OF_THE_PAPER = [(role, name) for role in ("surrogate", "target") for name in choices(role) if name in PAPER_TABLE]
@@ -189,7 +193,9 @@ def test_a_loader_of_ones_own_has_the_name_that_it_is_given_or_none() -> None:
 @pytest.mark.parametrize("name", choices("attack"))
 def test_every_attack_is_made(name: str) -> None:
     dataset = "synthetic" if name == "evasion_add" else "digits89"
-    assert built(f"attack={name}", f"dataset={dataset}").attack.name == name
+    function = ["attack.attack=foreign_attacks:sign_step"] if name == "foreign" else []
+    made = built(f"attack={name}", f"dataset={dataset}", *function).attack
+    assert made.name == (name if name != "foreign" else "foreign_attacks:sign_step")
 
 
 @pytest.mark.parametrize("name", choices("epsilon"))

@@ -172,6 +172,15 @@ def test_a_variant_that_lacks_single_combinations_has_them_listed():
     assert "missing: surrogate=svm_low[C=2], target=ridge_high, seed=2" in frames(items).gaps
 
 
+def test_a_variant_that_met_only_some_targets_lacks_none_of_the_others():
+    """As in a sweep of blocks: a path's values meet one target, the panel meets all."""
+    panel = changed(grid(["svm_low"], ["ridge_low", "ridge_high"], [1.0], SEEDS), surrogate__C=1)
+    path = changed(grid(["svm_low"], ["ridge_low"], [1.0], SEEDS), surrogate__C=2)
+    assert not [gap for gap in frames([*panel, *path]).gaps if "C=2" in gap]
+    lacking = [*panel, *changed(grid(["svm_low"], ["ridge_high"], [1.0], SEEDS), surrogate__C=2), *path[:-1]]
+    assert "missing: surrogate=svm_low[C=2], target=ridge_low, seed=2" in frames(lacking).gaps
+
+
 def test_runs_that_failed_with_settings_of_their_own_are_named_and_change_nothing():
     wrong = [*svm(surrogate__C=-1), *svm(attack__n_iter=-1)[:1], *svm()[:1]]
     wrong[-1]["params"]["seed"] = 3

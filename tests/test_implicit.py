@@ -54,7 +54,7 @@ def test_a_saddle_solver_follows_a_growing_matrix(width):
         for _ in range(2):
             x[n - 1] = rng.normal(size=30)
             K = x[:n] @ x[:n].T
-            solver.begin(K)
+            solver.set_matrix(K)
             free = rng.random(n) < 0.8
             free[:2] = True
             right = rng.normal(size=n)
@@ -71,7 +71,7 @@ def test_a_saddle_solver_follows_a_changing_set_and_a_moving_last_row(width):
     for _ in range(30):
         x[-1] = rng.normal(size=20)
         K = x @ x.T
-        solver.begin(K)
+        solver.set_matrix(K)
         for _ in range(3):
             free[rng.integers(12)] ^= True
             free[0] = True
@@ -88,7 +88,7 @@ def test_a_wide_border_saves_factorisations():
     counts = {}
     for width in (0, 40):
         solver = SaddleSolver(width=width)
-        solver.begin(x @ x.T)
+        solver.set_matrix(x @ x.T)
         for k in range(10, 20):
             solver.solve(np.arange(30) < k, np.ones(30), 0.0)
         counts[width] = solver.n_factorisations
@@ -100,7 +100,7 @@ def test_a_singular_kernel_is_solved_where_the_system_has_one_solution():
     x = np.array([[0.0, 1.0], [1.0, 1.0], [2.0, 0.0]])
     K = x @ x.T
     solver = SaddleSolver()
-    solver.begin(K)
+    solver.set_matrix(K)
     p, t = solver.solve(np.ones(3, dtype=bool), np.array([1.0, -1.0, 1.0]), 0.0)
     expected = np.linalg.solve(np.block([[K, np.ones((3, 1))], [np.ones((1, 3)), np.zeros((1, 1))]]), [1, -1, 1, 0])
     np.testing.assert_allclose(np.append(p, t), expected, atol=1e-8)

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import PACKAGE
+from sklearn.naive_bayes import GaussianNB
 
 from transfer_exp import learners, seeds
 from transfer_exp.attacks.evasion import Evasion
@@ -63,11 +64,18 @@ OTHERS: dict[str, Any] = {
     "Pretrained.prefix": "module.",
     "Pretrained.mean": (0.5,),
     "Pretrained.std": (0.5,),
+    "Ensemble.members": lambda _: [Ridge(alpha=2.0)],
+    "Onnx.input": "x",
+    "Onnx.output": "scores",
+    "Predictor.function": lambda _: partial(np.array, dtype=float),
+    **{f"{kind}.classes": ("no", "yes") for kind in ("Onnx", "Predictor")},
+    **{f"{kind}.shape": (2, 4) for kind in ("Onnx", "Predictor")},
 }
 # Options that have no default, where 1.0 is none.
-NEEDED: dict[str, Any] = {"module": torch.nn.Linear, "weights": __file__}
+NEEDED: dict[str, Any] = {"module": torch.nn.Linear, "weights": __file__, "file": __file__, "function": np.array}
+NEEDED |= {"gives": "scores", "members": [Ridge(alpha=1.0)], "estimator": GaussianNB()}
 # A name is for display; the checksum stands for the content of x and y.
-REFUSED = {"Pretrained.scale"}
+REFUSED = {f"{kind}.scale" for kind in ("Pretrained", "Onnx", "Predictor", "Ensemble")}
 NOT_COUNTED = {*REFUSED, "Dataset.name", "Dataset.made_by", "Dataset.x", "Dataset.y"}
 
 
@@ -160,7 +168,8 @@ def test_every_field_of_a_combination_changes_its_signature(attack: str) -> None
         "x",
         "y",
     }
-    assert {f.name for f in fields(Combination)} == {path.split(".")[0] for path in found}
+    # Measures of the user's own change nothing else: which of them a run has is asked beside its signature.
+    assert {f.name for f in fields(Combination)} == {path.split(".")[0] for path in found} | {"measures"}
     signatures = Counter([whole.signature(), *(other.signature() for other in found.values())])
     assert signatures.most_common(1)[0][1] == 1
 
@@ -172,7 +181,13 @@ def test_every_field_of_learners_and_attacks_changes_their_signature_but_the_nam
     assert {path for path, _ in found} == {
         f.name for f in fields(part) if f.init and f.compare and f"{part.__name__}.{f.name}" not in REFUSED
     }
-    assert {f.name for f in fields(part) if f.init and not f.compare} <= {"name", "complexity", "weights"}
+    assert {f.name for f in fields(part) if f.init and not f.compare} <= {
+        "name",
+        "complexity",
+        "weights",
+        "file",
+        "estimator",
+    }
     signatures = Counter([signature(part=whole), *(signature(part=other) for _, other in found)])
     assert signatures.most_common(1)[0][1] == 1
     assert signature(part=replace(whole, name="shown")) == signature(part=whole)

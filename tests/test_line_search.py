@@ -20,7 +20,7 @@ def run(optimum: list[float], first: float, max_trials: int = 20, growing: bool 
     start = torch.zeros(len(goal), 1, dtype=torch.float64)
     step, zero = torch.full_like(goal, first), torch.zeros_like(goal)
     grows = torch.full_like(goal, growing, dtype=torch.bool)
-    options = {"step": step, "least": zero, "growing": grows, "max_trials": max_trials}
+    options = {"step": step, "min_gain": zero, "may_grow": grows, "max_trials": max_trials}
     found = search(trial, point=start, value=-(goal**2), **options)
     return found, tried
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from transfer_exp.optim.quasi_newton import climb
+from transfer_exp.optim.quasi_newton import ascend_in_box
 from transfer_exp.types import Box
 
 
@@ -29,7 +29,7 @@ class Hill:
 
 def run(hill, start, *, n_iter=100, tolerance=0.0, n_trials=12, low=-1.0, high=1.0):
     start = np.asarray(start, dtype=float)
-    climb(hill, start, Box.uniform(len(start), low, high), n_iter=n_iter, tolerance=tolerance, n_trials=n_trials)
+    ascend_in_box(hill, start, Box.uniform(len(start), low, high), n_iter=n_iter, tolerance=tolerance, n_trials=n_trials)
     asked = np.array(hill.asked)
     assert np.array_equal(asked[0], start)
     assert asked.min() >= low

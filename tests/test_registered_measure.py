@@ -1,17 +1,23 @@
-"""A measure that a user registers is in csv files, tables, correlations and figures without another edit."""
+"""A measure beside the suite's, registered here or described by the runs, is in files, tables and figures as all are."""
 
 from __future__ import annotations
 
+import json
+import math
 import shutil
 
 import pandas as pd
 import pytest
 from synthetic_study import frames, grid, write_store
 
+from transfer_exp.measures import registry
 from transfer_exp.measures.registry import MEASURES, Measure
 from transfer_exp.report import correlations, drawing, tables
 from transfer_exp.report.build import build_report
 from transfer_exp.report.headings import heading
+from transfer_exp.report.records import load
+from transfer_exp.report.study import Study
+from transfer_exp.tracking.measured import recorded_measures
 
 PLANTED = {
     measure.name: measure
@@ -104,3 +110,65 @@ def test_every_measure_explains_columns_that_its_table_has():
         table = tables.pairs(study) if measure.of == "pair" else tables.learners_table(study, measure.of)
         assert {measure.name, *tables.explained(measure)} <= set(table), measure.name
         assert heading(measure.name) == measure.title != ""
+
+
+def described(item: dict, name: str, value: float, **told: object) -> dict:
+    """The run with a measure of the user's own, as its record says it."""
+    about = {"heading": "heat of the points", "of": "pair", "compute": {"_target_": "mine.heat"}, "digest": "1", **told}
+    item["tags"][f"measure/{name}"] = json.dumps(about)
+    item["metrics"][name] = value
+    return item
+
+
+def study_of(folder, empty_database, items: list) -> Study:
+    shutil.copy(empty_database, folder / "mlflow.db")
+    return load(tracking_uri=write_store(folder, "mine", items, images=False), study="mine")
+
+
+def test_runs_tell_what_they_have_measured_and_lines_say_which_have_not(tmp_path, empty_database):
+    made = grid(["svm_high", "svm_low"], ["svm_high"], [1.0], range(2))
+    described(made[0], "heat", 3.0, symbol="H", explains=["error", "fame"])
+    described(made[1], "heat", 4.0, symbol="H", explains=["error", "fame"], colour="red")
+    study = study_of(tmp_path, empty_database, made)
+    (measure,) = study.measures
+    assert (measure.title, measure.of, measure.is_curve) == ("H, heat of the points", "pair", False)
+    assert measure.explains == ("error",)  # a column that this state of the suite has not is left out
+    assert [gap for gap in study.gaps if "measure" in gap] == [
+        "measure heat: recorded by 2 of 4 combinations, and its means are over these; type the study's command with "
+        "+measures.heat..."
+    ]
+    with registry.extended(study.measures):
+        assert tables.pairs(study)["heat"].tolist() == [3.5, pytest.approx(math.nan, nan_ok=True)]
+    assert "heat" not in MEASURES
+
+
+def test_of_several_meanings_of_a_name_the_newest_counts(tmp_path, empty_database):
+    made = grid(["svm_high"], ["svm_high"], [1.0], range(3))
+    described(made[0], "heat", 3.0, compute={"_target_": "mine.heat", "share": 0.5})
+    described(made[1], "heat", 4.0, heading="heat, as we said before")  # other words for the same
+    described(made[2], "heat", 8.0)
+    study = study_of(tmp_path, empty_database, made)
+    with registry.extended(study.measures):
+        assert tables.pairs(study)["heat"].tolist() == [6]
+    assert "measure heat: has several meanings in this study; the newest counts, values of 1 other run are left out" in (
+        study.gaps
+    )
+    assert any(gap.startswith("measure heat: recorded by 2 of 3 combinations") for gap in study.gaps)
+
+
+def test_a_description_that_is_none_is_left_out_and_said(tmp_path, empty_database):
+    made = grid(["svm_high"], ["svm_high"], [1.0], range(2))
+    for item in made:
+        item["tags"]["measure/heat"] = "{"
+    study = study_of(tmp_path, empty_database, made)
+    assert study.measures == ()
+    assert "measure heat: left out: expected its description in a tag of the runs, got something else" in study.gaps
+    for text in ("[]", "null", '{"of": "pair"}', '{"heading": "a", "of": "all"}', '{"heading": 3, "of": "pair"}'):
+        assert list(recorded_measures({"kind": "combination", "measure/heat": text})) == [("heat", None)]
+
+
+def test_a_name_that_the_suite_has_by_now_is_the_suites(tmp_path, empty_database):
+    (item,) = grid(["svm_high"], ["svm_high"], [1.0], [0])
+    study = study_of(tmp_path, empty_database, [described(item, "gradient_size", 3.0)])
+    assert study.measures == ()
+    assert not [gap for gap in study.gaps if "measure" in gap]

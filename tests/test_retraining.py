@@ -14,8 +14,7 @@ from sklearn.metrics.pairwise import linear_kernel, rbf_kernel
 from sklearn.svm import SVC
 
 from transfer_exp.learners import LOSSES, MLP, RBFSVM, Forest, LinearSVM, Logistic, Ridge
-from transfer_exp.learners.retraining_columns import spread as spread_over
-from transfer_exp.learners.retraining_columns import used_columns
+from transfer_exp.learners.retraining_columns import all_columns, used_columns
 from transfer_exp.learners.retraining_svm import TOLERANCE, SVMRetraining
 from transfer_exp.margin import binary_logits
 from transfer_exp.types import UserError
@@ -324,5 +323,5 @@ def test_unused_columns_change_no_score_and_have_no_gradient(learner):
     one, other = whole.retrain(x[0], 1 - int(y[0])), part.retrain(x[0, columns], 1 - int(y[0]))
     np.testing.assert_allclose(one.val_scores, other.val_scores, atol=1e-7)
     expected = whole.gradient(one)[0]
-    (gradient,) = spread_over(part.gradient(other)[0][None], columns, 66)
+    (gradient,) = all_columns(part.gradient(other)[0][None], columns, 66)
     np.testing.assert_allclose(gradient, expected, atol=1e-6 * np.abs(expected).max())

@@ -77,7 +77,7 @@ def test_the_adjoint_is_linear_however_small_its_right_hand_side():
 
 def _newton_system(training, spread):
     """z, right-hand side and full matrix of a Newton step whose z is up to exp(spread) times that of the kept factor."""
-    training._factor.make(training._factor.z, single=False)
+    training._factor.refactorise(training._factor.z, single=False)
     K, rng = training.gram.train, np.random.default_rng(7)
     n = len(K)
     z = np.append(training._factor.z * np.exp(rng.uniform(-spread, spread, n - 1)), 0.2)

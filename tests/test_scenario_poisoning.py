@@ -13,6 +13,7 @@ from transfer_exp.data.digits import load_digits
 from transfer_exp.data.splits import make_split
 from transfer_exp.learners import MLP, Forest, LinearSVM, Ridge
 from transfer_exp.margin import predict
+from transfer_exp.measures import Measure
 from transfer_exp.scenarios import Combination, Outcome, run
 from transfer_exp.scenarios.poisoning import poisoning_counts
 from transfer_exp.store import Store
@@ -37,9 +38,15 @@ def store(tmp_path_factory) -> Store:
     return Store(tmp_path_factory.mktemp("store"))
 
 
+def added(context) -> np.ndarray:
+    """Points added at each share of the grid."""
+    return np.array(context.counts)
+
+
 @pytest.fixture(scope="module")
 def outcome(digits, store) -> Outcome:
-    return run(combination(digits), store)
+    own = Measure(name="added", heading="points added", of="pair", is_curve=True, compute=added)
+    return run(combination(digits, measures=[own]), store)
 
 
 def test_counts_are_the_shares_of_the_poisoned_training_set() -> None:
@@ -62,6 +69,10 @@ def test_errors_are_those_of_the_target_retrained_by_hand(digits, outcome) -> No
         wrong = predict(target.logits(digits.x[split.test])) != digits.y[split.test]
         assert outcome.curves["error"][k] == pytest.approx(wrong.mean())
     assert outcome.metrics["clean_error"] == outcome.curves["error"][0]
+
+
+def test_a_measure_of_the_users_own_is_taken_with_the_others(outcome) -> None:
+    assert outcome.curves["added"] == [0, 7, 15]
 
 
 def test_measures_are_there_and_in_range(outcome) -> None:

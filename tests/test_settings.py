@@ -89,6 +89,7 @@ def test_keys_that_vary_in_a_sweep():
          "svm_low > ridge_low seed 0 strength quick hyperparameters.svm_low.C 3"),
         (["study=a", "paths.root=/r", "seed=0", "threads=2", "hydra.x=1", "experiment=e", "surrogate.name=q"], None,
          "svm_low > ridge_low seed 0"),
+        (["attack.attack=mine\\:f"], None, "svm_low > ridge_low seed 0 attack.attack mine:f"),
     ],
 )  # fmt: skip
 def test_a_run_is_named_by_what_tells_it_apart(overrides, varied, name):

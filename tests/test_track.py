@@ -113,7 +113,10 @@ def test_of_every_shipped_choice_the_object_has_the_settings_of_the_configuratio
         weights.touch()
         words = {
             "evasion_add": ["dataset=synthetic"],
+            "foreign": ["attack.attack=foreign_attacks:sign_step"],
             "torch_module": ["target.module._target_=torch.nn.modules.linear.Linear"],
+            "predictor": ["target.function._target_=builtins.sum", "target.gives=labels"],
+            "onnx": [f"target.file={weights}", "target.gives=labels"],
             "pretrained": ["target.module._target_=torch.nn.modules.linear.Linear", f"target.weights={weights}"],
         }
         config = compose("config", [f"{group}={name}", *words.get(name, [])])

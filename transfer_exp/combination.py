@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from transfer_exp.attacks.base import Attack
+from transfer_exp.attacks.foreign import Foreign
 from transfer_exp.attacks.goals import ANY, resolve_goal
 from transfer_exp.data.binary import require_binary
 from transfer_exp.learners import Learner
 from transfer_exp.learners.scaling import require_scalable
 from transfer_exp.measures.base import Measure, mean_defined
+from transfer_exp.measures.own import check_own, checked
+from transfer_exp.measures.registry import MEASURES
 from transfer_exp.signature import code_version, signature
 from transfer_exp.types import Dataset, Examples, Floats, Grid, Ints, UserError
 
@@ -37,7 +40,8 @@ _CODE = (
 class Combination:
     """One surrogate, one target, one attack, on one random split of one data set.
 
-    ``n_variability``: training sets for V (``data.training_sets``). ``device``: cpu, cuda or auto.
+    ``n_variability``: training sets for V (``data.training_sets``). ``device``: cpu, cuda or auto. ``measures``: the user's
+    own, taken beside those of ``measures.registry``; no part of the identity, as they change nothing else.
     Raises UserError on parts that do not fit together.
     """
 
@@ -50,6 +54,7 @@ class Combination:
     surrogate_fraction: float = 1.0
     n_variability: int = 10
     device: str = "cpu"
+    measures: tuple[Measure, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
         for name in sorted(self.attack.requires):
@@ -57,11 +62,14 @@ class Combination:
         _ = self.goal
         for role in ("surrogate", "target"):
             learner: Learner = getattr(self, role)
-            require_scalable(learner.scale, self.dataset.x)
+            for one in _with_parts(learner):
+                require_scalable(one.scale, self.dataset.x)
             object.__setattr__(self, role, learner.on(self.dataset))
         for name, least in (("seed", 0), ("n_variability", 2)):
             if getattr(self, name) < least:
                 raise UserError(f"{name}: expected a whole number >= {least}, got {getattr(self, name)}")
+        object.__setattr__(self, "measures", tuple(self.measures))
+        check_own(self.measures)
 
     @property
     def goal(self) -> str | int:
@@ -86,12 +94,18 @@ class Combination:
 
     def signature(self) -> str:
         """Hash of all that the outcome depends on: data, options, seed, and the code that computes it."""
-        parts = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "dataset"}
+        parts = {f.name: getattr(self, f.name) for f in fields(self) if f.compare and f.name != "dataset"}
         return signature(
             data={f.name: getattr(self.dataset, f.name) for f in fields(self.dataset) if f.name not in _NO_IDENTITY},
             code=code_version(*_CODE),
             **parts,
         )
+
+
+def _with_parts(learner: Learner) -> Iterator[Learner]:
+    yield learner
+    for part in learner.parts():
+        yield from _with_parts(part)
 
 
 def _gradients(combination: Combination) -> None:
@@ -124,11 +138,16 @@ def _binary_features(combination: Combination) -> None:
     require_binary(combination.dataset.x, combination.dataset.name)
 
 
+def _unit_box(combination: Combination) -> None:
+    cast(Foreign, combination.attack).require_space(combination.dataset.box, combination.dataset.shape)
+
+
 _REQUIREMENTS: dict[str, Callable[[Combination], None]] = {
     "gradients": _gradients,
     "retraining": _retraining,
     "two_classes": _two_classes,
     "binary_features": _binary_features,
+    "unit_box": _unit_box,
 }
 """What an attack may require of a combination, each refused in one line."""
 
@@ -147,14 +166,24 @@ class Outcome:
     examples: Examples | None = None
     confusion: dict[str, Ints] = field(default_factory=dict)
 
+    def measure_all(self, context: Any, combination: Combination) -> None:
+        """Take every measure of what the scenario offers, those of the registry and the user's own."""
+        n_epsilons = len(combination.epsilon.grid)
+        for measure in (*MEASURES.values(), *(checked(own, n_epsilons=n_epsilons) for own in combination.measures)):
+            self.measure(measure, context)
+
     def measure(self, measure: Measure, context: Any) -> None:
-        """Take a measure of what the scenario offers: a curve, or the mean over the points where it is defined."""
+        """Take a measure of what the scenario offers: a curve, or a scalar, means over the points where it is defined."""
         values = None if measure.compute is None else measure.compute(context)
         if values is None:
             return
         if measure.is_curve:
             by_epsilon = np.asarray(values, dtype=np.float64)
-            self.curves[measure.name] = by_epsilon.reshape(len(by_epsilon), -1).mean(axis=1).tolist()
+            by_epsilon = by_epsilon.reshape(len(by_epsilon), -1)
+            means = by_epsilon.mean(axis=1)
+            undefined = np.flatnonzero(np.isnan(means))
+            means[undefined] = [mean_defined(by_epsilon[k])[0] for k in undefined]
+            self.curves[measure.name] = means.tolist()
         else:
             self.add(measure.name, np.asarray(values, dtype=np.float64))
 

@@ -1,4 +1,8 @@
-"""What attacks have in common, and what the scenarios ask of them."""
+"""What attacks have in common, and what the scenarios ask of them.
+
+To add an attack: a file here with a frozen dataclass that has ``scenario``, ``requires``, ``name``, ``norm`` and ``craft``,
+and its choice in conf/attack.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +20,7 @@ class Attack(Protocol):
     """Options of an attack.
 
     scenario: name of the threat model (``scenarios.SCENARIOS``). requires: what a combination must have, out of
-    ``gradients`` (of the surrogate), ``retraining`` (of the surrogate), ``two_classes``, ``binary_features``.
+    ``gradients`` (of the surrogate), ``retraining`` (of the surrogate), ``two_classes``, ``binary_features``, ``unit_box``.
     """
 
     scenario: ClassVar[str]
@@ -32,7 +36,11 @@ class Attack(Protocol):
 
 
 class EvasionAttack(Attack, Protocol):
-    """An attack on the points of a fitted model: scenarios classification and detection."""
+    """An attack on the points of a fitted model: scenarios classification and detection.
+
+    It may have ``promises``, to which it is held when it is checked (``checks.attack``): ``rising`` (no point ends below its
+    clean objective), ``independent`` (what becomes of a point does not depend on the others).
+    """
 
     @property
     def batch_size(self) -> int:

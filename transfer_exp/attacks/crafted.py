@@ -26,6 +26,8 @@ class Crafted:
     clean_objective: ``(n,)``, of the clean points. For health and effort: what counts as success is the scenario's.
     exhausted, zero_gradient: ``(E, n)`` bool, points that ran out of iterations, that met a zero gradient.
     trace: ``(E, T)``, mean objective per iteration, padded with its last value. effort: ``(E, 4)``, fields of ``Effort``.
+    Of ``foreign`` attacks, which do not tell the two flags above, else None: outside, ``(E, n)``, how far what they made was
+    outside ball (as a share of epsilon) or box (of its width); not_finite, ``(E, n)`` bool, points that became no numbers.
     """
 
     offsets: Floats | Flips
@@ -35,6 +37,8 @@ class Crafted:
     zero_gradient: npt.NDArray[np.bool_]
     trace: Floats
     effort: Ints
+    outside: Floats | None = None
+    not_finite: npt.NDArray[np.bool_] | None = None
 
     def points(self, k: int, clean: Floats, box: Box) -> Floats:
         """The points ``(n, d)`` of the k-th epsilon, made from the ``clean`` ones; exactly inside the box."""
@@ -43,12 +47,13 @@ class Crafted:
     def state(self) -> dict[str, np.ndarray[Any, Any]]:
         """Plain arrays that ``restore`` makes these results from: what to store."""
         offsets = self.offsets.state() if isinstance(self.offsets, Flips) else {"offsets": self.offsets}
-        return {**{name: array for name, array in vars(self).items() if name != "offsets"}, **offsets}
+        others = {name: array for name, array in vars(self).items() if name != "offsets" and array is not None}
+        return {**others, **offsets}
 
     @classmethod
     def restore(cls, state: Mapping[str, Any]) -> Crafted:
         """The results whose ``state()`` was ``state``."""
-        common = {f.name: state[f.name] for f in fields(cls) if f.name != "offsets"}
+        common = {f.name: state[f.name] for f in fields(cls) if f.name != "offsets" and f.name in state}
         return cls(offsets=state["offsets"] if "offsets" in state else Flips.restore(state), **common)
 
     @classmethod
@@ -79,6 +84,8 @@ class Crafted:
             zero_gradient=np.concatenate([p.zero_gradient for p in parts], axis=1),
             trace=np.average(traces, axis=0, weights=[len(p.clean_objective) for p in parts]),
             effort=np.sum([p.effort for p in parts], axis=0),
+            outside=_joined([p.outside for p in parts]),
+            not_finite=_joined([p.not_finite for p in parts]),
         )
 
     def health(self, clean: Floats, *, epsilons: Sequence[float], norm: str, box: Box) -> dict[str, float]:
@@ -91,17 +98,24 @@ class Crafted:
             )
             for k, epsilon in enumerate(epsilons)
         ]
-        return {
-            "zero_gradient": float(self.zero_gradient.any(axis=0).mean()),
+        common = {
             "not_rising": float((self.objective[-1] <= self.clean_objective).mean()) if epsilons[-1] > 0 else 0.0,
-            "iterations_exhausted": float(self.exhausted.mean()),
             "violation": max(0.0, *outside),
         }
+        if self.outside is not None and self.not_finite is not None:
+            unfinished = float(self.not_finite.any(axis=0).mean())
+            return {**common, "foreign_outside": float(self.outside.max()), "foreign_not_finite": unfinished}
+        zero = float(self.zero_gradient.any(axis=0).mean())
+        return {"zero_gradient": zero, "iterations_exhausted": float(self.exhausted.mean()), **common}
 
 
 def _stack(rows: Sequence[Tensor]) -> np.ndarray[Any, Any]:
     stacked = torch.stack(list(rows))
     return np.asarray((stacked.double() if stacked.is_floating_point() else stacked).cpu().numpy())
+
+
+def _joined(parts: Sequence[Any]) -> Any:
+    return None if any(part is None for part in parts) else np.concatenate(parts, axis=1)
 
 
 def _pad(rows: Sequence[Sequence[float]], width: int = 0) -> Floats:

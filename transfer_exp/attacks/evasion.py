@@ -27,9 +27,9 @@ import torch
 from torch import Tensor
 
 from transfer_exp.attacks.crafted import Crafted
-from transfer_exp.attacks.goals import ANY
+from transfer_exp.attacks.goals import ANY, require_goal
 from transfer_exp.attacks.network import craft_on_network
-from transfer_exp.attacks.objective import BallBox, Difference, require_gradients, single_precision
+from transfer_exp.attacks.objective import BallBox, Difference, require_gradients, require_inside, single_precision
 from transfer_exp.attacks.runner_up import RunnerUpTrajectories
 from transfer_exp.attacks.towards import TargetTrajectory
 from transfer_exp.attacks.trajectory import Budget, Models, Trajectory
@@ -59,6 +59,7 @@ class Evasion:
 
     scenario: ClassVar[str] = "classification"
     requires: ClassVar[frozenset[str]] = frozenset({"gradients"})
+    promises: ClassVar[frozenset[str]] = frozenset({"rising", "independent"})
     name: str = field(default="evasion", compare=False)
     norm: str = "l2"
     goal: str | int = ANY
@@ -72,8 +73,7 @@ class Evasion:
 
     def __post_init__(self) -> None:
         ball(self.norm)
-        if isinstance(self.goal, bool) or (isinstance(self.goal, int) and self.goal < 0):
-            raise UserError(f"attack.goal: expected any, next, least_likely or a class, got {self.goal}")
+        require_goal(self.goal)
         least = {"n_iter": 1, "batch_size": 1, "n_walk": 0, "n_restarts": 0, "n_runner_ups": 1, "tolerance": 0}
         least |= {"n_gradients": 2}
         for name, smallest in least.items():
@@ -99,8 +99,7 @@ class Evasion:
         del shape  # points move as vectors
         check_grid(epsilons)
         require_gradients(model)
-        if bool(((x < box.lower) | (x > box.upper)).any()):
-            raise UserError("attack: expected every point inside the box, got some outside; widen lower and upper")
+        require_inside(x, box)
         craft = self._converging(model) if model.precision == "double" else self._within_gradients(model)
 
         def part(rows: slice) -> Crafted:

@@ -54,6 +54,7 @@ class EvasionAdd:
 
     scenario: ClassVar[str] = "detection"
     requires: ClassVar[frozenset[str]] = frozenset({"gradients", "binary_features", "two_classes"})
+    promises: ClassVar[frozenset[str]] = frozenset({"rising", "independent"})
     norm: ClassVar[str] = "l1"
     """Whole features are counted by the l1 norm."""
     goal: ClassVar[str] = ANY

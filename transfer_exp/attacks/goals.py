@@ -12,6 +12,12 @@ ANY, NEXT, LEAST_LIKELY = "any", "next", "least_likely"
 _WORDS = f"{ANY}, {NEXT}, {LEAST_LIKELY}"
 
 
+def require_goal(goal: str | int) -> None:
+    """Raise UserError on a goal that is neither a word nor a class, whatever the classes are."""
+    if isinstance(goal, bool) or (isinstance(goal, int) and goal < 0):
+        raise UserError(f"attack.goal: expected {_WORDS} or a class, got {goal}")
+
+
 def resolve_goal(goal: str | int, class_names: Sequence[str]) -> str | int:
     """The goal with the name of a class replaced by its index; names come before indices. UserError where it is no class."""
     if goal in (ANY, NEXT, LEAST_LIKELY):

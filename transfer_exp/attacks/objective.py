@@ -19,7 +19,7 @@ from transfer_exp.learners import Model
 from transfer_exp.margin import margins
 from transfer_exp.optim.balls import Ball
 from transfer_exp.optim.batches import rows_of
-from transfer_exp.types import UserError
+from transfer_exp.types import Box, Floats, UserError
 
 
 class Objective(ABC):
@@ -186,3 +186,9 @@ def require_gradients(model: Model) -> None:
         raise UserError(
             f"surrogate: expected a learner with input gradients, got {type(model).__name__}; forests can only be targets"
         )
+
+
+def require_inside(x: Floats, box: Box) -> None:
+    """Raise UserError on points ``(n, d)`` outside the box."""
+    if bool(((x < box.lower) | (x > box.upper)).any()):
+        raise UserError("attack: expected every point inside the box, got some outside; widen lower and upper")

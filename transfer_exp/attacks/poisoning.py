@@ -6,10 +6,11 @@
 l is the learner's own loss (hinge, logistic, squared; the gradient: ``learners.retraining``). Points are placed one after
 another, each from a training point with its label flipped, so that the first m of them are the attack with m points:
 
-    for each point:   start at a training point with its label flipped
-                      where it has no weight, go against its score until it has
-                      ascend (``optim.quasi_newton``), retraining for each trial, never stepping where it has no weight
-                      place it at the best trial
+    for each point:
+        x = a training point with its label flipped
+        where x has no weight:  move it against its score until it has
+        x = ascend from x       (``optim.quasi_newton``), retraining for each trial, never stepping where it has no weight
+        place it at the best trial
 
 Labels are class indices 0 and 1; f is the score of class 1, and a flipped label is 1 - y.
 """
@@ -24,8 +25,8 @@ import numpy.typing as npt
 
 from transfer_exp.learners import Learner
 from transfer_exp.learners.retraining import Counts, Retrained, Retraining
-from transfer_exp.learners.retraining_columns import spread, used_columns
-from transfer_exp.optim.quasi_newton import climb
+from transfer_exp.learners.retraining_columns import all_columns, used_columns
+from transfer_exp.optim.quasi_newton import ascend_in_box
 from transfer_exp.seeds import generator
 from transfer_exp.types import Box, Floats, Ints, Matrix, UserError, dense
 
@@ -54,7 +55,7 @@ class Poisoned:
     fallbacks: Ints
 
     def health(self) -> dict[str, float]:
-        """What may be wrong with the points: shares of points, the largest residual, retrainings from nothing."""
+        """What may be wrong with the points: shares of points, the largest residual, fits from scratch."""
         return {
             "stayed_at_start": float(self.stayed.mean()),
             "no_support_vector": float(self.no_support.mean()),
@@ -67,9 +68,9 @@ class Poisoned:
 class Poisoning:
     """Options of the attack.
 
-    n_starts: flipped training points tried for each start, the one of largest validation loss is taken (1: at random).
-    n_iter: most steps per point. tolerance: share of a point's rise; three steps that together gain less end it.
-    n_trials: most step lengths tried along one direction.
+    n_starts: flipped training points tried as the start of a point; the one of largest validation loss is taken (1: at
+    random). n_iter: largest number of steps per point. tolerance: share of a point's rise; three steps that together gain
+    less end its ascent. n_trials: largest number of step lengths tried along one direction.
     """
 
     scenario: ClassVar[str] = "poisoning"
@@ -108,37 +109,44 @@ class Poisoning:
         Raises UserError on a learner that cannot be poisoned, more points than training data, classes other than 0 and 1,
         or points outside the box.
         """
-        first, true_labels = (x, y) if starts is None else starts
-        _check(y, y_val, first, n_points, box)
-        columns = used_columns(x, x_val, first)
-        around = Box(lower=box.lower[columns], upper=box.upper[columns])
+        start_x, start_y = (x, y) if starts is None else starts
+        _check(y, y_val, start_x, n_points, box)
+        columns = used_columns(x, x_val, start_x)
+        used_box = Box(lower=box.lower[columns], upper=box.upper[columns])
         training = learner.retraining(x[:, columns], y, x_val[:, columns], y_val, room=n_points)
         rng = generator(seed, "attack_start")
-        data, unused = dense(first[:, columns]), np.arange(len(true_labels))
+        data, unused = dense(start_x[:, columns]), np.arange(len(start_y))
         placed = []
         for _ in range(n_points):
             before = replace(training.counts)
-            tried = rng.choice(len(unused), size=min(self.n_starts, len(unused)), replace=False)
-            tries = [training.retrain(data[unused[k]], 1 - int(true_labels[unused[k]])) for k in tried]
-            best = int(np.argmax([one.loss for one in tries]))
-            point = self._optimise(training, tries[best], around)
+            drawn = rng.choice(len(unused), size=min(self.n_starts, len(unused)), replace=False)
+            candidates = [training.retrain(data[unused[k]], 1 - int(start_y[unused[k]])) for k in drawn]
+            best = int(np.argmax([candidate.loss for candidate in candidates]))
+            point = self._optimise(training, candidates[best], used_box)
             training.place(point.end)
-            placed.append(replace(point, row=int(unused[tried[best]]), counts=training.counts - before))
-            unused = np.delete(unused, tried[best])
-        made = _join(placed)
-        points, start_points = (spread(rows, columns, len(box.lower)) for rows in (made.points, made.start_points))
-        return replace(made, points=points, start_points=start_points)
+            placed.append(replace(point, row=int(unused[drawn[best]]), counts=training.counts - before))
+            unused = np.delete(unused, drawn[best])
+        joined = _join(placed)
+        points, start_points = (all_columns(rows, columns, len(box.lower)) for rows in (joined.points, joined.start_points))
+        return replace(joined, points=points, start_points=start_points)
 
-    def _optimise(self, training: Retraining, start: Retrained, box: Box) -> _Point:
+    def _optimise(self, training: Retraining, start: Retrained, box: Box) -> _PlacedPoint:
         objective = ValidationLoss(training, start)
-        first = start if start.has_weight else objective.led_to_margin(box, self.n_trials)
-        if first.has_weight:
-            climb(objective, first.point, box, n_iter=self.n_iter, tolerance=self.tolerance, n_trials=self.n_trials)
-        return _Point(start, objective.best, objective.residual)
+        weighted = start if start.has_weight else objective.move_to_margin(box, self.n_trials)
+        if weighted.has_weight:
+            ascend_in_box(
+                objective,
+                weighted.point,
+                box,
+                n_iter=self.n_iter,
+                tolerance=self.tolerance,
+                n_trials=self.n_trials,
+            )
+        return _PlacedPoint(start, objective.best, objective.residual)
 
 
 @dataclass(frozen=True)
-class _Point:
+class _PlacedPoint:
     start: Retrained
     end: Retrained
     residual: float
@@ -150,7 +158,7 @@ class ValidationLoss:
     """The objective J of one moving point with the label of ``start``, for the ascent; remembers the best trial.
 
     Where the point has no weight, J is flat: that of the learner without it. An ascent that steps there, from a start that
-    lowered J, would end there, the point of no use. So it is told that J is minus infinity there; ``best`` knows better.
+    lowered J, would end there with a useless point. So ``value`` is minus infinity there; ``best`` counts such trials, too.
     """
 
     def __init__(self, training: Retraining, start: Retrained) -> None:
@@ -167,22 +175,23 @@ class ValidationLoss:
         return self.last.loss if self.last.has_weight else -np.inf
 
     def gradient(self, x: Floats) -> Floats:
-        """Its gradient ``(d,)`` where the value was asked for last."""
+        """Its gradient ``(d,)`` at the last ``x`` whose value was asked for."""
         gradient, residual = self.training.gradient(self.last)
         self.residual = max(self.residual, residual)
         return gradient
 
-    def led_to_margin(self, box: Box, n_trials: int) -> Retrained:
-        """From a point of no weight, right by more than the margin, against its score until it has weight.
+    def move_to_margin(self, box: Box, n_trials: int) -> Retrained:
+        """Move a point without weight, correct by more than the margin, against its score until it has weight.
 
-        Each of at most ``n_trials`` steps is twice as long as the one before, the last as long as the way through the box.
+        Each of at most ``n_trials`` steps is twice as long as the one before, the last as long as the distance to the
+        farthest point of the box.
         """
         for k in range(n_trials):
-            against = (1 - 2 * self.last.label) * self.training.score_gradient(self.last)
-            size = float(np.linalg.norm(against)) or 1.0
-            corner = np.where(against > 0, box.upper, np.where(against < 0, box.lower, self.last.point))
-            length = float(np.linalg.norm(corner - self.last.point)) / 2 ** (n_trials - 1 - k)
-            self.value(np.clip(self.last.point + length * against / size, box.lower, box.upper))
+            direction = (1 - 2 * self.last.label) * self.training.score_gradient(self.last)
+            norm = float(np.linalg.norm(direction)) or 1.0
+            farthest = np.where(direction > 0, box.upper, np.where(direction < 0, box.lower, self.last.point))
+            length = float(np.linalg.norm(farthest - self.last.point)) / 2 ** (n_trials - 1 - k)
+            self.value(np.clip(self.last.point + length * direction / norm, box.lower, box.upper))
             if self.last.has_weight:
                 break
         return self.last
@@ -200,7 +209,7 @@ def validation_gradients(
     columns = used_columns(x, x_val, points)
     training = learner.retraining(x[:, columns], y, x_val[:, columns], y_val, room=0)
     fitted = (training.retrain(point, int(label)) for point, label in zip(points[:, columns], labels, strict=True))
-    return spread(np.array([training.gradient(one)[0] for one in fitted]), columns, points.shape[1])
+    return all_columns(np.array([training.gradient(one)[0] for one in fitted]), columns, points.shape[1])
 
 
 def _check(y: Ints, y_val: Ints, starts: Matrix, n_points: int, box: Box) -> None:
@@ -216,7 +225,7 @@ def _check(y: Ints, y_val: Ints, starts: Matrix, n_points: int, box: Box) -> Non
         raise UserError("attack: expected every point inside the box, got some outside; widen lower and upper")
 
 
-def _join(placed: list[_Point]) -> Poisoned:
+def _join(placed: list[_PlacedPoint]) -> Poisoned:
     counts = np.array([[p.counts.retrainings, p.counts.gradients, p.counts.fallbacks] for p in placed])
     points, start_points = (np.array([getattr(p, side).point for p in placed]) for side in ("end", "start"))
     return Poisoned(

@@ -32,7 +32,7 @@ class Budget:
     def climb(self, objective: Objective, ball: BallBox, start: Ascent, base: Tensor, step: float) -> Ascent:
         """One ascent from ``start``, ``step`` the first length to try; rises count from ``base`` ``(n,)``."""
         steps = torch.full_like(base, step)
-        return ascend(objective, ball, start=start, base=base, step=steps, n_iter=self.n_iter, tolerance=self.tolerance)
+        return ascend(objective, ball, start=start, baseline=base, step=steps, n_iter=self.n_iter, tolerance=self.tolerance)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import lru_cache
 from typing import Any, get_type_hints
 
@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from transfer_exp.cli.naming import dataset_name
+from transfer_exp.cli.own import measures_of
 from transfer_exp.cli.schema import check_node, check_values
 from transfer_exp.combination import Combination
 from transfer_exp.data.loaders import with_origin
@@ -48,9 +49,20 @@ def build(config: DictConfig) -> Combination:
     """The combination that a composed configuration describes. Raises UserError on values that do not fit."""
     options = {name: config[name] for name in _OPTIONS}
     check_values(options, get_type_hints(Combination))
-    nodes = {part: _checked(config, part) for part in _PARTS}
-    dataset = _load(json.dumps(nodes.pop("dataset"), sort_keys=True))
-    return Combination(dataset=dataset, **{part: _made(node) for part, node in nodes.items()}, **options)
+    return Combination(**parts_of(config, _PARTS), measures=measures_of(config), **options)
+
+
+def parts_of(config: DictConfig, parts: Collection[str]) -> dict[str, Any]:
+    """Of dataset, surrogate, target, attack, epsilon those asked for. Raises UserError on values that do not fit."""
+    nodes = {part: _checked(config, part) for part in parts}
+    return {
+        part: _load(json.dumps(node, sort_keys=True)) if part == "dataset" else _made(node) for part, node in nodes.items()
+    }
+
+
+def read_dataset(config: DictConfig) -> Dataset:
+    """The data set, read anew."""
+    return _load.__wrapped__(json.dumps(_checked(config, "dataset"), sort_keys=True))
 
 
 def named(config: DictConfig) -> list[Any]:
@@ -88,7 +100,11 @@ def _checked(config: DictConfig, part: str) -> dict[str, Any]:
 def _load(text: str) -> Dataset:
     """Data sets are read once a process, not once a combination."""
     node = json.loads(text)
-    dataset: Dataset = _make(node)
+    dataset: Any = _make(node)
+    if not isinstance(dataset, Dataset):
+        raise UserError(
+            f"dataset: expected {node['_target_']} to return a transfer_exp.types.Dataset, got a {type(dataset).__name__}"
+        )
     known = dataset.made_by if dataset.made_by.get("_target_") == node["_target_"] else {}  # else: of a loader within it
     return with_origin(dataset, {**node, **known})
 

@@ -17,13 +17,16 @@ from transfer_exp.cli import progress
 from transfer_exp.cli.building import build, check_settings, named
 from transfer_exp.cli.configuration import display_name, files_of, identity, settings_of
 from transfer_exp.cli.errors import one_line
+from transfer_exp.cli.own import make_importable
 from transfer_exp.cli.progress import Job
+from transfer_exp.combination import Combination
 from transfer_exp.store import Store
 from transfer_exp.system.masking import masked
 from transfer_exp.system.memory import keep_freed_memory, settle_before_second_job, start_collecting
 from transfer_exp.system.signals import exit_on_signals
 from transfer_exp.system.threads import limited_threads
 from transfer_exp.tracking import notes
+from transfer_exp.tracking.configuration import names_of
 from transfer_exp.tracking.recording import parameters
 from transfer_exp.tracking.run_names import run_name
 from transfer_exp.tracking.track import About, do_and_record
@@ -36,6 +39,7 @@ _log = logging.getLogger(__name__)
 def run_one(config: DictConfig) -> None:
     """Do the job of this process: a single run, or one of a sweep, whose failure does not stop the others."""
     hydra = HydraConfig.get()
+    make_importable(hydra.runtime)
     overrides = list(hydra.overrides.task)
     if hydra.mode != RunMode.MULTIRUN:
         job = _guarded(config, overrides)
@@ -88,6 +92,7 @@ def run_job(
     with limited_threads(config.threads):
         try:
             store, combination = Store(config.paths.store, fallback=tracker.root / "locks"), build(config)
+            about = _about(config, overrides, varied, parent, tracker.experiment_id, combination)
             about = replace(about, files=files_of(config, overrides), named=named(config))
         except (UserError, OmegaConfBaseException):
             with tracker.run(about.name, tags=about.tags(), params=parameters(about.config, about.names), parent=parent):
@@ -100,14 +105,21 @@ def run_job(
 
 
 def _about(
-    config: DictConfig, overrides: Sequence[str], varied: Collection[str] | None, parent: str | None, experiment: str
+    config: DictConfig,
+    overrides: Sequence[str],
+    varied: Collection[str] | None,
+    parent: str | None,
+    experiment: str,
+    combination: Combination | None = None,
 ) -> About:
-    """What the run says of itself, as far as it is known before anything is built."""
+    """What the run says of itself, as far as it is known: before anything is built, or of the ``combination``."""
     surrogate, target = (display_name(config, role) or role for role in ("surrogate", "target"))
     name = run_name(
         surrogate, target, seed=config.seed, fraction=config.surrogate_fraction, overrides=overrides, varied=varied
     )
     names = identity(config)
+    if combination is not None:  # a data set of the user's own may have its name from its loader alone
+        names = {"study": config.study, **names_of(combination), **names}
     sweep = notes.address(experiment, parent) if parent else None
     note = notes.of_combination(name, notes.sentence(names), [*_flags(), *overrides], study=config.study, parent=sweep)
     return About(name=name, names=names, config=settings_of(config), note=note, parent=parent)

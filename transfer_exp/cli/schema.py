@@ -13,7 +13,7 @@ from hydra.utils import get_object
 
 from transfer_exp.types import UserError
 
-_HYDRA = ("_target_", "_partial_", "_recursive_", "_convert_")
+_HYDRA = ("_target_", "_partial_", "_recursive_", "_convert_", "_args_")
 
 
 def check_node(values: Mapping[str, Any], where: str) -> None:
@@ -21,20 +21,47 @@ def check_node(values: Mapping[str, Any], where: str) -> None:
 
     where: its place in the configuration. Raises UserError on a value of another type, an unknown or a missing key.
     """
-    hints, parameters = _arguments(get_object(values["_target_"]))
+    hints, parameters = arguments_of(target_of(values, where))
     given = {key: value for key, value in values.items() if key not in _HYDRA}
     named = {name: one for name, one in parameters.items() if one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)}
     arguments = {name: hints.get(name, Any) for name in named}
     missing = [name for name, one in named.items() if one.default is one.empty and name not in values]
-    if missing and not values.get("_partial_"):  # of a partial the caller gives the rest
+    if missing and not values.get("_partial_") and "_args_" not in values:  # of a partial the caller gives the rest
         raise UserError(f"{where}.{missing[0]}: expected {_words(arguments[missing[0]])}, got none; set it")
     if any(one.kind == one.VAR_KEYWORD for one in parameters.values()):
         given = {key: value for key, value in given.items() if key in named}
     check_values(given, arguments, f"{where}.")
+    _check_within(list(values.get("_args_", ())), f"{where}._args_")
+
+
+def _check_within(value: Any, where: str) -> None:
+    """Validate the ``_target_`` nodes in a value, however deep in lists and mappings."""
+    if isinstance(value, Mapping) and "_target_" in value:
+        check_node(value, where)
+    elif isinstance(value, Mapping):
+        for key, below in value.items():
+            _check_within(below, f"{where}.{key}")
+    elif isinstance(value, list | tuple):
+        for place, below in enumerate(value):
+            _check_within(below, f"{where}.{place}")
+
+
+def target_of(values: Mapping[str, Any], where: str) -> Any:
+    """The class or function that a node names. Raises UserError where there is none, or its module cannot be imported."""
+    name = values["_target_"]
+    try:
+        return get_object(name)
+    except Exception as error:
+        reason = str(error.__cause__ or error).splitlines()[0]
+        raise UserError(
+            f"{where}._target_: expected module.name of a class or function, got {name} ({reason}); modules are looked for "
+            "in this folder, in that of --config-dir, and where Python has what is installed"
+        ) from error
 
 
 @lru_cache(maxsize=1000)
-def _arguments(target: Any) -> tuple[dict[str, Any], Mapping[str, inspect.Parameter]]:
+def arguments_of(target: Any) -> tuple[dict[str, Any], Mapping[str, inspect.Parameter]]:
+    """The annotations and the parameters of a class or function."""
     is_plain_class = inspect.isclass(target) and not is_dataclass(target)
     try:
         hints = get_type_hints(target.__init__ if is_plain_class else target)
@@ -55,6 +82,8 @@ def check_values(values: Mapping[str, Any], hints: Mapping[str, Any], prefix: st
             check_node(value, f"{prefix}{key}")
         elif not _fits(value, hints[key]):
             raise UserError(f"{prefix}{key}: expected {_words(hints[key])}, got {value!r}")
+        else:
+            _check_within(value, f"{prefix}{key}")
 
 
 def _fits(value: Any, hint: Any) -> bool:

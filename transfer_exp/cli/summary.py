@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from transfer_exp.tracking import connecting, notes
 from transfer_exp.tracking.artifacts import files_below
@@ -12,14 +13,24 @@ from transfer_exp.tracking.logged import Record
 from transfer_exp.tracking.studies import study_folder
 from transfer_exp.tracking.tracker import Tracker
 
+if TYPE_CHECKING:
+    from transfer_exp.report.claims import Claim
+
 
 def summarise(
-    tracker: Tracker, parent: str, runs: Collection[str], note: Callable[..., str], *, is_study: bool
+    tracker: Tracker,
+    parent: str,
+    runs: Collection[str],
+    note: Callable[..., str],
+    *,
+    is_study: bool,
+    claims: Mapping[str, Sequence[Claim]],
 ) -> list[str]:
     """Log and print what a sweep found, and describe its run; returns lines on runs and files that had to be left out.
 
     Of a study the whole report is written, too. The experiment is described here where no report describes it by all of the
-    study. runs: ids of the sweep's runs. note: ``notes.of_sweep`` without the matrices and the report.
+    study. runs: ids of the sweep's runs. note: ``notes.of_sweep`` without the matrices and the report. claims: as of
+    ``build_report``.
     """
     from transfer_exp.report.build import build_report, study_summary  # here: pandas and matplotlib, which no job needs
 
@@ -30,7 +41,8 @@ def summarise(
     print(f"\n{summary.text}\n")
     report = ""
     if is_study:
-        page = build_report(tracking_uri=uri, study=study, out=tracker.root / "reports" / study_folder(study))
+        out = tracker.root / "reports" / study_folder(study)
+        page = build_report(tracking_uri=uri, study=study, out=out, claims=claims)
         print(f"Report: {page}")
         report = notes.address(tracker.experiment_id, parent, "report/report.html")
     tracker.log(parent, Record(metrics=summary.metrics))

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
@@ -21,6 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from transfer_exp.cli import progress
 from transfer_exp.cli.building import check_settings
 from transfer_exp.cli.errors import one_line
+from transfer_exp.cli.own import claims_of, make_importable
 from transfer_exp.cli.preflight import check_sweep, jobs_of
 from transfer_exp.cli.summary import summarise
 from transfer_exp.signature import signature
@@ -34,6 +35,9 @@ from transfer_exp.tracking.run_names import varied_keys
 from transfer_exp.tracking.tracker import Tracker
 from transfer_exp.tracking.versions import made_by
 from transfer_exp.types import UserError, counted
+
+if TYPE_CHECKING:
+    from transfer_exp.report.claims import Claim
 
 _log = logging.getLogger(__name__)
 
@@ -52,6 +56,7 @@ class Sweep(Callback):
         self.lock: FileLock | None = None  # of the parent run
         self.opened = contextlib.ExitStack()  # what is undone when the sweep ends
         self.note: Callable[..., str] = notes.of_sweep
+        self.claims: dict[str, tuple[Claim, ...]] = {}  # of the user's own
 
     def __reduce__(self) -> tuple[type[Sweep], tuple[()]]:
         # Workers get a blank one: the sweep is opened and closed in one process.
@@ -69,7 +74,11 @@ class Sweep(Callback):
             raise SystemExit(f"error: {reason}") from error
 
     def _open(self, config: DictConfig) -> None:
+        make_importable(config.hydra.runtime)
         check_settings(config)
+        self.claims = claims_of(config)
+        if self.claims and not config.hydra.runtime.choices.experiment:
+            _log.warning("claims: judged in the report of a study, which this sweep does not write; give them to its report")
         overrides = list(config.hydra.overrides.task)
         axes = {name: OmegaConf.to_container(config.hydra.sweeper[name]) for name in ("params", "blocks")}
         store = Store(config.paths.store, fallback=Path(config.paths.root) / "locks")
@@ -139,7 +148,7 @@ class Sweep(Callback):
         if self.tracker is None or not runs:
             return ""
         try:
-            return "\n".join(summarise(self.tracker, self.run_id, runs, self.note, is_study=is_study))
+            return "\n".join(summarise(self.tracker, self.run_id, runs, self.note, is_study=is_study, claims=self.claims))
         except Exception as error:
             return one_line(error, "summary: expected to be able to write what follows the last combination")
 

@@ -7,13 +7,17 @@ scikit-learn is imported where it fits: that takes a second, and a run whose mod
 
 from transfer_exp.learners.base import Learner
 from transfer_exp.learners.cnn import CNN
+from transfer_exp.learners.ensemble import Ensemble
 from transfer_exp.learners.forest import Forest
 from transfer_exp.learners.kernel import RBFSVM
 from transfer_exp.learners.linear import LinearSVM, Logistic, Ridge
 from transfer_exp.learners.losses import LOSSES
 from transfer_exp.learners.mlp import MLP
 from transfer_exp.learners.model import Model
+from transfer_exp.learners.onnx_model import Onnx
+from transfer_exp.learners.predictor import Predictor
 from transfer_exp.learners.pretrained import Pretrained
+from transfer_exp.learners.sklearn_model import Sklearn
 from transfer_exp.learners.torch_module import TorchModule
 
 __all__ = [
@@ -21,12 +25,16 @@ __all__ = [
     "LOSSES",
     "MLP",
     "RBFSVM",
+    "Ensemble",
     "Forest",
     "Learner",
     "LinearSVM",
     "Logistic",
     "Model",
+    "Onnx",
+    "Predictor",
     "Pretrained",
     "Ridge",
+    "Sklearn",
     "TorchModule",
 ]

@@ -67,6 +67,11 @@ class Learner(ABC):
         """Its own loss (``losses``)."""
         return self.model_type.loss_name
 
+    @property
+    def labels_only(self) -> bool:
+        """Whether its models tell their decisions and no more, so that no loss of them is defined."""
+        return self.model_type.gives == "labels"
+
     def parts(self) -> tuple[Learner, ...]:
         """The learners that it is made of; they are fitted and stored like any other."""
         return ()

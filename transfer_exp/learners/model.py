@@ -6,6 +6,7 @@ learner scales the features, the scaling is a part of the model: points, gradien
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import chain
 from typing import Any, Literal, TypeAlias
 
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor
 
 from transfer_exp.margin import binary_logits
-from transfer_exp.types import Floats, Matrix, dense
+from transfer_exp.types import Floats, Matrix, UserError, dense
 
 Precision: TypeAlias = Literal["double", "single"]
 Gives: TypeAlias = Literal["logits", "labels"]
@@ -102,3 +103,20 @@ class Model(torch.nn.Module):
             for i in range(0, x.shape[0], self.batch_size)
         ]
         return np.asarray(torch.cat(parts).to(torch.float64).numpy())
+
+
+def check_steady(logits: Callable[[Matrix], Floats], x: Matrix, label: str) -> None:
+    """Raise UserError, naming ``label``, where logits of points ``(n, d)`` change from call to call, or with their batch."""
+    first = logits(x)
+    scale = np.abs(first).max() + 1
+    if np.abs(logits(x) - first).max() > 1e-3 * scale:
+        raise UserError(
+            f"{label}: expected the same logits for the same points, got others the second time; leave out what is "
+            "drawn at random (dropout with training=True, say)"
+        )
+    alone = np.concatenate([logits(x[k : k + 1]) for k in range(len(first))])
+    if np.abs(alone - first).max() > 1e-3 * scale:
+        raise UserError(
+            f"{label}: expected logits that do not depend on the other points of a batch, got others for a point "
+            "alone; leave out statistics of the batch"
+        )

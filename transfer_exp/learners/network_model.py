@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from transfer_exp.learners.model import Model, Precision
+from transfer_exp.learners.model import Model, Precision, check_steady
 from transfer_exp.types import Floats, Matrix, UserError, counted
 
 
@@ -75,19 +75,7 @@ class NetworkModel(Model):
 
     def check(self, x: Matrix) -> None:
         """Raise UserError where logits of a few points ``(n, d)`` change from call to call, or with their batch."""
-        first = self.logits(x)
-        scale = np.abs(first).max() + 1
-        if np.abs(self.logits(x) - first).max() > 1e-3 * scale:
-            raise UserError(
-                f"{self.label}: expected the same logits for the same points, got others the second time; leave out what is "
-                "drawn at random (dropout with training=True, say)"
-            )
-        alone = np.concatenate([self.logits(x[k : k + 1]) for k in range(len(first))])
-        if np.abs(alone - first).max() > 1e-3 * scale:
-            raise UserError(
-                f"{self.label}: expected logits that do not depend on the other points of a batch, got others for a point "
-                "alone; leave out statistics of the batch"
-            )
+        check_steady(self.logits, x, self.label)
 
 
 def _outputs(network: torch.nn.Module, x: Tensor, *, n_classes: int, label: str, shape: tuple[int, ...] | None) -> Tensor:

@@ -12,6 +12,10 @@ Two classes; the symbols, in this room, ``gram``, ``retraining_factor``, ``retra
     p, t           adjoint (n + 1,) and its bias: solution of the linear system below
     r, r_sum       residuals of the n + 1 conditions and of the sum condition 1^T beta = 0
 
+    retrain(x_c):   move c to x_c; solve for beta, b from the solution before the move, or without c
+    gradient:       solve the adjoint system at that solution; dJ/dx_c by the formula below
+    place:          c becomes a fixed point, n grows by one, and the next point moves
+
 At the optimum,
 
     K_SS beta_S + D beta_S + b = const    on a set S of training points, with D diagonal; other beta constant
@@ -64,7 +68,7 @@ class Solution:
 
 @dataclass(frozen=True, kw_only=True)
 class Retrained(Solution):
-    """The learner retrained with the moving point of class ``label`` at the place ``moved``.
+    """The learner retrained with the moving point, of class ``label``, where ``moved`` says.
 
     val_scores: f of the validation points ``(n_val,)``. loss: J.
     """
@@ -125,8 +129,8 @@ class Retraining(ABC):
     def _train(self, signs: Floats, starts: list[Solution]) -> Solution:
         """The solution for signs ``(n + 1,)`` with the moving point where ``gram`` has it.
 
-        Starts from the best of ``starts``, or from the first that is good enough; the most promising comes first, the
-        solution without the moving point last. None of them may be changed.
+        Starts from the best of ``starts``, or from the first that is good enough. The first is the last solution, where
+        there is one, the last the solution without the moving point. None of them may be changed.
         """
 
     @abstractmethod
@@ -134,7 +138,7 @@ class Retraining(ABC):
         """p ``(n + 1,)``, zero outside S, for K_V^T g ``(n + 1,)`` and 1^T g; and the relative residual."""
 
     @abstractmethod
-    def _placed(self, fitted: Retrained) -> None:
+    def _before_place(self, fitted: Retrained) -> None:
         """Called when the moving point becomes a fixed one, before ``gram`` grows."""
 
     def all_signs(self, label: int) -> Floats:
@@ -145,18 +149,21 @@ class Retraining(ABC):
         """Train on the fixed points and ``point`` ``(d,)`` of class ``label`` (0 or 1)."""
         self.counts.retrainings += 1
         moved = self.gram.move(point)
-        starts = [self._carried(self._fixed, 0.0)]
+        starts = [self._warm_start(self._fixed, 0.0)]
         # Another label or a long move can make the last solution useless: the one without the moving point is a start, too.
         if self._last is not None and self._last.label == label:
-            starts.insert(0, self._carried(self._last, moved.train - self._last.moved.train))
+            starts.insert(0, self._warm_start(self._last, moved.train - self._last.moved.train))
         solution = self._train(self.all_signs(label), starts)
         scores = self.gram.scores(solution.beta) + solution.bias
         self._last = Retrained(**vars(solution), moved=moved, label=label, val_scores=scores, loss=self._loss(scores))
         return self._last
 
-    def _carried(self, solution: Solution, change: Floats | float) -> Solution:
-        """The same coefficients with the moving point where it is now; ``change`` of its kernel values, ``(n + 1,)``."""
-        product = solution.product + solution.beta[-1] * change
+    def _warm_start(self, solution: Solution, kernel_change: Floats | float) -> Solution:
+        """The same coefficients, with K beta for the moving point where it is now.
+
+        kernel_change: of the moving point's kernel values since that solution, ``(n + 1,)``.
+        """
+        product = solution.product + solution.beta[-1] * kernel_change
         product[-1] = self.gram.moved.train @ solution.beta
         return Solution(solution.beta, solution.bias, product)
 
@@ -178,7 +185,7 @@ class Retraining(ABC):
     def place(self, fitted: Retrained) -> None:
         """Make the moving point, as in ``fitted``, one of the fixed ones."""
         self.gram.restore(fitted.moved)
-        self._placed(fitted)
+        self._before_place(fitted)
         self.gram.keep()
         self._fixed = fitted.extended()
         self._last = None

@@ -1,4 +1,4 @@
-"""Columns that retraining needs: where every point is zero, kernel values and gradients know nothing of a column."""
+"""Columns that retraining needs: where every point is zero, kernel values and gradients do not depend on a column."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from transfer_exp.types import Floats, Ints, Matrix
 
 
 def used_columns(*matrices: Matrix) -> Ints:
-    """Columns where any point has anything. In all others every gradient is zero, so that points stay at zero there."""
+    """Columns where any point is not zero. In all others every gradient is zero, so that points stay at zero there."""
     return np.unique(np.concatenate([matrix.nonzero()[1] for matrix in matrices]))
 
 
-def spread(rows: Floats, columns: Ints, n_features: int) -> Floats:
-    """Rows ``(m, c)`` put into their columns of ``(m, d)``, zero elsewhere."""
-    whole = np.zeros((len(rows), n_features))
-    whole[:, columns] = rows
-    return whole
+def all_columns(rows: Floats, columns: Ints, n_features: int) -> Floats:
+    """The inverse of ``x[:, columns]``: rows ``(m, c)`` as ``(m, n_features)``, zero in all other columns."""
+    full = np.zeros((len(rows), n_features))
+    full[:, columns] = rows
+    return full

@@ -4,10 +4,15 @@ Unknowns beta ``(n + 1,)`` and b, f = K beta + b. Conditions of stationarity and
 
     lambda beta_i + l'(f_i) = 0,   1^T beta = 0;    [lambda I + Z K, Z 1; 1^T, 0],  Z = diag l''(f).
 
-The Newton steps are those of ``retraining_factor``. Ridge has z = 1, so the factor stays exact, grows by a row for each
-point placed, and one step is the solution. For logistic regression the factor of an earlier z, in single precision, is kept
-as long as corrections with it converge quickly, and made anew where they do not, in double precision where single precision
-is the reason; residuals are always those of the true equations.
+    until the largest residual is small:
+        (u, v) = Newton step on the kept factor, or on a new one where that converges slowly     (``retraining_factor``)
+        (beta, b) <- (beta + t u, b + t v)     if that lowers the cost or, near the root, the residual
+        t <- t / 2                             else
+        new factor in double precision         where one in single precision is too coarse
+
+Ridge has z = 1, so the factor stays exact, grows by a row for each point placed, and one step is the solution. For logistic
+regression the factor of an earlier z, in single precision, is kept as long as corrections with it converge quickly;
+residuals are always those of the true equations.
 """
 
 from __future__ import annotations
@@ -22,13 +27,16 @@ import numpy as np
 
 from transfer_exp.learners.gram import Gram
 from transfer_exp.learners.retraining import Retrained, Retraining, Solution
-from transfer_exp.learners.retraining_factor import SLOW, NewtonFactor, largest
+from transfer_exp.learners.retraining_factor import SLOW, NewtonFactor, max_abs
 from transfer_exp.types import Floats, Ints
 
 
 @dataclass(frozen=True)
-class Equation:
-    """Residuals r ``(n + 1,)`` and r_sum, z ``(n + 1,)``, and the cost that a step far from the root must lower."""
+class Conditions:
+    """The conditions at a solution: residuals r ``(n + 1,)`` and r_sum, z ``(n + 1,)``, cost.
+
+    cost: what a step far from the root must lower.
+    """
 
     residual: Floats
     residual_sum: float
@@ -38,20 +46,20 @@ class Equation:
     @cached_property
     def size(self) -> float:
         """The largest residual."""
-        return largest(self.residual, self.residual_sum)
+        return max_abs(self.residual, self.residual_sum)
 
 
-Equations: TypeAlias = Callable[[Solution], Equation]
+ConditionsAt: TypeAlias = Callable[[Solution], Conditions]
 
 _TOLERANCE = 1e-10  # of the stationarity conditions, in units of l'
 _ADJOINT_TOLERANCE = 1e-9  # relative; more exact gradients make no ascent longer
 _ACCEPTED = 1e-8  # residual of a solution that rounding keeps from the tolerance
 _NEAR = 1e-2  # residual below which a step must lower the residual, no longer the cost
-_LOOSE = 0.1  # share of the residual that a Newton step may leave
-_SINGLE = 1e-5  # share of the residual that a step with a factor in single precision leaves at best
+_FORCING = 0.1  # share of the residual that a Newton step may leave
+_ADJOINT_FORCING = 1e-5  # the least that a step with a factor in single precision leaves
 _MAX_STEPS = 200
-_LARGEST = 700.0  # whose exponential is still finite
-_SHORT = 0.02  # step length below which rounding is what keeps a small residual from falling
+_LARGEST_EXPONENT = 700.0  # whose exponential is still finite
+_SHORTEST = 0.02  # step length below which rounding is what keeps a small residual from falling
 
 
 class SmoothRetraining(Retraining):
@@ -82,105 +90,108 @@ class SmoothRetraining(Retraining):
 
     def _solve(
         self,
-        equations: Equations,
+        conditions_at: ConditionsAt,
         start: Solution,
-        equation: Equation,
+        conditions: Conditions,
         *,
         tolerance: float = _TOLERANCE,
         near: float = _NEAR,
-        loose: float = _LOOSE,
+        forcing: float = _FORCING,
     ) -> tuple[Solution, float]:
-        """The root of ``equations``, which give ``equation`` at ``start``, and its residual, by Newton steps.
+        """The solution that meets the conditions, which are ``conditions`` at ``start``, and its largest residual.
 
         Where the residual is above ``near`` a step must lower the cost, below it the residual: there the cost's change is
         lost in rounding.
         """
         current, length = start, 1.0
         for _ in range(_MAX_STEPS):
-            if equation.size <= tolerance:
+            if conditions.size <= tolerance:
                 break
-            step, bias_step = self._step(equation, tolerance=tolerance, loose=loose)
+            step, bias_step = self._newton_step(conditions, tolerance=tolerance, forcing=forcing)
             beta = current.beta + length * step
             new = Solution(beta, current.bias + length * bias_step, self.gram.product(beta))
-            new_equation, coarse = equations(new), False
-            if new_equation.size > SLOW * equation.size and self._factor.single:
+            new_conditions, too_coarse = conditions_at(new), False
+            if new_conditions.size > SLOW * conditions.size and self._factor.single:
                 # K step is known now: is the linear system solved no better because the factor is too coarse?
-                change = (new.product - current.product) / length + bias_step
-                left = equation.residual - self.penalty * step - equation.z * change
-                coarse = largest(left, equation.residual_sum - float(step.sum())) > SLOW * equation.size
-            if self._is_better(new_equation, equation, near):
-                current, equation, length = new, new_equation, 1.0
-            elif not coarse:
+                score_step = (new.product - current.product) / length + bias_step
+                unsolved = conditions.residual - self.penalty * step - conditions.z * score_step
+                unsolved_sum = conditions.residual_sum - float(step.sum())
+                too_coarse = max_abs(unsolved, unsolved_sum) > SLOW * conditions.size
+            if self._is_better(new_conditions, conditions, near):
+                current, conditions, length = new, new_conditions, 1.0
+            elif not too_coarse:
                 length /= 2
-                if equation.size <= near and length < _SHORT:
+                if conditions.size <= near and length < _SHORTEST:
                     break
-            if coarse:
-                self._factor.make(equation.z[:-1], single=False)
-        return current, equation.size
+            if too_coarse:
+                self._factor.refactorise(conditions.z[:-1], single=False)
+        return current, conditions.size
 
-    def _step(self, equation: Equation, *, tolerance: float, loose: float) -> tuple[Floats, float]:
+    def _newton_step(self, conditions: Conditions, *, tolerance: float, forcing: float) -> tuple[Floats, float]:
         """The Newton step in beta ``(n + 1,)`` and b, on the kept factor, or on a new one where that converges slowly."""
-        residual, residual_sum, z = equation.residual, equation.residual_sum, equation.z
+        rhs, rhs_sum, z, size = conditions.residual, conditions.residual_sum, conditions.z, conditions.size
         self.counts.solves += 1
-        wanted = max(tolerance / 2, equation.size * min(equation.size, loose))
-        step, bias_step, converged = self._factor.step(residual, residual_sum, z, equation.size, wanted)
+        allowed = max(tolerance / 2, size * min(size, forcing))
+        step, bias_step, converged = self._factor.step(rhs, rhs_sum, z, size, allowed)
         if converged:
             return step, bias_step
         self.counts.solves += 1
-        self._factor.make(z[:-1], single=self._factor.single)
-        return self._factor.correct(residual, residual_sum, float(z[-1]))
+        self._factor.refactorise(z[:-1], single=self._factor.single)
+        return self._factor.solve(rhs, rhs_sum, float(z[-1]))
 
     @staticmethod
-    def _is_better(new: Equation, old: Equation, near: float) -> bool:
+    def _is_better(new: Conditions, old: Conditions, near: float) -> bool:
         return new.size < old.size if old.size <= near else new.cost < old.cost
 
-    def _equations(self, signs: Floats) -> Equations:
-        def equations(at: Solution) -> Equation:
-            loss, slope, z = self._derivatives(at.product + at.bias, signs)
-            cost = self.penalty / 2 * float(at.beta @ at.product) + float(loss.sum())
-            return Equation(-slope - self.penalty * at.beta, -float(at.beta.sum()), z, cost)
+    def _stationarity(self, signs: Floats) -> ConditionsAt:
+        """The conditions of training on points of these signs ``(n + 1,)``."""
 
-        return equations
+        def conditions_at(solution: Solution) -> Conditions:
+            loss, slope, z = self._derivatives(solution.product + solution.bias, signs)
+            cost = self.penalty / 2 * float(solution.beta @ solution.product) + float(loss.sum())
+            return Conditions(-slope - self.penalty * solution.beta, -float(solution.beta.sum()), z, cost)
+
+        return conditions_at
 
     def _train(self, signs: Floats, starts: list[Solution]) -> Solution:
-        equations = self._equations(signs)
+        conditions_at = self._stationarity(signs)
         tried = []
         for start in starts:
-            tried.append((start, equations(start)))
+            tried.append((start, conditions_at(start)))
             if tried[-1][1].size <= _NEAR:
                 break
-        start, equation = min(tried, key=lambda pair: pair[1].cost)
-        solution, residual = self._solve(equations, start, equation)
+        start, conditions = min(tried, key=lambda pair: pair[1].cost)
+        solution, residual = self._solve(conditions_at, start, conditions)
         if residual > _ACCEPTED:
             self.counts.fallbacks += 1
-            scratch = Solution.zero(len(signs))
-            equation = equations(scratch)
-            self._factor.make(equation.z[:-1], single=False)
-            again, new_residual = self._solve(equations, scratch, equation)
-            if new_residual < residual:
-                solution = again
+            zero = Solution.zero(len(signs))
+            conditions = conditions_at(zero)
+            self._factor.refactorise(conditions.z[:-1], single=False)
+            from_zero, residual_from_zero = self._solve(conditions_at, zero, conditions)
+            if residual_from_zero < residual:
+                solution = from_zero
         return solution
 
     def _adjoint(self, fitted: Retrained, rhs: Floats, rhs_sum: float) -> tuple[Floats, float]:
         z = self._curvature(fitted)
-        scale = max(largest(z * rhs, rhs_sum), np.finfo(float).tiny)
+        scale = max(max_abs(z * rhs, rhs_sum), np.finfo(float).tiny)
         scaled, scaled_sum = z * rhs / scale, rhs_sum / scale
 
-        def equations(p: Solution) -> Equation:
+        def conditions_at(p: Solution) -> Conditions:
             residual = scaled - z * (p.product + p.bias) - self.penalty * p.beta
-            return Equation(residual, scaled_sum - float(p.beta.sum()), z, np.nan)
+            return Conditions(residual, scaled_sum - float(p.beta.sum()), z, np.nan)
 
-        start = Equation(scaled, scaled_sum, z, np.nan)
+        zero, at_zero = Solution.zero(len(z)), Conditions(scaled, scaled_sum, z, np.nan)
         p, residual = self._solve(
-            equations, Solution.zero(len(z)), start, tolerance=_ADJOINT_TOLERANCE, near=np.inf, loose=_SINGLE
+            conditions_at, zero, at_zero, tolerance=_ADJOINT_TOLERANCE, near=np.inf, forcing=_ADJOINT_FORCING
         )
         return scale * p.beta, residual
 
-    def _placed(self, fitted: Retrained) -> None:
+    def _before_place(self, fitted: Retrained) -> None:
         """An exact factor grows by a row; any other is made anew, for all trials of the next point."""
         z = self._curvature(fitted)
-        if not self._factor.grow(z):
-            self._factor.make(z, single=self._single)
+        if not self._factor.append(z):
+            self._factor.refactorise(z, single=self._single)
 
 
 class RidgeRetraining(SmoothRetraining):
@@ -196,7 +207,8 @@ class RidgeRetraining(SmoothRetraining):
         start = starts[-1]
         residual = np.zeros(len(signs))
         residual[-1] = signs[-1] - start.product[-1] - start.bias
-        return self._solve(self._equations(signs), start, Equation(residual, 0.0, np.ones(len(signs)), np.inf))[0]
+        at_start = Conditions(residual, 0.0, np.ones(len(signs)), np.inf)
+        return self._solve(self._stationarity(signs), start, at_start)[0]
 
     def _derivatives(self, f: Floats, signs: Floats) -> tuple[Floats, Floats, Floats]:
         return (signs - f) ** 2 / 2, f - signs, np.ones(len(f))
@@ -212,7 +224,7 @@ class LogisticRetraining(SmoothRetraining):
 
     def _derivatives(self, f: Floats, signs: Floats) -> tuple[Floats, Floats, Floats]:
         margin = signs * f
-        odds = np.exp(np.minimum(-margin, _LARGEST))  # of being wrong
-        right = 1 / (1 + odds)
-        wrong = odds * right
-        return np.log1p(odds) - np.minimum(margin + _LARGEST, 0.0), -signs * wrong, right * wrong
+        odds = np.exp(np.minimum(-margin, _LARGEST_EXPONENT))  # of the other class
+        p_own = 1 / (1 + odds)
+        p_other = odds * p_own
+        return np.log1p(odds) - np.minimum(margin + _LARGEST_EXPONENT, 0.0), -signs * p_other, p_own * p_other

@@ -47,7 +47,9 @@ def fit_machines(x: Matrix, y: Ints, *, n_classes: int, C: float, tolerance: flo
     dual, bias = np.zeros((n, targets.shape[1])), np.zeros(targets.shape[1])
     order = np.zeros(0, dtype=np.int64)
     for k, target in enumerate(targets.T):
-        svc = SVC(kernel=kernel, C=C, gamma=gamma or 1.0, tol=tolerance, max_iter=MAX_ITER, cache_size=_CACHE)
+        svc = SVC(
+            kernel=kernel, C=C, gamma=gamma or 1.0, tol=tolerance, max_iter=MAX_ITER, cache_size=_CACHE, random_state=0
+        )  # without random_state it would draw a number, of no effect here, from the global generator
         svc.fit(points, target)
         order = svc.support_.astype(np.int64)
         dual[order, k], bias[k] = dense(svc.dual_coef_)[0], svc.intercept_[0]

@@ -46,6 +46,9 @@ class Measure:
     norm: str = ""
     compute: Compute | None = None
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "explains", tuple(self.explains))
+
     @property
     def title(self) -> str:
         """Its heading where there is little room."""

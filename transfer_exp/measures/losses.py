@@ -51,7 +51,7 @@ MEASURES = (
         of="pair",
         is_curve=True,
         explains=(),
-        compute=lambda a: _curve(a.target_logits, a.y, CROSS_ENTROPY),
+        compute=lambda a: _curve(a.target_logits, a.y, a.target_shared_loss),
     ),
     Measure(
         name="loss_variability",

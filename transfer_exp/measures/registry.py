@@ -3,14 +3,21 @@
 A *scalar* is a number a combination, an MLflow metric under its name; a *curve* has a value at every epsilon of the grid, a
 column of ``curves.csv`` and the MLflow metric ``curve/<name>``. A report shows a measure in the table of what it is a
 property of, a curve by its value at the reference epsilon, and draws it against what it explains.
+
+Where is what: V in ``losses``, S and R in ``gradients``, rho and sizes in ``perturbations``, errors in ``errors``. To add a
+measure: a ``Measure`` (``base``) in the ``MEASURES`` of the file with its formula; to add a file: its ``MEASURES`` below. A
+measure of one's own may lie in any module: ``+measures.mine._target_=...`` (``own``).
 """
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterable, Iterator
+
 from transfer_exp.measures import errors, gradients, losses, perturbations
 from transfer_exp.measures.base import TRANSFER, Measure, Of
 
-__all__ = ["MEASURES", "TRANSFER", "Measure", "Of", "curves", "scalars"]
+__all__ = ["MEASURES", "TRANSFER", "Measure", "Of", "curves", "extended", "scalars"]
 
 MEASURES: dict[str, Measure] = {
     measure.name: measure for room in (errors, losses, perturbations, gradients) for measure in room.MEASURES
@@ -25,3 +32,15 @@ def curves() -> tuple[str, ...]:
 def scalars() -> tuple[str, ...]:
     """Names of the scalars."""
     return tuple(name for name, measure in MEASURES.items() if not measure.is_curve)
+
+
+@contextlib.contextmanager
+def extended(others: Iterable[Measure]) -> Iterator[None]:
+    """Within it these measures are registered, too: those that the runs of a study have recorded beside all of these."""
+    added = {measure.name: measure for measure in others}
+    MEASURES.update(added)
+    try:
+        yield
+    finally:
+        for name in added:
+            del MEASURES[name]

@@ -20,18 +20,14 @@ The l0 ball is not convex: its projection is a nearest point, one of them where 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import ClassVar, TypeAlias
+from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from transfer_exp.optim.projections import greedy_fill, keep_largest, room, scale_to_sphere, soft_threshold
+from transfer_exp.optim.projections import greedy_fill, keep_largest, projected, room, scale_to_sphere, soft_threshold
 from transfer_exp.types import Floats, UserError
-
-Search: TypeAlias = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
-"""(offset, low, high, radius) -> the projection of offsets outside the ball."""
 
 
 class Ball(ABC):
@@ -154,7 +150,7 @@ class L1(Ball):
 
     def project(self, offset: Tensor, *, epsilon: Tensor | float, low: Tensor, high: Tensor) -> Tensor:
         """Soft threshold within the box."""
-        return _by_search(self, soft_threshold, offset, epsilon, low, high)
+        return projected(self.order, soft_threshold, offset, low, high, _column(epsilon, offset))
 
     def farthest(self, direction: Tensor, *, epsilon: Tensor | float, low: Tensor, high: Tensor) -> Tensor:
         """The heaviest coordinates, each up to its face."""
@@ -189,7 +185,7 @@ class L2(Ball):
 
     def project(self, offset: Tensor, *, epsilon: Tensor | float, low: Tensor, high: Tensor) -> Tensor:
         """Scaled and clipped."""
-        return _by_search(self, scale_to_sphere, offset, epsilon, low, high)
+        return projected(self.order, scale_to_sphere, offset, low, high, _column(epsilon, offset))
 
     def farthest(self, direction: Tensor, *, epsilon: Tensor | float, low: Tensor, high: Tensor) -> Tensor:
         """Scaled and clipped until it has the length epsilon."""
@@ -240,18 +236,6 @@ def ball(name: str) -> Ball:
 def _column(epsilon: Tensor | float, like: Tensor) -> Tensor:
     radius = torch.as_tensor(epsilon, dtype=like.dtype, device=like.device)
     return radius.expand(len(like))[:, None]
-
-
-def _by_search(one: Ball, search: Search, offset: Tensor, epsilon: Tensor | float, low: Tensor, high: Tensor) -> Tensor:
-    """Clipped to the box, and what is then still outside the ball, by the ``search``."""
-    radius, nearest = _column(epsilon, offset), offset.clamp(low, high)
-    outside = (torch.linalg.vector_norm(nearest, ord=one.order, dim=1, keepdim=True) > radius)[:, 0]
-    if bool(outside.all()):
-        return search(offset, low, high, radius)
-    rows = outside.nonzero()[:, 0]
-    if len(rows):
-        nearest[rows] = search(*(t.index_select(0, rows) for t in (offset, low, high, radius)))
-    return nearest
 
 
 def _latin_hypercube(n: int, d: int, random: torch.Generator) -> Tensor:

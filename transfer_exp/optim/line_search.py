@@ -1,7 +1,12 @@
 """Line search along a projected path, a step length per point: doubling while it improves, else bisection.
 
-The path is x(eta) = P(x + eta d): projecting inside the search, rather than calling a step that leaves the set infeasible,
-is what keeps it from getting stuck on a box's faces.
+    for each point, on the path x(eta) = P(x + eta d):
+        try eta
+        if it improves on x:      double eta until that stops improving (only where ``may_grow``)
+        else:                     halve eta until it improves, or its first-order gain is at most ``min_gain``
+
+Projecting inside the search, rather than calling a step that leaves the set infeasible, is what keeps it from getting stuck
+on a box's faces.
 """
 
 from __future__ import annotations
@@ -19,8 +24,11 @@ Trial = Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
 
 
 @dataclass
-class Found:
-    """The best step ``(n,)`` of each point (0 where none improved), its point ``(n, d)`` and objective ``(n,)``."""
+class SearchResult:
+    """The best step ``(n,)`` of each point (0 where none improved), its point ``(n, d)`` and objective ``(n,)``.
+
+    n_trials, n_rows: evaluations of a batch, and points in them.
+    """
 
     step: Tensor
     point: Tensor
@@ -30,33 +38,33 @@ class Found:
 
 
 def search(
-    trial: Trial, *, point: Tensor, value: Tensor, step: Tensor, least: Tensor, growing: Tensor, max_trials: int
-) -> Found:
-    """Search from ``point`` with objective ``value``, first trying ``step``.
+    trial: Trial, *, point: Tensor, value: Tensor, step: Tensor, min_gain: Tensor, may_grow: Tensor, max_trials: int
+) -> SearchResult:
+    """Search from ``point`` ``(n, d)`` with objective ``value`` ``(n,)``, first trying ``step`` ``(n,)``.
 
-    A point whose first trial improves doubles its step until that stops improving, if it is ``growing`` ``(n,)``, else
-    takes it; any other halves it until it improves, or until the first-order gain of the step is not above ``least``
-    ``(n,)``: shorter steps promise less still.
+    A point whose first trial improves doubles its step until that stops improving, if it ``may_grow`` ``(n,)``, else
+    takes it; any other halves it until it improves, or until the first-order gain of the step is not above ``min_gain``
+    ``(n,)``: shorter steps have a smaller one still.
     Each trial halves or doubles, so ``max_trials`` trials span a factor 2^(max_trials - 1).
     """
-    found = Found(torch.zeros_like(step), point.clone(), value.clone(), 0, 0)
+    result = SearchResult(torch.zeros_like(step), point.clone(), value.clone(), 0, 0)
     rows, step = torch.arange(len(step), device=step.device), step.clone()
     doubling = torch.ones_like(rows, dtype=torch.bool)
     for n_trial in range(max_trials):
-        x, objective, promise = trial(step, rows)
-        found.n_trials += 1
-        found.n_rows += len(rows)
-        better = objective > found.value[rows]
+        x, objective, gain = trial(step, rows)
+        result.n_trials += 1
+        result.n_rows += len(rows)
+        better = objective > result.value[rows]
         chosen = better.nonzero()[:, 0]
         improved = rows[chosen]
-        found.point[improved] = rows_of(x, chosen)
-        found.value[improved] = objective[chosen]
-        found.step[improved] = step[chosen]
+        result.point[improved] = rows_of(x, chosen)
+        result.value[improved] = objective[chosen]
+        result.step[improved] = step[chosen]
         if n_trial == 0:
-            doubling = better & growing
-        going = torch.where(doubling, better, ~better & (promise > least[rows]))
-        rows, doubling = rows[going], doubling[going]
-        step = torch.where(doubling, step[going] * 2, step[going] / 2)
+            doubling = better & may_grow
+        unfinished = torch.where(doubling, better, ~better & (gain > min_gain[rows]))
+        rows, doubling = rows[unfinished], doubling[unfinished]
+        step = torch.where(doubling, step[unfinished] * 2, step[unfinished] / 2)
         if not len(rows):
             break
-    return found
+    return result

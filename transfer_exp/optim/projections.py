@@ -14,9 +14,14 @@ same formula without the cap on s (l2), the greedy fill (l1).
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeAlias
+
 import torch
 from torch import Tensor
 
+Search: TypeAlias = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+"""(offset, low, high, radius) -> the projection of offsets outside the ball."""
 _MAX_STEPS = 100
 _FEW = 64
 
@@ -103,3 +108,15 @@ def keep_largest(offset: Tensor, worth: Tensor, epsilon: Tensor | float) -> Tens
     value, column = worth.topk(n_most, dim=1)
     taken = (torch.arange(n_most, device=offset.device) < allowed) & (value > 0)
     return torch.zeros_like(offset).scatter(1, column, torch.where(taken, offset.gather(1, column), 0.0))
+
+
+def projected(order: float, search: Search, offset: Tensor, low: Tensor, high: Tensor, radius: Tensor) -> Tensor:
+    """Clipped to the box, and what is then still outside the ball of this order, by the ``search``."""
+    nearest = offset.clamp(low, high)
+    outside = (torch.linalg.vector_norm(nearest, ord=order, dim=1, keepdim=True) > radius)[:, 0]
+    if bool(outside.all()):
+        return search(offset, low, high, radius)
+    rows = outside.nonzero()[:, 0]
+    if len(rows):
+        nearest[rows] = search(*(t.index_select(0, rows) for t in (offset, low, high, radius)))
+    return nearest

@@ -7,12 +7,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from transfer_exp.system.commands import results_root, run_command, values
+from transfer_exp.system.commands import find_modules_in, results_root, run_command, values
 from transfer_exp.tracking.studies import study_folder
 from transfer_exp.types import UserError
 
 HELP = """\
 usage: python -m transfer_exp.report study=NAME [where="SETTING=VALUE ..."] [root=FOLDER] [tracking_uri=URI] [out=FOLDER]
+                                     [claims=MODULE.NAME,...] [--config-dir=FOLDER]
 
 Tables, figures, tests and a verdict on each claim of a study, from its runs in the tracking store alone.
 
@@ -23,11 +24,14 @@ Tables, figures, tests and a verdict on each claim of a study, from its runs in 
   tracking_uri  the store (default: the variable MLFLOW_TRACKING_URI, else sqlite:///<root>/mlflow.db)
   out           where to write; an earlier report there is replaced (default: <root>/reports/<study>, or
                 <root>/reports/<study>-<settings> with where)
+  claims        claims of your own, judged beside the published ones: a Claim of a module, several, or a function that
+                makes them, for instance claims=my_module.my_claim
+  --config-dir  a folder whose modules are found, too
 
 Writes report.html, claims.json, curves.csv, runs.csv, figures/ (png, svg), tables/ (csv), and logs all of it
 to the study's parent run.
 """
-_KEYS = ("study", "where", "root", "tracking_uri", "out")
+_KEYS = ("study", "where", "root", "tracking_uri", "out", "claims", "--config-dir")
 _SETTING = re.compile(r"(?:^|\s)([A-Za-z_][\w./-]*)=")
 
 
@@ -55,6 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _report(arguments: Sequence[str]) -> int:
     given = options(arguments)
     from transfer_exp.report.build import build_report  # seconds of imports, not needed for --help
+    from transfer_exp.report.claims.own import claims_named
     from transfer_exp.report.drawing import file_name
     from transfer_exp.tracking.connecting import default_uri
 
@@ -63,7 +68,9 @@ def _report(arguments: Sequence[str]) -> int:
     folder = study_folder(given["study"]) + (f"-{file_name(where)}" if where else "")
     out = Path(given.get("out") or root / "reports" / folder)
     uri = given.get("tracking_uri") or default_uri(root)
-    html = build_report(tracking_uri=uri, study=given["study"], out=out, where=where)
+    find_modules_in(*([given["--config-dir"]] if "--config-dir" in given else []), Path.cwd())
+    claims = claims_named(given.get("claims", ""))
+    html = build_report(tracking_uri=uri, study=given["study"], out=out, where=where, claims=claims)
     print(f"report of {given['study']}: {html}")
     return 0
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -11,9 +11,10 @@ from pathlib import Path
 from mlflow.entities import Run
 from tqdm import tqdm
 
+from transfer_exp.measures import registry
 from transfer_exp.report import class_drawing, contents, control, drawing, page, path_drawing, paths, tables, words
 from transfer_exp.report import client as store
-from transfer_exp.report.claims import Numbers, Verdict, evaluate
+from transfer_exp.report.claims import Claim, Numbers, Verdict, evaluate
 from transfer_exp.report.classes import load_classes
 from transfer_exp.report.contents import cells
 from transfer_exp.report.curves import curve_columns
@@ -27,32 +28,51 @@ from transfer_exp.tracking import notes
 from transfer_exp.types import UserError, counted
 
 _ARTIFACTS = "report"
+_CLAIMS = "claims"  # tag of a parent: where the claims of the user's own that its report has judged come from
 _LONGEST_MATRIX = notes.LONGEST - 1_000  # the rest of a description takes less
 
 
 def build_report(
-    *, tracking_uri: str, study: str, out: Path, log_to_parent: bool = True, where: Mapping[str, str] | None = None
+    *,
+    tracking_uri: str,
+    study: str,
+    out: Path,
+    log_to_parent: bool = True,
+    where: Mapping[str, str] | None = None,
+    claims: Mapping[str, Sequence[Claim]] | None = None,
 ) -> Path:
     """Make the report of a study in the folder ``out``; returns its page. Reads the tracking store, nothing else.
 
     ``where``: only runs with these settings. Of several values of a factor that is no learner, the one with most runs is
-    reported, with the matrices of the others.
+    reported, with the matrices of the others. ``claims``: the user's own, by where they come from, to be judged beside the
+    published ones; the parent run says in a tag which they were, and a later report without them says that they are missing.
     An earlier report in ``out`` is replaced as a whole; any other content is refused. With ``log_to_parent`` all files are
     also logged to the newest parent run (folder ``report``, or ``report-`` and the settings). Raises UserError for an
     unreachable store, an unknown study, one without finished runs, settings that no run has, an ``out`` that cannot be
     written.
     """
-    records = load(tracking_uri=tracking_uri, study=study, where=where)
-    with replacing(out) as folder:
-        _fill(folder, records, tracking_uri)
+    records, own = load(tracking_uri=tracking_uri, study=study, where=where), claims or {}
+    records = replace(records, gaps=(*records.gaps, *_claims_left_out(records.parents, own)))
+    with replacing(out) as folder, registry.extended(records.measures):
+        _fill(folder, records, tracking_uri, [claim for several in own.values() for claim in several])
     artifacts = f"{_ARTIFACTS}-{drawing.file_name(where)}" if where else _ARTIFACTS
     if log_to_parent and records.parents:
         with store.speaking_of(tracking_uri, f"the report is whole and lies in {out}; expected to be able to log it to"):
             client, parent = store.connect(tracking_uri), records.parents[-1]
             store.log_folder(client, parent, out, artifacts)
+            if client.writable and own:
+                client.set_tag(parent.info.run_id, _CLAIMS, ",".join(own))
             if client.writable and not where:
                 notes.describe_experiment(client, parent.info.experiment_id, _note(records, parent))
     return out / "report.html"
+
+
+def _claims_left_out(parents: Sequence[Run], own: Collection[str]) -> list[str]:
+    """A line on the claims that an earlier report judged and this one does not."""
+    told = next((run.data.tags[_CLAIMS] for run in reversed(parents) if _CLAIMS in run.data.tags), "")
+    missing = [name for name in filter(None, told.split(",")) if name not in own]
+    line = f"claims of an earlier report are not judged: {', '.join(missing)}; add claims={','.join([*own, *missing])}"
+    return [line] if missing else []
 
 
 def _note(study: Study, parent: Run) -> str:
@@ -67,9 +87,9 @@ def _note(study: Study, parent: Run) -> str:
     )
 
 
-def _fill(folder: Path, study: Study, tracking_uri: str) -> None:
+def _fill(folder: Path, study: Study, tracking_uri: str, own: Sequence[Claim]) -> None:
     numbers = Numbers.of(study)
-    verdicts = evaluate(study, numbers)
+    verdicts = evaluate(study, numbers, own)
     examples, lost = load_examples(tracking_uri=tracking_uri, study=study)
     classes, unread = load_classes(tracking_uri=tracking_uri, study=study)
     study = replace(study, gaps=(*study.gaps, *lost, *unread))
@@ -89,7 +109,8 @@ def _fill(folder: Path, study: Study, tracking_uri: str) -> None:
     for table in written:
         write_csv(table.content, folder / "tables" / f"{table.stem}.csv")
     (folder / "claims.json").write_text(_as_json(study, verdicts), encoding="utf-8")
-    html = page.render(study, verdicts=verdicts, pictures=drawn, tables=of_page)
+    sources = {claim.id: claim.source for claim in own}
+    html = page.render(study, verdicts=verdicts, pictures=drawn, tables=of_page, sources=sources)
     (folder / "report.html").write_text(html, encoding="utf-8")
 
 
@@ -124,6 +145,11 @@ def study_summary(*, tracking_uri: str, study: str, out: Path, only: Collection[
     learner. Raises UserError as ``build_report``.
     """
     records = load(tracking_uri=tracking_uri, study=study, only=only)
+    with registry.extended(records.measures):
+        return _summary(records, out)
+
+
+def _summary(records: Study, out: Path) -> Summary:
     parts = (records, *records.others)
     _all_differ([drawing.matrix_stem(part, *cell) for part in parts for cell in cells(part)])
     out.mkdir(parents=True, exist_ok=True)

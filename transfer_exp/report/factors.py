@@ -67,7 +67,7 @@ def slices(every: pd.DataFrame) -> tuple[list[Slice], list[str]]:
     varying = [c for c in columns if finished[c].nunique() > 1]
     fixed = {c: str(finished[c].iloc[0]) for c in columns if c not in varying}
     kinds = finished[varying].drop_duplicates()
-    shown = telling(kinds, [*(c for c in _FIRST if c in varying), *varying])
+    shown = telling(kinds, [*(c for c in _FIRST if c in varying), *_parents_last(varying)])
     found = []
     for kind in _records(kinds) if varying else [{}]:
         about = {name: str(kind[name]) for name in shown}
@@ -78,6 +78,11 @@ def slices(every: pd.DataFrame) -> tuple[list[Slice], list[str]]:
     found.sort(key=lambda each: (len(newest(each.runs)), each.runs["start_time"].max()), reverse=True)
     taken = pd.Index([]).append([each.runs.index for each in found])
     return found, _strays(others[~others.index.isin(taken)], finished)
+
+
+def _parents_last(columns: Sequence[str]) -> list[str]:
+    """The settings of nodes before the nodes themselves, which are settings where they are empty: ``attack.options {}``."""
+    return sorted(columns, key=lambda column: any(one.startswith(f"{column}.") for one in columns))
 
 
 def _records(rows: pd.DataFrame) -> list[dict[str, str]]:

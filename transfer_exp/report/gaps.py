@@ -28,14 +28,17 @@ def missing(tried_runs: Slice, finished: pd.DataFrame) -> list[str]:
     """Name the combinations of the grid without a finished run; finished: the runs that count.
 
     The grid is the product of all surrogates, targets, fractions and seeds tried, less the seeds of settings that
-    ``partial`` names.
+    ``partial`` names, and less pairs with a variant of a learner that no seed has: sweeps of blocks do not let all meet.
     """
     every, learners = tried_runs.runs, tried_runs.learners
     axes = [sorted(every[column].unique()) for column in KEY]
     own = [set(every[[role, "seed"]].itertuples(index=False, name=None)) for role in ROLES]
     whole = [{name for name in every[role].unique() if not learners.of(name).options} for role in ROLES]
+    met = set(every[list(ROLES)].itertuples(index=False, name=None))
     grid = {
-        key for key in product(*axes) if all(key[i] in whole[i] or (key[i], key[-1]) in own[i] for i in range(len(ROLES)))
+        key
+        for key in product(*axes)
+        if all(key[i] in whole[i] or ((key[i], key[-1]) in own[i] and key[:2] in met) for i in range(len(ROLES)))
     }
     lacking = grid - _keys(finished)
     tried = every[[key in lacking for key in every[KEY].itertuples(index=False, name=None)]]

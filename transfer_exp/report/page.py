@@ -43,8 +43,12 @@ def render(
     verdicts: Sequence[Verdict],
     pictures: Sequence[tuple[Picture, Path]],
     tables: Sequence[tuple[str, str, str, pd.DataFrame]],
+    sources: Mapping[str, str],
 ) -> str:
-    """The page. pictures: each with its svg file. tables: section, file name without ending, caption, content."""
+    """The page. pictures: each with its svg file. tables: section, file name without ending, caption, content.
+
+    sources: of the claims that are not those of the paper, by id.
+    """
     environment = Environment(
         loader=PackageLoader("transfer_exp.report", "."), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
@@ -62,6 +66,7 @@ def render(
         groups=[(number_, list(own)) for number_, own in groupby(verdicts, key=lambda v: (v.claim, v.statement))],
         counts={answer: sum(v.verdict == answer for v in verdicts) for answer in _SIGNS},
         signs=_SIGNS,
+        sources=sources,
         figures=_by_section(pictures),
         tables=[_table(study, *table) for table in tables if len(table[3])],
         provenance=provenance(study),

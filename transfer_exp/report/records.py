@@ -12,7 +12,7 @@ import pandas as pd
 from mlflow.entities import Run
 
 from transfer_exp.measures import registry
-from transfer_exp.report import checked, earlier, factors, repair
+from transfer_exp.report import checked, earlier, factors, measured, repair
 from transfer_exp.report import client as store
 from transfer_exp.report.curves import curves_frame
 from transfer_exp.report.factors import Slice, newest
@@ -41,17 +41,22 @@ def load(
             raise UserError(f"study: expected finished runs of {study}, got none of {len(found)}{why}; run it (again) first")
         by_id = {run.info.run_id: run for run in good}
         settings = earlier.settings_of(good, lambda runs: checked.files(client, runs, "config.yaml"))
-        every = factors.chosen(runs_frame(good, settings), where or {})
-        slices, strays, curves, damage = _slices(client, every, by_id)
+        own = measured.recorded(good)
+        with registry.extended(own.measures):
+            every = factors.chosen(own.only_of_one_meaning(runs_frame(good, settings)), where or {})
+            slices, strays, curves, damage = _slices(client, every, by_id)
+            curves = own.only_of_one_meaning(curves)
 
         def command(run_id: str, seeds: Sequence[int]) -> str:
             typed = checked.files(client, [by_id[run_id]], "overrides.yaml").get(run_id)
             return repair.command(by_id[run_id], parents, typed, seeds)
 
         left_out = [*strange, *damage]
-        lines = [*left_out, *_unfinished(unnamed), *strays]
-        made = of_slices(name=study, slices=slices, curves=curves, notes=lines, parents=parents, command=command)
-        return replace(made, where=where or {}, left_out=tuple(left_out))
+        counting = [run_id for each in slices for run_id in newest(each.runs)["run_id"]]
+        lines = [*left_out, *_unfinished(unnamed), *strays, *own.notes, *own.lacking(counting)]
+        with registry.extended(own.measures):
+            made = of_slices(name=study, slices=slices, curves=curves, notes=lines, parents=parents, command=command)
+        return replace(made, where=where or {}, left_out=tuple(left_out), measures=own.measures)
 
 
 def recorded_numbers() -> list[str]:

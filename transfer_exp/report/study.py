@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 import pandas as pd
 from mlflow.entities import Run
 
+from transfer_exp.measures import Measure
 from transfer_exp.report import factors, gaps
 from transfer_exp.report.curves import DIGITS, IDENTITY, curve_columns, with_white_box_of, worst_white_box
 from transfer_exp.report.factors import KEY, Slice, newest
@@ -27,7 +28,7 @@ class Study:
     at which learners are compared. gaps: what is missing, failed or mixed. left_out: those of the gaps that are runs and
     files which are not what was logged. warnings: health above its limit. parents: the sweeps' parent runs, oldest first.
     settings: the factors' values here, where the study has several. others: the study with other values, each not
-    ``is_first``. where: what was asked for.
+    ``is_first``. where: what was asked for. measures: those that the runs have recorded beside the suite's.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Study:
     others: tuple[Study, ...] = ()
     is_first: bool = True
     where: Mapping[str, str] = field(default_factory=dict)
+    measures: tuple[Measure, ...] = ()
 
     @property
     def words(self) -> Words:

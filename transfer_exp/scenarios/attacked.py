@@ -18,7 +18,7 @@ from transfer_exp.data.training_sets import TrainingSet
 from transfer_exp.learners import Learner, Model
 from transfer_exp.measures.base import mean_defined
 from transfer_exp.measures.detection import at_threshold
-from transfer_exp.measures.losses import losses
+from transfer_exp.measures.losses import CROSS_ENTROPY, losses
 from transfer_exp.measures.perturbations import perturbation_correlation
 from transfer_exp.scenarios.whitebox import best_known
 from transfer_exp.store import Arrays
@@ -161,6 +161,11 @@ class Attacked:
     def target_loss(self) -> str | None:
         """The name of the target's own loss, where it has one."""
         return self.target.model.loss_name
+
+    @property
+    def target_shared_loss(self) -> str | None:
+        """The loss by which models of different ones are compared; None where only decisions are known."""
+        return None if self.target.model.gives == "labels" else CROSS_ENTROPY
 
     def varied_losses(self, loss: str) -> Floats | None:
         """Losses ``(k, n)`` of surrogates trained on the other sets, on the clean points; ``loss``: its name, or ``own``.

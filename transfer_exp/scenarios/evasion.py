@@ -5,7 +5,6 @@ from __future__ import annotations
 from transfer_exp.combination import Outcome
 from transfer_exp.data.training_sets import share_in_common
 from transfer_exp.margin import predict
-from transfer_exp.measures.registry import MEASURES
 from transfer_exp.scenarios import health, remarks
 from transfer_exp.scenarios.attacked import Attacked, Party
 from transfer_exp.types import Dataset, Floats
@@ -26,8 +25,7 @@ def measured(attacked: Attacked) -> Outcome:
     work = attacked.work
     outcome = Outcome(sizes=work.sizes)
     outcome.metrics |= {f"data/{name}": count for name, count in work.dataset.notes.items()}
-    for measure in MEASURES.values():
-        outcome.measure(measure, attacked)
+    outcome.measure_all(attacked, work.combination)
     if attacked.sets:
         outcome.metrics["health/variability_overlap"] = share_in_common(attacked.sets)
     outcome.add_shown(work.combination.epsilon)

@@ -10,18 +10,29 @@ from transfer_exp.combination import Outcome
 from transfer_exp.scenarios.attacked import Attacked
 
 _log = logging.getLogger(__name__)
-_LIMITS = {"zero_gradient": 0.05, "not_rising": 0.05, "iterations_exhausted": 0.1, "violation": 1e-5}
+_LIMITS = {
+    "zero_gradient": 0.05,
+    "not_rising": 0.05,
+    "iterations_exhausted": 0.1,
+    "violation": 1e-5,
+    "foreign_outside": 1e-3,  # far above what single precision rounds
+    "foreign_not_finite": 0.0,
+}
+"""Largest values that are in order; an attack tells some of them (``Crafted.health``)."""
 _WHITEBOX_IMPROVED = 0.01
 
 
 def add(outcome: Outcome, attacked: Attacked) -> None:
     """Health of the points made on the surrogate, of the white box and of the fits; objective and effort."""
     for name, limit in _LIMITS.items():
+        if f"health/{name}" not in attacked.extent:
+            continue
         value = outcome.metrics[f"health/{name}"] = float(attacked.extent[f"health/{name}"])
         if name == "violation":  # in the units of the data: beside the largest epsilon
             limit *= max(attacked.work.epsilons)
         if value > limit:
-            _log.warning("health: %s = %.3g on %s (expected below %g)", name, value, attacked.surrogate.learner.label, limit)
+            label = attacked.surrogate.learner.label
+            _log.warning("health: %s = %.3g on %s (expected at most %g)", name, value, label, limit)
     gradient_calls, score_calls, gradient_rows, score_rows = attacked.black_box.effort.sum(axis=0).tolist()
     outcome.metrics |= {"effort/gradient_calls": gradient_calls, "effort/score_calls": score_calls}
     outcome.metrics |= {"effort/gradient_rows": gradient_rows, "effort/score_rows": score_rows}

@@ -16,6 +16,7 @@ from transfer_exp.attacks.poisoning import Poisoned
 from transfer_exp.data.training_sets import TrainingSet
 from transfer_exp.learners import Learner
 from transfer_exp.measures.base import mean_defined
+from transfer_exp.measures.losses import CROSS_ENTROPY
 from transfer_exp.measures.perturbations import perturbation_correlation
 from transfer_exp.optim.balls import BALLS
 from transfer_exp.seeds import Stream
@@ -104,6 +105,11 @@ class PoisonedTraining:
     def target_loss(self) -> str | None:
         """The name of the target's own loss, where it has one."""
         return self.work.combination.target.loss_name
+
+    @property
+    def target_shared_loss(self) -> str | None:
+        """The loss by which models of different ones are compared; None where only decisions are known."""
+        return None if self.work.combination.target.labels_only else CROSS_ENTROPY
 
     @cached_property
     def target_gradients(self) -> Floats | None:

@@ -20,7 +20,6 @@ import numpy as np
 from transfer_exp.combination import Combination, Outcome
 from transfer_exp.data.training_sets import require_others, share_in_common
 from transfer_exp.margin import predict
-from transfer_exp.measures.registry import MEASURES
 from transfer_exp.scenarios import remarks
 from transfer_exp.scenarios.classification import images
 from transfer_exp.scenarios.poisoned import N_VARIABILITY_POINTS, PoisonedTraining
@@ -45,8 +44,7 @@ def run(combination: Combination, store: Store) -> Outcome:
     poisoned = PoisonedTraining(work=work, counts=counts)
     outcome = Outcome(sizes=work.sizes | {"n_poisoning": max(counts)})
     outcome.metrics |= {f"data/{name}": count for name, count in work.dataset.notes.items()}
-    for measure in MEASURES.values():
-        outcome.measure(measure, poisoned)
+    outcome.measure_all(poisoned, combination)
     outcome.metrics["clean_error"] = outcome.curves["error"][0]
     outcome.metrics["surrogate_clean_error"] = outcome.curves["surrogate_error"][0]
     outcome.metrics["health/variability_overlap"] = share_in_common(poisoned.sets)

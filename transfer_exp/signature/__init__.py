@@ -85,6 +85,9 @@ class _Signer:
         if value is None or isinstance(value, bool | int | float | str):
             self._note(value)
             return value
+        if callable(value):
+            named = value if hasattr(value, "__qualname__") else type(value)
+            return {"callable": self._unknown(named, "it is called with an object, and what that holds is not known")}
         raise TypeError(f"cannot sign a {type(value).__name__}")
 
     def _dataclass(self, value: Any) -> dict[str, Any]:
@@ -102,11 +105,14 @@ class _Signer:
         try:
             parts = {name: self.plain(value) for name, value in origin(kind).items()}
         except (NoSource, TypeError, RecursionError) as why:
-            self.storable = False
-            _warn_once(_named(kind), str(why))
-            return secrets.token_hex()
+            return self._unknown(kind, str(why))
         self.made_with |= {name: value if isinstance(value, str) else _digest(value) for name, value in parts.items()}
         return _digest(parts) if parts else None
+
+    def _unknown(self, kind: Any, why: str) -> str:
+        self.storable = False
+        _warn_once(_named(kind), why)
+        return secrets.token_hex()
 
     def _note(self, value: Any) -> None:
         if isinstance(value, CodeVersion):

@@ -16,6 +16,12 @@ def results_root(given: str | Path | None = None) -> Path:
     return Path(given or os.environ.get("TRANSFER_EXP_ROOT") or ".").expanduser()
 
 
+def find_modules_in(*folders: str | Path) -> None:
+    """Let Python find modules in these folders, in this order, before all others."""
+    wanted = [str(Path(folder).absolute()) for folder in folders]
+    sys.path[:0] = [folder for folder in wanted if folder not in sys.path]
+
+
 def run_command(command: Callable[[Sequence[str]], int], arguments: Sequence[str] | None, text: str = "") -> int:
     """Run a command, or print its help ``text``; returns the exit status, 2 after a UserError, which is printed in one line.
 

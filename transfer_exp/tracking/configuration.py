@@ -7,6 +7,7 @@ it. Options that a configuration leaves to their defaults are here, too.
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Mapping
 from functools import partial
 from types import FunctionType
@@ -23,7 +24,10 @@ ROLES = ("attack", "surrogate", "target")
 def as_configuration(combination: Combination) -> dict[str, Any]:
     """The resolved configuration of a combination, without what is no part of it (study, paths, threads)."""
     parts = {f.name: getattr(combination, f.name) for f in dataclasses.fields(combination) if f.name != "dataset"}
-    return {"dataset": _of_dataset(combination.dataset), **_plain(parts)}  # never the points themselves: they are millions
+    parts["measures"] = {measure.name: measure for measure in combination.measures}
+    if not combination.measures:
+        del parts["measures"]
+    return {"dataset": _of_dataset(combination.dataset), **plain(parts)}  # never the points themselves: they are millions
 
 
 def names_of(combination: Combination) -> dict[str, Any]:
@@ -39,26 +43,39 @@ def _of_dataset(dataset: Dataset) -> dict[str, Any]:
     options = dict(dataset.made_by)
     if options.pop("_checksum_", None) != dataset.checksum:
         options = {"_target_": _name_of(Dataset), "checksum": dataset.checksum, "n_features": dataset.n_selected}
-    return {"name": dataset.name, **_plain(options), "split": _plain(dataset.sizes)}
+    return {"name": dataset.name, **plain(options), "split": plain(dataset.sizes)}
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Any part of a combination as mappings, lists, numbers and texts; a class or function by its name."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         options = {
-            f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value) if f.init or RECORDED in f.metadata
+            f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value) if f.init or RECORDED in f.metadata
         }
         return {"_target_": _name_of(type(value)), **options}
     if isinstance(value, partial):
-        return {"_target_": _name_of(value.func), "_partial_": True, **_plain(value.keywords)}
+        return {**plain(value.func), "_partial_": True, **plain(value.keywords)}
     if isinstance(value, type | FunctionType):
         return {"_target_": _name_of(value), "_partial_": True}
+    if hasattr(value, "get_params"):  # a scikit-learn estimator
+        return {"_target_": _exported(type(value)), **plain(value.get_params(deep=False))}
+    if callable(value):  # a method, or an object that is called
+        return {"_target_": _name_of(value if hasattr(value, "__qualname__") else type(value)), "_partial_": True}
     if isinstance(value, Mapping):
-        return {str(key): _plain(below) for key, below in value.items()}
+        return {str(key): plain(below) for key, below in value.items()}
     if isinstance(value, list | tuple | set | frozenset | np.ndarray):
-        return [_plain(below) for below in (sorted(value) if isinstance(value, set | frozenset) else value)]
+        return [plain(below) for below in (sorted(value) if isinstance(value, set | frozenset) else value)]
     if isinstance(value, np.generic):
         return value.item()
     return value if value is None or isinstance(value, bool | int | float | str) else str(value)
+
+
+def _exported(kind: type) -> str:
+    """The name that a class is imported by: that of the first package above it that has it."""
+    parts = kind.__module__.split(".")
+    packages = (".".join(parts[:k]) for k in range(1, len(parts) + 1))
+    module = next((one for one in packages if getattr(sys.modules.get(one), kind.__qualname__, None) is kind), None)
+    return f"{module or kind.__module__}.{kind.__qualname__}"
 
 
 def _name_of(thing: Any) -> str:

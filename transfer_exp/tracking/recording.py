@@ -14,13 +14,14 @@ import numpy as np
 from transfer_exp import confusions
 from transfer_exp.combination import Combination, Outcome
 from transfer_exp.data.splits import make_split
-from transfer_exp.measures import registry
+from transfer_exp.measures import Measure, registry
 from transfer_exp.signature import checksum, code_version, signature, sources
 from transfer_exp.store import Store
 from transfer_exp.system.cells import harmless
 from transfer_exp.tracking.configuration import as_configuration
 from transfer_exp.tracking.data_parts import DataPart
 from transfer_exp.tracking.logged import Record
+from transfer_exp.tracking.measured import functions_of, tags_of_measures
 from transfer_exp.tracking.settings import as_text, leaves, shortened
 from transfer_exp.tracking.versions import SOURCE
 from transfer_exp.types import Examples
@@ -60,8 +61,19 @@ def tags_of(combination: Combination, named: Sequence[Any] = ()) -> dict[str, st
         "signature": combination.signature(),
         "data_checksum": combination.dataset.checksum,
         **{name: value for name, value in kinds.items() if value},
-        **sources([*named, *map(type, parts.values())]),
+        **sources([*named, *map(type, parts.values()), *functions_of(combination)]),
+        **_called(combination.attack),
+        **tags_of_measures(combination),
     }
+
+
+def _called(attack: Any) -> dict[str, str]:
+    """The tag of what an attack of others calls: its library's version, or its source."""
+    code = getattr(attack, "code", None)
+    if isinstance(code, str):
+        library, _, version = code.partition(" ")
+        return {f"version/{library}": version}
+    return {} if code is None else sources([code])
 
 
 def record(combination: Combination, outcome: Outcome, store: Store, names: Mapping[str, Any]) -> Record:
@@ -80,7 +92,7 @@ def record(combination: Combination, outcome: Outcome, store: Store, names: Mapp
 
 def _files(combination: Combination, outcome: Outcome, store: Store, names: Mapping[str, Any]) -> dict[str, bytes]:
     """Artifacts by name: tables first, then pictures."""
-    files = {"curves.csv": _curves_csv(names, combination.epsilon.grid, outcome)}
+    files = {"curves.csv": _curves_csv(names, combination.epsilon.grid, outcome, combination.measures)}
     if outcome.confusion:
         files[confusions.FILE] = confusions.to_csv(outcome.confusion, combination.dataset.class_names)
     if outcome.examples is not None:
@@ -89,14 +101,15 @@ def _files(combination: Combination, outcome: Outcome, store: Store, names: Mapp
     return files
 
 
-def _curves_csv(columns: Mapping[str, Any], grid: Sequence[float], outcome: Outcome) -> bytes:
-    """One row per epsilon; empty where a value is undefined."""
+def _curves_csv(columns: Mapping[str, Any], grid: Sequence[float], outcome: Outcome, own: Sequence[Measure]) -> bytes:
+    """One row per epsilon; empty where a value is undefined. ``own``: measures beside those of the registry."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*columns, "epsilon", "clean_error", *registry.curves()])
+    curves = [*registry.curves(), *(measure.name for measure in own if measure.is_curve)]
+    writer.writerow([*columns, "epsilon", "clean_error", *curves])
     names = [harmless(as_text(value)) for value in columns.values()]
     for k, epsilon in enumerate(grid):
-        values = [outcome.curves[name][k] if name in outcome.curves else math.nan for name in registry.curves()]
+        values = [outcome.curves[name][k] if name in outcome.curves else math.nan for name in curves]
         cells: list[Any] = ["" if math.isnan(v) else v for v in values]
         writer.writerow([*names, epsilon, outcome.metrics["clean_error"], *cells])
     return text.getvalue().encode()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from itertools import chain
@@ -9,6 +10,7 @@ from itertools import chain
 from transfer_exp.tracking.settings import NOT_SETTINGS, TABLES
 
 _SHOWN_ANYWAY = {"seed", "surrogate", "target", "surrogate_fraction", "surrogate.name", "target.name", "threads"}
+_ESCAPED = re.compile(r"\\(.)")  # Hydra's way to write a colon, say
 _LONGEST = 200  # characters; MLflow takes 250
 
 
@@ -25,7 +27,7 @@ def run_name(
     surrogate: str, target: str, *, seed: object, fraction: object, overrides: Sequence[str], varied: Collection[str] | None
 ) -> str:
     """What a run is called: its learners and seed, the values of the ``varied`` keys (None: of all overridden ones)."""
-    shown = {_key(one): one.partition("=")[2] for one in overrides}
+    shown = {_key(one): _ESCAPED.sub(r"\1", one.partition("=")[2]) for one in overrides}
     shown = {key: value for key, value in shown.items() if _is_shown(key) and (varied is None or key in varied)}
     names = []
     for role, name in (("surrogate", surrogate), ("target", target)):

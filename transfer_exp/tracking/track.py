@@ -26,6 +26,7 @@ from transfer_exp.system.masking import masked
 from transfer_exp.system.threads import limited_threads
 from transfer_exp.tracking import connecting, notes
 from transfer_exp.tracking.configuration import as_configuration, names_of
+from transfer_exp.tracking.measured import tags_of_measures
 from transfer_exp.tracking.recording import parameters, record, tags_of
 from transfer_exp.tracking.run_names import run_name
 from transfer_exp.tracking.studies import check_study
@@ -133,7 +134,9 @@ def do_and_record(
     with store.lock(f"run-{key}") as lock:
         if was_left:
             tracker.close_left(lock.lock_file)
-        finished = tracker.find_finished(tags["signature"]) if resume else None
+        # A run that lacks a measure, or has taken it with other code, does not stand for this one.
+        measures = tags_of_measures(combination)
+        finished = tracker.find_finished(tags["signature"], **measures) if resume else None
         if finished:
             return Tracked(status="skipped", run_id=finished, seconds=time.monotonic() - begin)
         tags["lock"] = str(lock.lock_file)

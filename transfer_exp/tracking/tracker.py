@@ -93,12 +93,17 @@ class Tracker:
             runs = self.client.search_runs([self.experiment_id], " and ".join(parts), max_results=1)
         return runs[0].info.run_id if runs else None
 
-    def find_finished(self, signature: str) -> str | None:
-        """Id of the newest finished run of a combination whose files are whole, as far as that is known here, or None."""
+    def find_finished(self, signature: str, **tags: str) -> str | None:
+        """Id of the newest finished run of a combination with these tags whose files are whole, or None.
+
+        Whether files are whole is asked as far as that is known here.
+        """
         query = f"tags.signature = '{signature}' and attributes.status = 'FINISHED'"
         with self._reached():
             runs = self.client.search_runs([self.experiment_id], query)
-        whole = (run for run in runs if artifacts.are_whole(self._home, run.info.artifact_uri, run.data.tags))
+        wanted = {name: masked(value) for name, value in tags.items()}
+        having = (run for run in runs if wanted.items() <= run.data.tags.items())
+        whole = (run for run in having if artifacts.are_whole(self._home, run.info.artifact_uri, run.data.tags))
         return next((str(run.info.run_id) for run in whole), None)
 
     def start(self, name: str, *, tags: Mapping[str, str], parent: str | None = None) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections import OrderedDict
 from dataclasses import dataclass
 
 import numpy as np
 
 from transfer_exp import seeds
-from transfer_exp.learners import Learner, Model
+from transfer_exp.learners import Ensemble, Learner, Model
 from transfer_exp.signature import Key, checksum, code_version, signature
 from transfer_exp.store import Arrays
 from transfer_exp.types import Ints, dense
@@ -17,6 +18,7 @@ from transfer_exp.work.base import Work
 _log = logging.getLogger(__name__)
 N_CHECKED = 3
 """Test points whose logits are looked at before a model is used."""
+_MOST_KEPT = 20  # models that are not stored
 CODE = ("learners", "margin.py", "seeds.py", "types.py", "work/base.py", "work/fitted.py")
 
 
@@ -28,33 +30,85 @@ class Fitted:
     key: str
 
 
+class _NotStored(Exception):  # noqa: N818  (an answer, not a mistake)
+    """A model that was trained and cannot be stored."""
+
+    def __init__(self, model: Model) -> None:
+        super().__init__()
+        self.model = model
+
+
 def fitted(work: Work, learner: Learner, rows: Ints, *, seed: int, stream: seeds.Stream) -> Fitted:
     """The learner trained on these rows, from the store when it was trained before; float64 on CPU, float32 on GPU.
 
     ``seed`` is that of the repetition that the training belongs to.
     """
+    return _fitted(work, learner, rows, seeds.integer(seed, stream))
+
+
+def _fitted(work: Work, learner: Learner, rows: Ints, number: int) -> Fitted:
+    if isinstance(learner, Ensemble):
+        return _joined(work, learner, rows, number)
     if learner.given:
         return _given(work, learner)
-    dataset, number = work.dataset, seeds.integer(seed, stream)
+    dataset = work.dataset
     key = signature(learner=learner, data=dataset.checksum, rows=checksum(rows), seed=number, code=code_version(*CODE))
 
     def train() -> Arrays:
         _log.info("training %s on %d points", learner.label, len(rows))
         model = learner.fit(dataset.x[rows], dataset.y[rows], n_classes=dataset.n_classes, seed=number)
         state = model.state()
-        assert state is not None
+        if state is None:
+            raise _NotStored(model)
         return state
 
-    return _on_device(work, learner.restore(work.stored("learner", key, train)), key)
+    model = _kept(work, key)
+    if model is None:
+        try:
+            model = learner.restore(work.stored("learner", key, train))
+        except _NotStored as trained:
+            model = _keep(work, key, trained.model)
+    return _on_device(work, model, key)
+
+
+def _joined(work: Work, learner: Ensemble, rows: Ints, number: int) -> Fitted:
+    """An ensemble of models that are those of its members alone."""
+    members = [_fitted(work, one, rows, own) for one, own in learner.seeded(number)]
+    key = signature(structure=learner.structure, members=[one.key for one in members], code=code_version(*CODE))
+    return Fitted(learner.joined(iter([one.model for one in members])), key)
 
 
 def _given(work: Work, learner: Learner) -> Fitted:
     """A model that is there already: the same for all repetitions, so that what is made on it is shared."""
     dataset = work.dataset
-    key = signature(learner=learner, n_classes=dataset.n_classes, code=code_version(*CODE))
+    key = signature(learner=learner, n_classes=dataset.n_classes, n_features=dataset.n_features, code=code_version(*CODE))
     nobody = np.zeros(0, dtype=np.int64)
-    model = learner.fit(dataset.x[nobody], dataset.y[nobody], n_classes=dataset.n_classes, seed=0)
+    model = _kept(work, key)
+    if model is None:
+        model = learner.fit(dataset.x[nobody], dataset.y[nobody], n_classes=dataset.n_classes, seed=0)
+        model = _keep(work, key, model)
     return _on_device(work, model, key)
+
+
+_recent: OrderedDict[tuple[str, str], Model] = OrderedDict()
+
+
+def _kept(work: Work, key: Key) -> Model | None:
+    """A model that is not stored, where this process has made it."""
+    place = key, work.device.type
+    if place not in _recent:
+        return None
+    _recent.move_to_end(place)
+    return _recent[place]
+
+
+def _keep(work: Work, key: Key, model: Model) -> Model:
+    """The model, kept for the next combinations of this process; those used last are."""
+    if key.storable:
+        _recent[key, work.device.type] = model
+        while len(_recent) > _MOST_KEPT:
+            _recent.popitem(last=False)
+    return model
 
 
 def _on_device(work: Work, model: Model, key: Key) -> Fitted:

@@ -1,11 +1,12 @@
-"""What a claim is, what a study says to it, and the words of both."""
+"""What a claim is, what a study says to it, and the words of both. Claims are registered in this folder's ``__init__``."""
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 import pandas as pd
 
@@ -13,6 +14,8 @@ from transfer_exp import stats
 from transfer_exp.report import comparisons, correlations, words
 from transfer_exp.report.study import Study
 from transfer_exp.types import Floats
+
+_log = logging.getLogger(__name__)
 
 Answer: TypeAlias = Literal["holds", "fails", "not tested"]
 EVASION = frozenset({"classification", "detection"})
@@ -97,6 +100,16 @@ class Claim:
     def verdicts(self, study: Study, numbers: Numbers) -> list[Verdict]:
         """What the study says, one entry a learner; none where the claim is not about such studies."""
         return list(self.judge(self, study, numbers)) if study.scenario in self.scenarios else []
+
+    def guarded_verdicts(self, study: Study, numbers: Numbers) -> list[Verdict]:
+        """The same of a claim of the user's own: "not tested" where its function raises, or gives what is no verdict."""
+        try:
+            verdicts = self.verdicts(study, numbers)
+        except Exception as error:
+            _log.exception("claim %s", self.id)
+            return [untested(self, "-", f"its function raised {type(error).__name__}: {error}")]
+        wrong = [one for one in verdicts if not isinstance(one, Verdict) or one.verdict not in get_args(Answer)]
+        return [untested(self, "-", f"its function gave {wrong[0]!r:.80}, which is no verdict")] if wrong else verdicts
 
 
 def judged(p_value: float, *, as_claimed: bool) -> tuple[Answer, str]:
