@@ -53,14 +53,12 @@ class Landscape:
         self.model, self.clean = model, clean
         self.place = (label if goals is None else goals)[:, None]
         self.sign = 1.0 if goals is None else -1.0
-        self.passes = 0
 
     def look(self, offset: Tensor, heat: float) -> tuple[Tensor, Tensor]:
         """m ``(n,)`` at the offsets ``(n, d)``, and the gradient ``(n, d)`` of its smooth maximum, of l1 norm 1 or 0.
 
         Raises UserError where logits or gradients are not finite.
         """
-        self.passes += 1
         x = (self.clean + offset).requires_grad_()
         logits = self.model(x)
         weight, value = self._weighted(logits.detach(), heat)
