@@ -293,8 +293,8 @@ class Faulty(Evasion):
     def change(self, offsets: np.ndarray, x: np.ndarray) -> np.ndarray:
         return offsets
 
-    def craft(self, model, x, y, *, goals=None, epsilons, box, shape=None):
-        made = super().craft(model, x, y, goals=goals, epsilons=epsilons, box=box, shape=shape)
+    def craft(self, model, x, y, *, goals=None, epsilons, box):
+        made = super().craft(model, x, y, goals=goals, epsilons=epsilons, box=box)
         made = dataclasses.replace(made, offsets=self.change(made.offsets, x))
         told = []
         for k in range(len(epsilons)):

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from transfer_exp.learners import MLP, mlp
-from transfer_exp.learners.base import SCORE_BATCH
+from transfer_exp.learners import MLP, Model
 from transfer_exp.learners.linear import LinearModel
+from transfer_exp.learners.mlp import Perceptron
 from transfer_exp.optim.batches import in_batches, rows_of
 
 
@@ -42,7 +42,10 @@ def test_rows_are_copied_only_where_some_are_left_out() -> None:
     assert rows_of(batch, torch.tensor([0, 2])).tolist() == [[0, 1], [4, 5]]
 
 
-@pytest.mark.parametrize("n", [SCORE_BATCH - 1, SCORE_BATCH, SCORE_BATCH + 1, 2 * SCORE_BATCH + 3])
+BATCH = Model.batch_size
+
+
+@pytest.mark.parametrize("n", [BATCH - 1, BATCH, BATCH + 1, 2 * BATCH + 3])
 def test_every_point_has_its_logits_also_in_a_short_last_batch(n: int) -> None:
     x = np.arange(2.0 * n).reshape(n, 2)
     logits = LinearModel(weight=np.array([1.0, -0.5]), bias=np.float64(3)).logits(x)
@@ -51,13 +54,13 @@ def test_every_point_has_its_logits_also_in_a_short_last_batch(n: int) -> None:
 
 def test_every_epoch_of_an_mlp_sees_every_row_once_in_an_order_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """53 rows, each its own number: the chance that a shuffled epoch is in order, or repeats another, is 1 in 53!."""
-    seen, outputs = [], mlp._outputs
+    seen, forward = [], Perceptron.forward
 
-    def noted(layers: list[tuple[torch.Tensor, torch.Tensor]], x: torch.Tensor) -> torch.Tensor:
+    def noted(network: Perceptron, x: torch.Tensor) -> torch.Tensor:
         seen.append(x[:, 0].tolist())
-        return outputs(layers, x)
+        return forward(network, x)
 
-    monkeypatch.setattr(mlp, "_outputs", noted)
+    monkeypatch.setattr(Perceptron, "forward", noted)
     numbers = np.arange(53.0)
     MLP(hidden=(2,), n_epochs=3, batch_size=10).fit(numbers[:, None], (numbers < 20).astype(np.int64), n_classes=2, seed=0)
     assert [len(batch) for batch in seen] == 3 * [10, 10, 10, 10, 10, 3]

@@ -276,7 +276,7 @@ def test_help_says_what_can_be_typed(cli: Cli, root: Path) -> None:
         "python -m transfer_exp -m",
         "python -m transfer_exp experiment=mnist89_evasion",
         "python -m transfer_exp.report study=mnist89_evasion",
-        "surrogate: logistic_high, logistic_low",
+        "logistic_high, logistic_low",
         "dataset: arrays",
         "attack.norm=linf",
     ):

@@ -12,7 +12,6 @@ from transfer_exp.learners import MLP, RBFSVM, Model
 from transfer_exp.learners.linear import HingeLinearModel
 from transfer_exp.learners.losses import LOSSES
 from transfer_exp.margin import binary_score, predict, signs
-from transfer_exp.measures import gradients
 from transfer_exp.measures.base import mean_defined
 from transfer_exp.measures.errors import confusion, error, success, targeted_success
 from transfer_exp.measures.gradients import (
@@ -119,7 +118,7 @@ def test_of_two_classes_it_is_the_scores_gradient_up_to_sign() -> None:
 
 def test_gradients_come_in_batches_that_do_not_show(curved: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = margin_gradients(curved, X, Y)
-    monkeypatch.setattr(gradients, "SCORE_BATCH", 7)
+    monkeypatch.setattr(curved, "batch_size", 7)
     np.testing.assert_allclose(margin_gradients(curved, X, Y), whole, rtol=1e-12)
     assert whole.shape == X.shape
 

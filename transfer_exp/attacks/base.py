@@ -6,6 +6,7 @@ and its choice in conf/attack.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from typing import Any, ClassVar, Protocol
 
@@ -55,15 +56,30 @@ class EvasionAttack(Attack, Protocol):
         goals: Ints | None,
         epsilons: Sequence[float],
         box: Box,
-        shape: tuple[int, ...] | None,
     ) -> Crafted:
         """Attack points ``(n, d)`` of classes ``(n,)`` on a model at every epsilon; ``goals``: the classes to reach.
 
-        shape: of one point, as ``Dataset.shape``; None for points that are no images.
+        One that also takes ``shape`` is given ``Dataset.shape``: that of one point, None for points that are no images.
         """
 
     def noise(self, x: Floats, *, epsilons: Sequence[float], box: Box, rng: np.random.Generator) -> Any:
         """Random offsets of the attack's norm and sizes: ``[k]`` gives those of the k-th epsilon, ``(n, d)``."""
+
+
+def crafted_by(
+    attack: EvasionAttack,
+    model: Model,
+    x: Floats,
+    y: Ints,
+    *,
+    goals: Ints | None,
+    epsilons: Sequence[float],
+    box: Box,
+    shape: tuple[int, ...] | None,
+) -> Crafted:
+    """What ``attack.craft`` makes; the ``shape`` is given to those that take it."""
+    more = {"shape": shape} if "shape" in inspect.signature(attack.craft).parameters else {}
+    return attack.craft(model, x, y, goals=goals, epsilons=epsilons, box=box, **more)
 
 
 class PoisoningAttack(Attack, Protocol):

@@ -89,14 +89,12 @@ class Evasion:
         goals: Ints | None = None,
         epsilons: Sequence[float],
         box: Box,
-        shape: tuple[int, ...] | None = None,
     ) -> Crafted:
         """Attack points ``(n, d)`` of classes ``(n,)`` on ``model``, at every epsilon of the ascending grid.
 
         goals: ``(n,)``, the class that each is to reach (``goals.goal_classes`` of the option); None: any but its own.
         Raises UserError on a bad grid, a model without gradients, or points outside the box.
         """
-        del shape  # points move as vectors
         check_grid(epsilons)
         require_gradients(model)
         require_inside(x, box)

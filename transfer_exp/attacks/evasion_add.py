@@ -99,7 +99,6 @@ class EvasionAdd:
         goals: Ints | None = None,
         epsilons: Sequence[float],
         box: Box,
-        shape: tuple[int, ...] | None = None,
     ) -> Crafted:
         """Attack binary points ``(n, d)``, dense or CSR, of classes ``(n,)`` all 1, at every epsilon of the grid.
 
@@ -107,7 +106,6 @@ class EvasionAdd:
         and 1. goals: ``(n,)`` all 0, or None, which means the same. Raises UserError on a bad grid, a model without
         gradients, points not binary, classes other than 1, goals other than 0.
         """
-        del shape  # points move as vectors
         check_grid(epsilons)
         require_gradients(model)
         require_binary(x, "attack")

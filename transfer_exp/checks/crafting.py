@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
-from transfer_exp.attacks.base import EvasionAttack
+from transfer_exp.attacks.base import EvasionAttack, crafted_by
 from transfer_exp.attacks.crafted import Crafted
 from transfer_exp.attacks.goals import ANY, goal_classes, resolve_goal
 from transfer_exp.checks.watching import Watch, watched_arrays, watched_globals, watched_model
@@ -46,7 +46,8 @@ class Crafting:
         own = self.goals(model) if goals is None else goals
         box, shape = self.dataset.box, self.dataset.shape
         some = None if own is None else own[rows]
-        return self.attack.craft(model, self.x[rows], self.y[rows], goals=some, epsilons=self.epsilons, box=box, shape=shape)
+        x, y = self.x[rows], self.y[rows]
+        return crafted_by(self.attack, model, x, y, goals=some, epsilons=self.epsilons, box=box, shape=shape)
 
     @cached_property
     def made(self) -> dict[str, Crafted]:

@@ -23,7 +23,20 @@ from transfer_exp.types import UserError, counted
 KEY = ["surrogate", "target", "surrogate_fraction", "seed"]
 SIZES = ("n_target", "n_surrogate", "n_validation", "n_test", "n_features", "n_attacked")
 """What a run counts when it is done: no settings, nor is what follows."""
-_ASIDE = {"run_id", "status", "parent", "study", "git_commit", "signature", "threads", UNKNOWN, *SIZES, *KEY, *DECLARED}
+_ASIDE = {
+    "run_id",
+    "status",
+    "parent",
+    "study",
+    "git_commit",
+    "signature",
+    "threads",
+    "not_known",
+    UNKNOWN,
+    *SIZES,
+    *KEY,
+    *DECLARED,
+}
 _ABSENT = "absent"
 _FIRST = ("dataset", "attack")  # of several factors that vary together the first is shown
 

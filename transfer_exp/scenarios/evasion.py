@@ -13,8 +13,9 @@ from transfer_exp.work import Work
 
 def log_before(work: Work) -> None:
     """Remarks on what is known before anything is trained."""
+    for sentence in work.combination.unknown:
+        remarks.log_once(sentence)
     remarks.log(
-        *work.combination.unknown,
         remarks.equal_rows_apart(work.dataset, work.split),
         remarks.epsilons_of_another_unit(max(work.epsilons), work.ball, work.dataset.box),
     )

@@ -28,6 +28,12 @@ def log(*remarks: str | None) -> None:
             _log.warning("%s", remark)
 
 
+@lru_cache(maxsize=1000)
+def log_once(remark: str) -> None:
+    """Log a remark that is the same for many combinations: once a process."""
+    _log.warning("%s", remark)
+
+
 def constant(role: str, learner: Learner, predicted: Ints, class_names: Sequence[str]) -> str | None:
     """A classifier that takes all test points, ``predicted`` ``(n,)``, for one class."""
     if not _one_sided(predicted):

@@ -7,7 +7,7 @@ from typing import cast
 
 import numpy as np
 
-from transfer_exp.attacks.base import EvasionAttack
+from transfer_exp.attacks.base import EvasionAttack, crafted_by
 from transfer_exp.attacks.crafted import Crafted
 from transfer_exp.attacks.goals import goal_classes
 from transfer_exp.optim.balls import BALLS
@@ -58,17 +58,16 @@ def crafted_key(work: Work, attacked: Fitted, rows: Ints) -> Key:
 def crafted(work: Work, attacked: Fitted, rows: Ints) -> Crafted:
     """Attack points of these rows made on a model, from the store when they were made before."""
 
-    def craft() -> Arrays:
+    def make() -> Arrays:
         _log.info("crafting %s on %s", counted(len(rows), "point"), type(attacked.model).__name__)
         x, y = work.part(rows)
         goals = goals_on(work, attacked, rows)
         attack = cast(EvasionAttack, work.combination.attack)  # the scenarios that come here have no other
-        made = attack.craft(
-            attacked.model, x, y, goals=goals, epsilons=work.epsilons, box=work.dataset.box, shape=work.dataset.shape
-        )
+        box, shape = work.dataset.box, work.dataset.shape
+        made = crafted_by(attack, attacked.model, x, y, goals=goals, epsilons=work.epsilons, box=box, shape=shape)
         return made.state()
 
-    return Crafted.restore(work.stored("crafted", crafted_key(work, attacked, rows), craft))
+    return Crafted.restore(work.stored("crafted", crafted_key(work, attacked, rows), make))
 
 
 def logits_on(work: Work, attacked: Fitted, rows: Ints, made: Crafted) -> Floats:
