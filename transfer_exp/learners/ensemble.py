@@ -44,6 +44,7 @@ class EnsembleModel(Model):
         self.precision = "single" if any(one.precision == "single" for one in members) else "double"
         self.batch_size = min(one.batch_size for one in members)
         self.gives = "labels" if combine == "vote" else "logits"
+        self.eval()
 
     @property
     def models(self) -> list[Model]:

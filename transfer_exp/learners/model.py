@@ -42,6 +42,7 @@ class Model(torch.nn.Module):
         super().__init__()
         for name, array in arrays.items():
             self.register_buffer(name, array if isinstance(array, Tensor) else torch.tensor(array))
+        self.eval()
 
     @property
     def n_classes(self) -> int:
