@@ -17,7 +17,7 @@ from scipy.special import softmax
 
 from transfer_exp.attacks.evasion import Evasion
 from transfer_exp.learners import CNN, Learner, Logistic, Pretrained, TorchModule
-from transfer_exp.scenarios import Combination, run
+from transfer_exp.scenarios import Combination, remarks, run
 from transfer_exp.signature import file_checksum, signature
 from transfer_exp.store import Store
 from transfer_exp.tracking.recording import parameters, record, tags_of
@@ -270,6 +270,7 @@ def test_weights_that_do_not_fit_are_refused_by_what_is_wrong(network: torch.nn.
 def test_what_cannot_be_known_of_given_weights_is_said_and_not_zero(
     network: torch.nn.Module, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    remarks.log_once.cache_clear()
     learner = Pretrained(name="mine", module=own_networks.Convolutional, **saved(network, tmp_path, "safetensors"))
     whole = combination(images(), surrogate=learner, target=learner)
     outcome = run(whole, Store(tmp_path / "store"))

@@ -15,7 +15,7 @@ from small_world import combination, dataset, points
 
 from transfer_exp.attacks.poisoning import Poisoning
 from transfer_exp.learners import Predictor, Ridge
-from transfer_exp.scenarios import run
+from transfer_exp.scenarios import remarks, run
 from transfer_exp.scenarios.attacked import target_of
 from transfer_exp.signature import signature
 from transfer_exp.store import Store
@@ -238,6 +238,7 @@ def classify(points, threshold=0.0):
 def test_a_function_of_ones_own_is_chosen_on_the_command_line(
     root: Path, cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    remarks.log_once.cache_clear()  # another test may have had it told
     (tmp_path / "own_rules.py").write_text(OWN)
     monkeypatch.syspath_prepend(str(tmp_path))
     words = [word for word in SMALL if not word.startswith("target")] + ["target=predictor", "target.gives=labels"]

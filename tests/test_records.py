@@ -46,9 +46,9 @@ def config(**changes: Any) -> DictConfig:
         "study": "tiny",
         "dataset": {"name": "own", "_target_": "load"},
         "attack": {"name": "evasion"},
-        "surrogate": {"_target_": "Ridge", "name": "ridge_low", "alpha": "${strength}"},
+        "surrogate": {"_target_": "Ridge", "name": "ridge_low", "alpha": "${shrinkage}"},
         "target": {"_target_": "MLP", "name": "mlp_high", "hidden": [5, 4], "n_epochs": 2},
-        "strength": 2.5,
+        "shrinkage": 2.5,
         "surrogate_fraction": 0.5,
         "seed": 3,
     }
@@ -97,7 +97,7 @@ def test_parameters_tell_all_that_was_chosen(combination: Combination) -> None:
         "target._target_": "MLP",
         "target.hidden": "[5, 4]",
         "target.n_epochs": "2",
-        "strength": "2.5",
+        "shrinkage": "2.5",
         **{name: str(value) for name, value in IDENTITY.items()},
     }
     assert parameters(config()) == found
@@ -186,11 +186,11 @@ def test_files_hold_the_resolved_configuration_what_was_typed_and_the_pictures(
     record: recording.Record, combination: Combination, outcome: Outcome, tmp_path: Path
 ) -> None:
     assert set(record.files) == {"curves.csv", "examples.npz", "examples.png"}
-    typed = configuration.files_of(config(), ["seed=3", "strength=2.5"])
+    typed = configuration.files_of(config(), ["seed=3", "shrinkage=2.5"])
     assert set(typed) == {"config.yaml", "overrides.yaml"}
     resolved = OmegaConf.create(typed["config.yaml"].decode())
     assert OmegaConf.to_container(resolved, resolve=False)["surrogate"]["alpha"] == 2.5
-    assert OmegaConf.to_container(OmegaConf.create(typed["overrides.yaml"].decode())) == ["seed=3", "strength=2.5"]
+    assert OmegaConf.to_container(OmegaConf.create(typed["overrides.yaml"].decode())) == ["seed=3", "shrinkage=2.5"]
     with np.load(io.BytesIO(record.files["examples.npz"]), allow_pickle=False) as found:
         np.testing.assert_equal(dict(found), vars(outcome.examples))
     assert record.files["examples.png"].startswith(b"\x89PNG")
