@@ -253,8 +253,12 @@ def test_a_function_of_ones_own_is_chosen_on_the_command_line(
     assert "target predictor is given" in logged.data.tags["not_known"]
     for more, message in (
         ("target.classes=[]", "predictor (classify): expected labels among 8, 9, got"),
-        ("target.function._target_=own_rules.nothing", "target.function._target_: expected a class or function as package"),
+        (
+            "target.function._target_=own_rules.nothing",
+            "target.function._target_: expected module.name of a class or function, got own_rules",
+        ),
     ):
         refused = cli(*words, more)
         assert refused.rc == 1
         assert message in refused.stderr
+        assert len(refused.stderr.splitlines()) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import types
 from collections.abc import Mapping, Sequence
 from dataclasses import is_dataclass
@@ -49,6 +50,8 @@ def _check_within(value: Any, where: str) -> None:
 def target_of(values: Mapping[str, Any], where: str) -> Any:
     """The class or function that a node names. Raises UserError where there is none, or its module cannot be imported."""
     name = values["_target_"]
+    hydras = logging.getLogger("hydra.utils")  # it would tell the error on lines of its own
+    before, hydras.disabled = hydras.disabled, True
     try:
         return get_object(name)
     except Exception as error:
@@ -57,6 +60,8 @@ def target_of(values: Mapping[str, Any], where: str) -> Any:
             f"{where}._target_: expected module.name of a class or function, got {name} ({reason}); modules are looked for "
             "in this folder, in that of --config-dir, and where Python has what is installed"
         ) from error
+    finally:
+        hydras.disabled = before
 
 
 @lru_cache(maxsize=1000)
