@@ -115,6 +115,7 @@ HOSTILE = {
 }
 
 
+@pytest.mark.slow
 def test_a_sweep_beside_our_own_attack_has_the_attack_as_a_factor(cli: Cli, root: Path) -> None:
     blocks = (
         "hydra.sweeper.blocks=[{attack:evasion},"
