@@ -1,4 +1,7 @@
-"""What goes into a combination, and what comes out of it."""
+"""What goes into a combination, and what comes out of it.
+
+Its identity is ``Combination.signature``: a finished run that has the same is not done again.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Loaders whose data sets remember how they were made.
 
 To add a data set: a file here with a function that returns a ``types.Dataset``, under ``@remembered``, and its choice in
-conf/dataset. A loader of one's own may lie in any module: ``dataset._target_=my_module.load``.
+conf/dataset. A loader of one's own may lie in any module: ``dataset._target_=my_module.load`` (docs/extending.md).
+Arrays in a file and folders of images need none (``dataset=arrays``, ``dataset=image_folder``).
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Learners, one file a family: scikit-learn (or torch, for networks) fits, torch differentiates.
 
 To add one: a file here with a subclass of ``base.Learner``, and its choice in conf/learner, conf/surrogate and conf/target.
-A torch module of one's own needs no file here (``torch_module``), nor do weights of one's own (``pretrained``).
+A torch module of one's own needs no file here (``torch_module``), nor do weights of one's own (``pretrained``): see
+docs/extending.md.
 scikit-learn is imported where it fits: that takes a second, and a run whose models are all in the store fits nothing.
 """
 

@@ -6,7 +6,8 @@ property of, a curve by its value at the reference epsilon, and draws it against
 
 Where is what: V in ``losses``, S and R in ``gradients``, rho and sizes in ``perturbations``, errors in ``errors``. To add a
 measure: a ``Measure`` (``base``) in the ``MEASURES`` of the file with its formula; to add a file: its ``MEASURES`` below. A
-measure of one's own may lie in any module: ``+measures.mine._target_=...`` (``own``).
+measure of one's own may lie in any module: ``+measures.mine._target_=...`` (``own``; docs/extending.md). What it is computed
+from: ``scenarios.attacked.Attacked``, or ``scenarios.poisoned.PoisonedTraining``.
 """
 
 from __future__ import annotations

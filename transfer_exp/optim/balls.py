@@ -1,5 +1,7 @@
 """Norms: one class each, with all that the suite asks of one. ``ball("l2")`` is the one of that name.
 
+To add a norm: a ``Ball`` here, and in ``BALLS``.
+
 An offset u lies in the ball of radius epsilon where its size |u| is at most epsilon:
 
     l0    number of features moved (the whole features that epsilon holds)

@@ -1,4 +1,8 @@
-"""Claims of the user's own, named as ``my_module.my_claim``: a ``Claim``, several, or a function that makes them."""
+"""Claims of the user's own, named as ``my_module.my_claim``: a ``Claim``, several, or a function that makes them.
+
+They are named to a report (``python -m transfer_exp.report study=s claims=my_module.my_claim``) or in an experiment
+(``+claims.mine._target_=...``); docs/extending.md has one. Published claims: a file of this folder, and ``__init__``.
+"""
 
 from __future__ import annotations
 
