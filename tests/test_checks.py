@@ -75,6 +75,7 @@ def test_a_faulty_attack_is_caught(check: str, faulty: Any) -> None:
     assert check in by_result(found, "FAILED"), table(found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("norm", ["l0", "l1", "l2", "linf"])
 def test_evasion_passes_in_every_norm(norm: str) -> None:
     grid = Grid(grid=(0, 1, 3), reference=1, shown=(1,)) if norm == "l0" else GRID

@@ -54,6 +54,7 @@ def forget() -> None:
     importlib.invalidate_caches()
 
 
+@pytest.mark.slow
 def test_a_study_with_all_of_them_by_one_command(cli: Cli, root: Path, mine: Path) -> None:
     del mine
     done = cli("--config-dir=mine", "experiment=beads")

@@ -1,8 +1,8 @@
 """What attacks have in common, and what the scenarios ask of them.
 
-To add an attack: a file here with a frozen dataclass that has ``scenario``, ``requires``, ``name``, ``norm`` and ``craft`` (and
-of evasion ``batch_size`` and ``noise``: the protocols below), and its choice in conf/attack. A function of one's own, or an
-attack of another library, needs no class: ``attack=foreign`` (docs/extending.md).
+To add an attack: a file here with a frozen dataclass that has ``scenario``, ``requires``, ``name``, ``norm`` and ``craft``
+(and of evasion ``batch_size`` and ``noise``: the protocols below), and its choice in conf/attack. A function of one's own,
+or an attack of another library, needs no class: ``attack=foreign`` (docs/extending.md).
 """
 
 from __future__ import annotations
