@@ -67,9 +67,9 @@ format: $(READY)  ## format and mend what can be mended
 
 mnist89-evasion: $(READY)  ## study: evasion on MNIST 8 against 9 (2,400 combinations)
 
-mnist-evasion: $(READY)  ## study: evasion on MNIST, ten classes, l2 and linf (1,200 combinations)
+mnist-evasion: $(READY)  ## study: evasion on MNIST, ten classes, l2 and linf (1,680 combinations)
 
-fashion-evasion: $(READY)  ## study: the same on Fashion-MNIST (1,200 combinations)
+fashion-evasion: $(READY)  ## study: the same on Fashion-MNIST (1,680 combinations)
 
 mnist89-paths: $(READY)  ## study: transfer along C, alpha, gamma, weight decay, width (3,198 combinations)
 
