@@ -17,6 +17,7 @@ from scipy.special import softmax
 
 from transfer_exp.attacks.evasion import Evasion
 from transfer_exp.learners import CNN, Learner, Logistic, Pretrained, TorchModule
+from transfer_exp.learners.ensemble import Ensemble
 from transfer_exp.scenarios import Combination, remarks, run
 from transfer_exp.signature import file_checksum, signature
 from transfer_exp.store import Store
@@ -265,6 +266,25 @@ def test_weights_that_do_not_fit_are_refused_by_what_is_wrong(network: torch.nn.
         Pretrained(name="mine", module=own_networks.Convolutional, weights="nowhere.pt")
     with pytest.raises(UserError, match=r"mine.mean: expected one number, or one for each of 1 channels, got 3"):
         combination(images(), target=Pretrained(name="mine", module=own_networks.Plain, mean=[0, 0, 0], **options))
+
+
+def test_weights_that_change_on_the_way_are_refused(network: torch.nn.Module, tmp_path: Path) -> None:
+    options = saved(network, tmp_path, "safetensors")
+    learner = Pretrained(name="mine", module=own_networks.Convolutional, **options)
+    fit(learner, images())
+    network.last.bias.data += 1
+    saved(network, tmp_path, "safetensors")
+    with pytest.raises(UserError, match=r"mine.weights: expected .* to stay as it was"):
+        fit(learner, images())
+
+
+def test_equal_modules_of_an_ensemble_are_trained_with_seeds_of_their_own() -> None:
+    members = {k: TorchModule(module=partial(own_networks.Convolutional, width=3), n_epochs=1) for k in "abc"}
+    seeds = [seed for _, seed in Ensemble(members=members).on(images()).seeded(7)]
+    assert seeds[0] == 7
+    assert len(set(seeds)) == 3
+    other = TorchModule(module=partial(own_networks.Convolutional, width=4), n_epochs=1)
+    assert [seed for _, seed in Ensemble(members={"a": members["a"], "b": other}).on(images()).seeded(7)] == [7, 7]
 
 
 def test_what_cannot_be_known_of_given_weights_is_said_and_not_zero(

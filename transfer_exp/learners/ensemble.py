@@ -24,6 +24,7 @@ from torch import Tensor
 from transfer_exp.learners.base import Learner
 from transfer_exp.learners.model import Model
 from transfer_exp.margin import predict
+from transfer_exp.signature import signature
 from transfer_exp.types import Dataset, Floats, Ints, Matrix, UserError
 
 Combine: TypeAlias = Literal["mean_logit", "mean_margin", "vote"]
@@ -174,7 +175,8 @@ class Ensemble(Learner):
     def seeded(self, seed: int) -> list[tuple[Learner, int]]:
         """The leaves, each with the seed that it is trained with."""
         leaves = list(self.leaves())
-        return [(one, _repeated(seed, leaves[:k].count(one))) for k, one in enumerate(leaves)]
+        same = [sum(_alike(one, other) for other in leaves[:k]) for k, one in enumerate(leaves)]
+        return [(one, _repeated(seed, n)) for one, n in zip(leaves, same, strict=True)]
 
     def joined(self, models: Iterator[Model]) -> EnsembleModel:
         """The ensemble of the fitted leaves."""
@@ -188,6 +190,11 @@ class Ensemble(Learner):
 
     def _fit(self, x: Matrix, y: Ints, *, n_classes: int, seed: int) -> Model:
         return self.fit(x, y, n_classes=n_classes, seed=seed)
+
+
+def _alike(one: Learner, other: Learner) -> bool:
+    """Whether two learners would be one and the same model; ``functools.partial`` compares by identity, so not by ==."""
+    return one == other or signature(learner=one) == signature(learner=other)
 
 
 def _repeated(seed: int, k: int) -> int:

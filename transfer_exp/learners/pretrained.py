@@ -93,6 +93,10 @@ class Pretrained(Learner):
         weights = {
             name.removeprefix(self.prefix): value for name, value in _read(self.weights, self.entry, self.label).items()
         }
+        if not Path(self.weights).is_file() or file_checksum(self.weights) != self.checksum:
+            raise UserError(
+                f"{self.label}.weights: expected {self.weights} to stay as it was, got another content; start again"
+            )
         try:
             network.load_state_dict(weights)
         except RuntimeError as error:
