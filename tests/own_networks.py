@@ -84,6 +84,23 @@ class Enormous(Plain):
         super().__init__(10**9, 10**9)
 
 
+class WithoutGradients(Plain):
+    @torch.no_grad()
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x)
+
+
+class Forgets(Plain):
+    """Draws a projection and keeps it where no state holds it."""
+
+    def __init__(self, n_features: int, n_classes: int) -> None:
+        super().__init__(n_features, n_classes)
+        self.projection = torch.randn(n_features, n_features)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(torch.cos(x.flatten(1) @ self.projection))
+
+
 class Raises(Plain):
     def forward(self, x: Tensor) -> Tensor:
         raise KeyError("no such layer")

@@ -18,6 +18,7 @@ from scipy.special import softmax
 from transfer_exp.attacks.evasion import Evasion
 from transfer_exp.learners import CNN, Learner, Logistic, Pretrained, TorchModule
 from transfer_exp.learners.ensemble import Ensemble
+from transfer_exp.measures.base import Measure
 from transfer_exp.scenarios import Combination, remarks, run
 from transfer_exp.signature import file_checksum, signature
 from transfer_exp.store import Store
@@ -161,6 +162,7 @@ BROKEN = {
     "OfTheBatch": "expected logits that do not depend on the other points of a batch",
     "Elsewhere": "expected logits of points .*, got RuntimeError: .*device",
     "Enormous": "expected a torch.nn.Module, got RuntimeError: .*memory",
+    "WithoutGradients": "expected logits with finite gradients in the points, got none",
     "Raises": "got KeyError: 'no such layer'",
 }
 
@@ -187,6 +189,12 @@ def test_a_module_that_edits_its_input_changes_no_point(tmp_path: Path) -> None:
     given = Pretrained(module=own_networks.InPlace, weights=str(tmp_path / "weights.pt"))
     run(combination(data, target=given), Store(tmp_path))  # behind its preprocessing it has points of its own
     np.testing.assert_array_equal(data.x, clean)
+
+
+def test_a_module_that_keeps_what_its_state_does_not_hold_is_refused() -> None:
+    learner = TorchModule(name="mine", module=own_networks.Forgets, n_epochs=1)
+    with pytest.raises(UserError, match=r"mine: expected a module whose parameters and buffers are all .*register_buffer"):
+        fit(learner, images())
 
 
 def test_a_training_that_diverges_is_refused() -> None:
@@ -334,3 +342,22 @@ def test_images_in_colour_are_shown_and_drawn_as_they_are(tmp_path: Path) -> Non
     np.testing.assert_array_equal(outcome.examples.clean, data.x[rows].reshape(-1, 3, 4, 4).astype(np.float32))
     assert outcome.examples.adversarial.shape == (1, 3, 3, 4, 4)
     assert record(whole, outcome, store, {"study": "s"}).files["examples.png"].startswith(b"\x89PNG")
+
+
+def edits_gradients(context: Any) -> Floats:
+    gradients = context.surrogate_gradients
+    gradients /= 2
+    return gradients[:, 0]
+
+
+def edits_logits(context: Any) -> Floats:
+    logits = context.target_logits
+    logits -= 1
+    return logits[-1, :, 0]
+
+
+@pytest.mark.parametrize("compute", [edits_gradients, edits_logits])
+def test_a_measure_that_edits_what_others_measure_is_refused(compute: Callable[..., Any], tmp_path: Path) -> None:
+    measure = Measure(name="mine", heading="edits", of="pair", compute=compute)
+    with pytest.raises(UserError, match=r"measures.mine: expected values, got ValueError: .*read-only"):
+        run(combination(images(), measures=[measure]), Store(tmp_path))

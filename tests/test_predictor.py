@@ -235,6 +235,15 @@ def classify(points, threshold=0.0):
 """
 
 
+LAMBDAS = [lambda x: np.zeros(len(x), dtype=int), lambda x: np.ones(len(x), dtype=int)]
+
+
+def test_lambdas_of_one_file_are_never_taken_for_one_another() -> None:
+    first, second = (signature(learner=Predictor(function=one, gives="labels")) for one in LAMBDAS)
+    assert first != second
+    assert not first.storable
+
+
 def test_a_function_of_ones_own_is_chosen_on_the_command_line(
     root: Path, cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from transfer_exp.learners.model import Model, Precision, check_steady
-from transfer_exp.types import Floats, Matrix, UserError, counted
+from transfer_exp.types import Floats, Matrix, UserError, counted, dense
 
 
 class NetworkModel(Model):
@@ -74,8 +74,15 @@ class NetworkModel(Model):
         return found
 
     def check(self, x: Matrix) -> None:
-        """Raise UserError where logits of a few points ``(n, d)`` change from call to call, or with their batch."""
+        """Raise UserError where logits of a few points ``(n, d)`` change from call to call, or have no gradients in them."""
         check_steady(self.logits, x, self.label)
+        points = torch.as_tensor(dense(x)).to(self.like).requires_grad_()
+        logits = self(points)
+        slope = torch.autograd.grad(logits.sum(), points, allow_unused=True)[0] if logits.requires_grad else None
+        if slope is None or not bool(torch.isfinite(slope).all()):
+            raise UserError(
+                f"{self.label}: expected logits with finite gradients in the points, got none; leave out no_grad and detach"
+            )
 
 
 def _outputs(network: torch.nn.Module, x: Tensor, *, n_classes: int, label: str, shape: tuple[int, ...] | None) -> Tensor:

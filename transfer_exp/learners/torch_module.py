@@ -6,10 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
 from transfer_exp.learners.network import ShapedNetworkLearner, called_with
-from transfer_exp.types import UserError
+from transfer_exp.learners.network_model import NetworkModel
+from transfer_exp.types import Ints, Matrix, UserError
+
+N_COMPARED = 100
+"""Training points on which a trained network and the one restored from its state are compared."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +26,17 @@ class TorchModule(ShapedNetworkLearner):
 
     module: Callable[..., Any]
     family = "network"
+
+    def _fit(self, x: Matrix, y: Ints, *, n_classes: int, seed: int) -> NetworkModel:
+        """As any network. Raises UserError where the module keeps what its parameters and buffers do not hold."""
+        model = super()._fit(x, y, n_classes=n_classes, seed=seed)
+        trained, restored = (one.logits(x[:N_COMPARED]) for one in (model, self.restore(model.state() or {})))
+        if np.abs(trained - restored).max() > 1e-3 * (np.abs(trained).max() + 1):
+            raise UserError(
+                f"{self.label}: expected a module whose parameters and buffers are all that it keeps, got other logits from "
+                "one made of them; register what it draws by register_buffer"
+            )
+        return model
 
     def _network(self, n_features: int, n_classes: int) -> torch.nn.Module:
         return made_module(self.module, self.label, n_classes=n_classes, n_features=n_features, shape=self.shape)

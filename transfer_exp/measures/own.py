@@ -90,6 +90,9 @@ def checked(measure: Measure, *, n_epsilons: int) -> Measure:
 
 def _checked_values(measure: Measure, n_epsilons: int, context: Any) -> Floats | None:
     assert measure.compute is not None
+    for made in getattr(context, "__dict__", {}).values():  # what is cached serves other measures, too
+        if isinstance(made, np.ndarray):
+            made.setflags(write=False)
     try:
         returned = measure.compute(context)
     except UserError:

@@ -15,7 +15,7 @@ import linecache
 import logging
 import sys
 from pathlib import Path
-from types import FunctionType, ModuleType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 from transfer_exp.signature.modules import (
@@ -117,14 +117,15 @@ class _Reader:
             self._add_module(function.__module__)
             if is_new and "<locals>" in function.__qualname__:
                 raise NoSource(f"its function {function.__qualname__} was made within another")
+            if is_new and "<lambda>" in function.__qualname__:
+                raise NoSource("a lambda has no name that tells it from others of its file; define it by def")
             return
         if of == "unknown":
             raise NoSource(f"its function {function.__qualname__} is of no file and no cell")
         if set(code.co_freevars) - {"__class__"}:
             raise NoSource(f"its function {function.__qualname__} was made within another")
-        self.found[f"cell {function.__module__}.{function.__qualname__}"] = digest(
-            "".join(linecache.getlines(code.co_filename)).encode()
-        )
+        told = f"{function.__module__}.{function.__qualname__}{_told_apart(code)}"
+        self.found[f"cell {told}"] = digest("".join(linecache.getlines(code.co_filename)).encode())
         for name in sorted(global_names(code) & set(function.__globals__)):
             self.add(function.__globals__[name], name)
         for place, value in enumerate([*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]):
@@ -147,6 +148,14 @@ class _Reader:
     def _add_library(self, top: str) -> None:
         if top not in FITTING and top != PACKAGE.name:
             self.found[f"library {top}"] = library_version(top)
+
+
+def _told_apart(code: CodeType) -> str:
+    """Of a lambda, which has no name of its own, a digest of what it does; empty for others."""
+    if code.co_name != "<lambda>":
+        return ""
+    constants = [one for one in code.co_consts if not isinstance(one, CodeType)]
+    return " " + digest(repr((code.co_code, code.co_names, constants)).encode())
 
 
 def _is_installed(thing: Any) -> bool:

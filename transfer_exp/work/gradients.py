@@ -29,6 +29,7 @@ def margin_gradients_at(work: Work, of: Fitted, rows: Ints) -> Floats:
         _recent.move_to_end(key)
         return _recent[key]
     found = margin_gradients(of.model, dense(work.dataset.x[rows]), work.dataset.y[rows])
+    found.setflags(write=False)  # a measure of the user's that edits it would change what others measure
     if key.storable:
         _recent[key] = found
         while len(_recent) > 1 and sum(one.nbytes for one in _recent.values()) > _MOST_BYTES:
