@@ -14,9 +14,11 @@ import own_networks
 import pytest
 import torch
 from scipy.special import softmax
+from sklearn.dummy import DummyClassifier
 
 from transfer_exp.attacks.evasion import Evasion
-from transfer_exp.learners import CNN, Learner, Logistic, Pretrained, TorchModule
+from transfer_exp.attacks.poisoning import Poisoning
+from transfer_exp.learners import CNN, Learner, Logistic, Pretrained, Sklearn, TorchModule
 from transfer_exp.learners.ensemble import Ensemble
 from transfer_exp.measures.base import Measure
 from transfer_exp.scenarios import Combination, remarks, run
@@ -264,7 +266,7 @@ def test_weights_that_do_not_fit_are_refused_by_what_is_wrong(network: torch.nn.
     cases = {
         "entry: expected an entry of .*, got other; it has epoch, nets": {"entry": "other"},
         "entry: expected the entry that holds the weights, .* has epoch, nets": {"entry": None},
-        "weights: expected those of Convolutional, got others; Missing key.*; set entry and prefix": {"prefix": ""},
+        "weights: expected those of Convolutional, got others: .*Missing key.*; set entry and prefix": {"prefix": ""},
     }
     for message, other in cases.items():
         learner = Pretrained(name="mine", module=own_networks.Convolutional, **{**options, **other})
@@ -361,3 +363,17 @@ def test_a_measure_that_edits_what_others_measure_is_refused(compute: Callable[.
     measure = Measure(name="mine", heading="edits", of="pair", compute=compute)
     with pytest.raises(UserError, match=r"measures.mine: expected values, got ValueError: .*read-only"):
         run(combination(images(), measures=[measure]), Store(tmp_path))
+
+
+def test_answers_of_a_poisoned_target_are_looked_at(tmp_path: Path) -> None:
+    data = Dataset(**{**vars(images(2)), "sizes": Sizes(target=20, surrogate=20, validation=20, test=20)})
+    whole = Combination(
+        dataset=data,
+        surrogate=Logistic(C=1.0),
+        target=Sklearn(name="mine", estimator=DummyClassifier(strategy="stratified")),
+        attack=Poisoning(n_iter=1),
+        epsilon=Grid(grid=(0, 0.1), reference=0.1, shown=(0.1,)),
+        n_variability=2,
+    )
+    with pytest.raises(UserError, match="DummyClassifier: expected logits that do not depend on the other points"):
+        run(whole, Store(tmp_path))

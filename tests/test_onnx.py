@@ -137,7 +137,7 @@ def test_what_is_no_model_is_refused(file: Path, tmp_path: Path) -> None:
         Onnx(file="nowhere", gives="scores")
     pytest.importorskip("onnxruntime")
     (tmp_path / "m.onnx").write_bytes(b"no model")
-    with pytest.raises(UserError, match=r"Onnx\.file: expected an ONNX model that onnxruntime takes, got .*m\.onnx: "):
+    with pytest.raises(UserError, match=r"Onnx\.file: expected a model that onnxruntime takes, got .*m\.onnx: "):
         of_file(tmp_path / "m.onnx")
     whole = model(
         [node("Cast", ["x"], ["y"])], [tensor("W", WEIGHT)], [place("x", 7, ("n", 4))], [place("y", FLOAT, ("n", 3))]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import random
 import subprocess
 import sys
 from typing import get_args
@@ -12,7 +13,7 @@ import pytest
 import torch
 from conftest import SOURCE
 
-from transfer_exp.seeds import Stream, generator, integer, seeded_torch
+from transfer_exp.seeds import Stream, generator, integer, seeded
 
 STREAMS: tuple[Stream, ...] = get_args(Stream)
 
@@ -64,10 +65,30 @@ def test_an_unknown_stream_is_an_error() -> None:
         integer(0, "nothing")  # type: ignore[arg-type]
 
 
-def test_torchs_generator_is_seeded_in_one_place_and_put_back() -> None:
-    before = torch.random.get_rng_state()
-    with seeded_torch(3):
-        first = torch.rand(2)
-    assert torch.equal(torch.random.get_rng_state(), before)
-    with seeded_torch(3):
-        assert torch.equal(torch.rand(2), first)
+def test_global_generators_are_seeded_in_one_place_and_put_back() -> None:
+    def drawn() -> tuple[float, float, float]:
+        return float(torch.rand(1)), float(np.random.rand()), random.random()  # noqa: NPY002
+
+    before = torch.random.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()  # noqa: NPY002
+    with seeded(3):
+        first = drawn()
+    after = torch.random.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()  # noqa: NPY002
+    assert torch.equal(before[0], after[0])
+    assert before[1:] == after[1:]
+    with seeded(3):
+        assert drawn() == first
+    with seeded(4):
+        assert drawn() != first
+
+
+def test_global_generators_are_put_back_after_an_error() -> None:
+    before = random.getstate()
+
+    def failing() -> None:
+        with seeded(3):
+            random.random()
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        failing()
+    assert random.getstate() == before

@@ -13,6 +13,7 @@ import skops.io
 from by_hand import Line, SpyRidge
 from conftest import SMALL, Cli, runs
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import IsolationForest, RandomForestClassifier, VotingClassifier
 from sklearn.linear_model import LinearRegression, LogisticRegression, RidgeClassifier, SGDClassifier
@@ -447,3 +448,16 @@ def test_a_pipeline_of_a_config_is_trained_and_recorded(root: Path, cli: Cli) ->
     refused = cli(*small, "target=sklearn", pipeline.replace("var_", "vari_"))
     assert refused.rc == 1
     assert "target.estimator.steps.1.1.vari_smoothing: expected one of priors, var_smoothing" in refused.stderr
+
+
+def test_what_draws_from_global_generators_is_seeded_and_moves_none() -> None:
+    """A splitter that shuffles has no ``random_state`` among the estimator's parameters."""
+    random = np.random.default_rng(0)
+    x, y = random.normal(size=(60, 4)), random.permutation(np.arange(60) % 2)
+    splitter = StratifiedKFold(3, shuffle=True)
+    learner = Sklearn(estimator=CalibratedClassifierCV(GaussianNB(), cv=splitter))
+    before = np.random.get_state()[1].tolist()  # noqa: NPY002
+    first, second, other = (learner.fit(x, y, n_classes=2, seed=seed).logits(x) for seed in (1, 1, 2))
+    assert np.array_equal(first, second)
+    assert not np.array_equal(first, other)
+    assert np.random.get_state()[1].tolist() == before  # noqa: NPY002

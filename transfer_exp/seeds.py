@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal, TypeAlias, get_args
@@ -31,8 +32,18 @@ def integer(seed: int, stream: Stream) -> int:
 
 
 @contextmanager
-def seeded_torch(seed: int) -> Iterator[None]:
-    """Torch's global generator, which modules draw from, begins at ``seed`` here, and is afterwards as it was."""
-    with torch.random.fork_rng(devices=[]):
+def seeded(seed: int) -> Iterator[None]:
+    """The global generators of Python, numpy and torch, which code of others draws from, begin at ``seed`` here.
+
+    Afterwards they are as they were.
+    """
+    of_numpy, of_python = np.random.get_state(), random.getstate()  # noqa: NPY002
+    with torch.random.fork_rng(list(range(torch.cuda.device_count()))):
         torch.manual_seed(seed)
-        yield
+        np.random.set_state(np.random.RandomState(seed).get_state())  # noqa: NPY002
+        random.setstate(random.Random(seed).getstate())  # noqa: S311  (no secret)
+        try:
+            yield
+        finally:
+            np.random.set_state(of_numpy)  # noqa: NPY002
+            random.setstate(of_python)

@@ -25,6 +25,12 @@ class UserError(Exception):
     """Something the user can mend: the message says what was expected, what was got, what to do."""
 
 
+def reason(error: BaseException, *, most: int = 200) -> str:
+    """What an error of code of others says, in one short line; its kind where it says nothing."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= most else f"{text[:most]}…"
+
+
 def counted(n: int, noun: str, plural: str = "") -> str:
     """``1 point``, ``2 points``; the plural when it is not the noun with an s."""
     return f"{n:,} {noun if n == 1 else plural or noun + 's'}"

@@ -33,7 +33,7 @@ from transfer_exp.optim.balls import ball
 from transfer_exp.optim.batches import in_batches
 from transfer_exp.optim.rays import Offsets, random_offsets
 from transfer_exp.optim.state import Ascent, unmoved
-from transfer_exp.types import Box, Floats, Ints, UserError, check_grid
+from transfer_exp.types import Box, Floats, Ints, UserError, check_grid, reason
 
 _log = logging.getLogger(__name__)
 
@@ -148,7 +148,7 @@ class _Batch:
         """Where the points are at the k-th epsilon, how far outside they were ``(n,)``, which were not finite ``(n,)``."""
         like = self.model.like
         images = self.space.images(self.clean.to(torch.float32 if self.call.single else like.dtype))
-        model = UnitModel(self.model, self.space)
+        model = self._copied()
         made = self._made(model, images, k, inside.epsilon)
         finite = made.float().isfinite().flatten(1).all(1)  # what single precision does not hold has no size in double
         offset = torch.where(finite[:, None], self.space.offsets(images, made), 0.0)
@@ -158,6 +158,13 @@ class _Batch:
         end.effort += model.effort
         return end, outside, (~finite).cpu().numpy()
 
+    def _copied(self) -> UnitModel:
+        """The model as the attack gets it: a copy for every call, which an attack may spoil."""
+        try:
+            return UnitModel(self.model, self.space)
+        except (RuntimeError, TypeError) as error:  # what some modules raise that cannot be copied
+            raise UserError(f"attack {self.attack.attack}: expected a model to copy, got: {reason(error)}") from error
+
     def _made(self, model: UnitModel, images: Tensor, k: int, epsilon: float) -> Tensor:
         """The images that the attack makes of (copies of) these; raises UserError where it fails or they are none."""
         seed = int(np.random.SeedSequence([self.attack.seed, k, self.begin]).generate_state(1)[0])
@@ -166,14 +173,13 @@ class _Batch:
         name, norm = self.attack.attack, self.attack.norm
         call = Call(model, images.clone(), y, goals, self.space.epsilon(epsilon), norm, self.attack.seed)
         try:
-            with guarded(seed, images.device):
+            with guarded(seed):
                 made = torch.as_tensor(self.call(call)).detach().to(images.device)
         except (UserError, torch.cuda.OutOfMemoryError):
             raise
         except Exception as error:
-            why = " ".join(str(error).split()) or "no reason given"
             flat = "" if len(self.space.shape) > 1 else "; the data are no images, which it may need"
-            raise UserError(f"attack {name}: expected points, got {type(error).__name__}: {why}{flat}") from error
+            raise UserError(f"attack {name}: expected points, got {type(error).__name__}: {reason(error)}{flat}") from error
         if made.shape != images.shape or not made.is_floating_point():
             raise UserError(
                 f"attack {name}: expected numbers of the shape {tuple(images.shape)} that it was given, got "

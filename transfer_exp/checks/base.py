@@ -8,7 +8,7 @@ from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 import numpy as np
 
-from transfer_exp.types import UserError
+from transfer_exp.types import UserError, reason
 
 T = TypeVar("T")
 Result: TypeAlias = Literal["ok", "FAILED", "not applicable"]
@@ -61,7 +61,7 @@ def _looked(check: Check[T], subject: T) -> tuple[Result, str]:
     except UserError as error:
         return "FAILED", str(error)
     except Exception as error:  # the code of others
-        return "FAILED", f"{type(error).__name__}: {next(iter(str(error).strip().splitlines()), '')}"
+        return "FAILED", f"{type(error).__name__}: {reason(error)}"
     return ("ok" if holds else "FAILED"), text
 
 

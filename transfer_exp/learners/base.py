@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import warnings
 from abc import ABC, abstractmethod
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Self, TypeAlias, get_args
 
@@ -80,6 +81,13 @@ class Learner(ABC):
         """The learner for a data set: networks take the shape of a point from it. Raises UserError where it does not fit."""
         del dataset
         return self
+
+    def _with(self, **computed: Any) -> Self:
+        """A copy with these computed fields, which ``dataclasses.replace`` does not set."""
+        bound = copy(self)
+        for name, value in computed.items():
+            object.__setattr__(bound, name, value)
+        return bound
 
     def fit(self, x: Matrix, y: Ints, *, n_classes: int, seed: int) -> Model:
         """Train on points ``(n, d)`` of classes 0..n_classes-1; ``seed`` feeds every random choice.

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from copy import copy
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self, get_args
 
@@ -134,14 +133,13 @@ class BlackBox(Learner):
 
     def on(self, dataset: Dataset) -> Self:
         """With the data's shape, where it wants that, and the names of its classes, where labels may be text."""
-        bound = copy(self)
-        if self.labels_only and not self.classes:
-            object.__setattr__(bound, "names", dataset.class_names)
-        if self.shape == "data":
+        names = dataset.class_names if self.labels_only and not self.classes else self.names
+        shape = self.shape
+        if shape == "data":
             if dataset.shape is None:
                 raise UserError(f"{self.label}.shape: expected data whose points have a shape, got {dataset.name}; set it")
-            object.__setattr__(bound, "shape", dataset.shape)
-        return bound
+            shape = dataset.shape
+        return self._with(names=names, shape=shape)
 
     def _answers(self, n_classes: int) -> Answers:
         if self.classes and len(self.classes) != n_classes:

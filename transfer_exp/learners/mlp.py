@@ -12,7 +12,7 @@ from torch.nn.functional import linear, relu
 
 from transfer_exp.learners.network import NetworkLearner
 from transfer_exp.learners.network_model import NetworkModel
-from transfer_exp.types import UserError
+from transfer_exp.types import Matrix, UserError
 
 
 class Perceptron(torch.nn.Module):
@@ -38,6 +38,9 @@ class PerceptronModel(NetworkModel):
     """Small enough for float64: attacks are polished in it."""
 
     precision = "double"
+
+    def check(self, x: Matrix) -> None:
+        """Nothing is looked at: the module is known."""
 
 
 @dataclass(frozen=True, kw_only=True)

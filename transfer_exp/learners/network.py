@@ -16,7 +16,6 @@ import inspect
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from copy import copy
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Self
@@ -30,7 +29,7 @@ from transfer_exp.learners.base import Learner, require_positive
 from transfer_exp.learners.losses import cross_entropy
 from transfer_exp.learners.network_model import NetworkModel
 from transfer_exp.margin import signs
-from transfer_exp.seeds import seeded_torch
+from transfer_exp.seeds import seeded
 from transfer_exp.types import Dataset, Ints, Matrix, UserError, counted, dense
 
 _DEAD = float(np.sqrt(torch.finfo(torch.float32).tiny))
@@ -99,7 +98,7 @@ class NetworkLearner(Learner):
         """The model whose ``state()`` was ``state``: a new module with these parameters and buffers."""
         arrays = {name: array for name, array in state.items() if not name.startswith(_STATE)}
         n_classes, n_features = (int(arrays.pop(name)) for name in ("class_count", "feature_count"))
-        with seeded_torch(0):
+        with seeded(0):
             network = self._network(n_features, n_classes)
         weights = {
             name.removeprefix(_STATE): torch.tensor(array) for name, array in state.items() if name.startswith(_STATE)
@@ -111,7 +110,7 @@ class NetworkLearner(Learner):
 
     def _fit(self, x: Matrix, y: Ints, *, n_classes: int, seed: int) -> NetworkModel:
         """Fit; ``seed`` draws the starting weights, the order of the batches and what the module itself draws."""
-        with seeded_torch(seed), _denormals_as_zero():
+        with seeded(seed), _denormals_as_zero():
             network = self._network(int(x.shape[1]), n_classes)
             network.train()
             self._train(network, x, y, n_classes)
@@ -169,9 +168,7 @@ class ShapedNetworkLearner(NetworkLearner):
 
     def on(self, dataset: Dataset) -> Self:
         """The learner with the shape of the data's points."""
-        bound = copy(self)
-        object.__setattr__(bound, "shape", image_shape(dataset))
-        return bound
+        return self._with(shape=image_shape(dataset))
 
     @property
     def _shape(self) -> tuple[int, ...] | None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from transfer_exp.learners.model import Model, Precision, check_steady
-from transfer_exp.types import Floats, Matrix, UserError, counted, dense
+from transfer_exp.types import Floats, Matrix, UserError, counted, dense, reason
 
 
 class NetworkModel(Model):
@@ -93,9 +93,8 @@ def _outputs(network: torch.nn.Module, x: Tensor, *, n_classes: int, label: str,
     except (UserError, torch.cuda.OutOfMemoryError):
         raise
     except Exception as error:
-        reason = (str(error).strip().splitlines() or [""])[0]
         raise UserError(
-            f"{label}: expected logits of points of shape {tuple(points.shape)}, got {type(error).__name__}: {reason}"
+            f"{label}: expected logits of points of shape {tuple(points.shape)}, got {type(error).__name__}: {reason(error)}"
         ) from error
     if points._version != version:
         raise UserError(

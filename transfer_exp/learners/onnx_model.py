@@ -13,7 +13,7 @@ import numpy as np
 
 from transfer_exp.learners.black_box import BlackBox, GivenModel
 from transfer_exp.signature import file_checksum, signature
-from transfer_exp.types import RECORDED, Ints, Matrix, UserError
+from transfer_exp.types import RECORDED, Ints, Matrix, UserError, reason
 
 _TYPES = {"tensor(float)": "float32", "tensor(double)": "float64", "tensor(float16)": "float16"}
 _LOCATION = rb"\x0a\x08location\x12"
@@ -97,8 +97,7 @@ def _session(label: str, file: str, checksum: str) -> Any:
     try:
         return onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's errors have no base class of their own
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"{label}.file: expected an ONNX model that onnxruntime takes, got {file}: {reason}") from error
+        raise UserError(f"{label}.file: expected a model that onnxruntime takes, got {file}: {reason(error)}") from error
 
 
 def _checksum(file: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -16,9 +15,9 @@ from transfer_exp.learners.base import Learner, require_positive
 from transfer_exp.learners.network import image_shape
 from transfer_exp.learners.network_model import NetworkModel
 from transfer_exp.learners.torch_module import made_module
-from transfer_exp.seeds import seeded_torch
+from transfer_exp.seeds import seeded
 from transfer_exp.signature import file_checksum
-from transfer_exp.types import RECORDED, Dataset, Ints, Matrix, UserError
+from transfer_exp.types import RECORDED, Dataset, Ints, Matrix, UserError, reason
 
 
 class Normalised(torch.nn.Module):
@@ -76,18 +75,17 @@ class Pretrained(Learner):
 
     def on(self, dataset: Dataset) -> Self:
         """The learner with the shape of the data's points. Raises UserError where mean and std are of other channels."""
-        bound, shape = copy(self), image_shape(dataset)
+        shape = image_shape(dataset)
         for name in ("mean", "std"):
             n = len(getattr(self, name))
             if n not in (1, shape[0]):
                 raise UserError(f"{self.label}.{name}: expected one number, or one for each of {shape[0]} channels, got {n}")
-        object.__setattr__(bound, "shape", shape)
-        return bound
+        return self._with(shape=shape)
 
     def _fit(self, x: Matrix, y: Ints, *, n_classes: int, seed: int) -> NetworkModel:
         """Read the weights; points and seed play no part."""
         del y, seed
-        with seeded_torch(0):
+        with seeded(0):
             known = {"n_classes": n_classes, "n_features": int(x.shape[1]), "shape": self.shape}
             network = made_module(self.module, self.label, **known)
         weights = {
@@ -100,9 +98,8 @@ class Pretrained(Learner):
         try:
             network.load_state_dict(weights)
         except RuntimeError as error:
-            lines = [line.strip() for line in str(error).splitlines()[1:]] or [str(error)]
             raise UserError(
-                f"{self.label}.weights: expected those of {type(network).__name__}, got others; {_short(lines[0])}; set "
+                f"{self.label}.weights: expected those of {type(network).__name__}, got others: {reason(error)}; set "
                 "entry and prefix"
             ) from error
         return NetworkModel(
@@ -133,7 +130,7 @@ def _read(file: str, entry: str | None, label: str) -> dict[str, Tensor]:
         raise UserError(f"{label}.weights: expected the library safetensors, got none; pip install safetensors") from error
     except Exception as error:
         raise UserError(
-            f"{label}.weights: expected plain tensors in {file}, got {type(error).__name__}: {_short(str(error))}; save "
+            f"{label}.weights: expected plain tensors in {file}, got {type(error).__name__}: {reason(error)}; save "
             "model.state_dict(), or convert it to .safetensors"
         ) from error
     for name in entry.split(".") if entry else ():
@@ -145,8 +142,3 @@ def _read(file: str, entry: str | None, label: str) -> dict[str, Tensor]:
         names = ", ".join(map(str, found))[:200] if isinstance(found, Mapping) else type(found).__name__
         raise UserError(f"{label}.entry: expected the entry that holds the weights, got none or another; {file} has {names}")
     return dict(found)
-
-
-def _short(text: str) -> str:
-    line = next(iter(text.strip().splitlines()), "")
-    return line if len(line) <= 200 else f"{line[:200]}…"

@@ -29,7 +29,8 @@ from transfer_exp.learners.answers import Answers, Gives, deciding
 from transfer_exp.learners.base import Learner
 from transfer_exp.learners.black_box import BlackBoxModel
 from transfer_exp.learners.model import Model
-from transfer_exp.types import Floats, Ints, Matrix, UserError, counted, dense
+from transfer_exp.seeds import seeded
+from transfer_exp.types import Floats, Ints, Matrix, UserError, counted, dense, reason
 
 _log = logging.getLogger(__name__)
 _PLAIN = (bool, int, float, str, np.generic, type, FunctionType, BuiltinFunctionType, functools.partial)
@@ -118,9 +119,10 @@ class Sklearn(Learner):
         is_sparse = isinstance(x, sp.csr_array) and _takes_sparse(estimator)
         points = x.copy() if is_sparse else np.array(dense(x))
         try:
-            estimator.fit(points, y)
+            with seeded(seed):  # what is no ``random_state``: a splitter's, or numpy's own
+                estimator.fit(points, y)
         except (ValueError, TypeError) as error:  # bad options, say: scikit-learn checks them here
-            raise UserError(f"{self.label}: expected to fit {counted(len(y), 'point')}, got: {_short(error)}") from error
+            raise UserError(f"{self.label}: expected to fit {counted(len(y), 'point')}, got: {reason(error)}") from error
         if not np.array_equal(getattr(estimator, "classes_", np.arange(n_classes)), np.arange(n_classes)):
             raise UserError(f"{self.label}: expected classes 0 to {n_classes - 1} when fitted, got {estimator.classes_}")
         model = SklearnModel(estimator=estimator, K=np.int64(n_classes), sparse=np.bool_(is_sparse))
@@ -156,18 +158,13 @@ def _from_skops(model: SklearnModel, tried: Matrix) -> SklearnModel | str:
         again = SklearnModel(skops=content, K=model.K, sparse=model.sparse)
         same = np.array_equal(again.ask(tried.copy()), model.ask(tried.copy()))
     except Exception as error:  # skops has no error for all that it cannot write or read
-        return _short(error)
+        return reason(error)
     return again if same else "it answers otherwise when it was stored"
 
 
 @functools.cache
 def _say_once(label: str, why: str) -> None:
     _log.warning("%s is not stored (%s): it is trained again in each process", label, why)
-
-
-def _short(error: Exception) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 200 else f"{text[:200]}…"
 
 
 def _random_states(estimator: Any, seed: int) -> dict[str, int]:

@@ -11,10 +11,9 @@ import torch
 
 from transfer_exp.learners.network import ShapedNetworkLearner, called_with
 from transfer_exp.learners.network_model import NetworkModel
-from transfer_exp.types import Ints, Matrix, UserError
+from transfer_exp.types import Ints, Matrix, UserError, reason
 
-N_COMPARED = 100
-"""Training points on which a trained network and the one restored from its state are compared."""
+_N_COMPARED = 100  # training points on which a trained network and the one restored from its state are compared
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +29,8 @@ class TorchModule(ShapedNetworkLearner):
     def _fit(self, x: Matrix, y: Ints, *, n_classes: int, seed: int) -> NetworkModel:
         """As any network. Raises UserError where the module keeps what its parameters and buffers do not hold."""
         model = super()._fit(x, y, n_classes=n_classes, seed=seed)
-        trained, restored = (one.logits(x[:N_COMPARED]) for one in (model, self.restore(model.state() or {})))
+        model.check(x[:3])
+        trained, restored = (one.logits(x[:_N_COMPARED]) for one in (model, self.restore(model.state() or {})))
         if np.abs(trained - restored).max() > 1e-3 * (np.abs(trained).max() + 1):
             raise UserError(
                 f"{self.label}: expected a module whose parameters and buffers are all that it keeps, got other logits from "
@@ -49,8 +49,9 @@ def made_module(make: Callable[..., Any], label: str, **known: Any) -> torch.nn.
     except UserError:
         raise
     except Exception as error:
-        reason = str(error).strip().splitlines() or [""]
-        raise UserError(f"{label}.module: expected a torch.nn.Module, got {type(error).__name__}: {reason[0]}") from error
+        raise UserError(
+            f"{label}.module: expected a torch.nn.Module, got {type(error).__name__}: {reason(error)}"
+        ) from error
     if not isinstance(network, torch.nn.Module):
         raise UserError(f"{label}.module: expected a torch.nn.Module, got {type(network).__name__}")
     return network

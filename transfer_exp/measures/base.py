@@ -25,7 +25,7 @@ class Measure:
     """One measure: ``name`` of its column and metric, ``symbol`` of the literature ("" for none), ``heading`` in words.
 
     of: what it is a property of, and over what tables take its mean. is_curve: one value an epsilon. is_share: between 0 and
-    1, shown in percent. is_cosine: between -1 and 1; of a pair, it is shown as a matrix. source: where it is defined. label:
+    1. is_cosine: between -1 and 1; of a pair, it is shown as a matrix. source: where it is defined. label:
     heading of a column or an axis; where it has none, symbol and heading, or its name if it explains nothing. explains: the
     columns of its table that it is drawn against and correlated with; of what an attack did none. norm: the norm in which it
     is the size of something.

@@ -28,7 +28,14 @@ def torch_device(name: str) -> torch.device:
     available = torch.cuda.is_available()
     if name == "cuda" and not available:
         raise UserError("device: expected a CUDA device for device=cuda, got none on this machine; use device=cpu or auto")
-    return torch.device("cpu" if name == "cpu" or not available else "cuda")
+    if name == "cpu" or not available:
+        return torch.device("cpu")
+    torch.backends.cudnn.allow_tf32 = False  # convolutions would keep ten bits of 24: logits would depend on their batch
+    return torch.device("cuda")
+
+
+N_CHECKED = 3
+"""Test points whose logits are looked at before a model is used."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 
@@ -13,12 +14,10 @@ from transfer_exp.learners import Ensemble, Learner, Model
 from transfer_exp.signature import Key, checksum, code_version, signature
 from transfer_exp.store import Arrays
 from transfer_exp.types import Ints, dense
-from transfer_exp.work.base import Work
+from transfer_exp.work.base import N_CHECKED, Work
 
 _log = logging.getLogger(__name__)
-N_CHECKED = 3
-"""Test points whose logits are looked at before a model is used."""
-_MOST_KEPT = 20  # models that are not stored
+_MOST_KEPT, _MOST_BYTES = 20, 1_000_000_000  # of models that are not stored, and of their arrays
 CODE = ("learners", "margin.py", "seeds.py", "types.py", "work/base.py", "work/fitted.py")
 
 
@@ -106,9 +105,14 @@ def _keep(work: Work, key: Key, model: Model) -> Model:
     """The model, kept for the next combinations of this process; those used last are."""
     if key.storable:
         _recent[key, work.device.type] = model
-        while len(_recent) > _MOST_KEPT:
+        while len(_recent) > 1 and (len(_recent) > _MOST_KEPT or sum(map(_size, _recent.values())) > _MOST_BYTES):
             _recent.popitem(last=False)
     return model
+
+
+def _size(model: Model) -> int:
+    """Bytes of its arrays."""
+    return sum(array.nbytes for array in chain(model.parameters(), model.buffers()))
 
 
 def _on_device(work: Work, model: Model, key: Key) -> Fitted:

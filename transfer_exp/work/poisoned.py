@@ -17,7 +17,7 @@ from transfer_exp.seeds import generator
 from transfer_exp.signature import checksum
 from transfer_exp.store import Arrays
 from transfer_exp.types import Floats, Ints, counted
-from transfer_exp.work.base import Work
+from transfer_exp.work.base import N_CHECKED, Work
 from transfer_exp.work.noise import N_DRAWS
 
 _log = logging.getLogger(__name__)
@@ -80,11 +80,13 @@ def retrained_logits(
     def train(of: Sequence[int]) -> Arrays:
         _log.info("training %s, numbers of poisoning points: %s", learner.label, list(of))
         (x, y), (x_test, _) = work.part(rows), work.part(work.split.test)
-        models = (
-            learner.fit(np.concatenate([x, points[:m]]), np.concatenate([y, labels[:m]]), n_classes=2, seed=number)
-            for m in of
-        )
-        return {"logits": np.stack([model.logits(x_test) for model in models])}
+        every = []
+        for m in of:
+            x_with, y_with = np.concatenate([x, points[:m]]), np.concatenate([y, labels[:m]])
+            model = learner.fit(x_with, y_with, n_classes=2, seed=number)
+            model.check(x_test[:N_CHECKED])
+            every.append(model.logits(x_test))
+        return {"logits": np.stack(every)}
 
     parts = {"learner": learner, "rows": checksum(rows), "test": checksum(work.split.test), "number": number}
     poison = {"points": checksum(points), "labels": checksum(labels), "counts": list(counts[1:])}
