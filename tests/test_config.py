@@ -38,7 +38,7 @@ OWN = {
     "predictor": ["function._target_=numpy.sum", "gives=labels"],
     "onnx": ["file=own.onnx", "gives=labels"],
 }
-NETWORKS = {"cnn", "torch_module", "pretrained"}
+NETWORKS = {"cnn", "resnet8", "resnet20", "torch_module", "pretrained"}
 BLACK_BOXES = {"sklearn", "predictor", "onnx"}
 
 # paper.md, 4.1, by hand.

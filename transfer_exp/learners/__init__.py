@@ -18,6 +18,7 @@ from transfer_exp.learners.model import Model
 from transfer_exp.learners.onnx_model import Onnx
 from transfer_exp.learners.predictor import Predictor
 from transfer_exp.learners.pretrained import Pretrained
+from transfer_exp.learners.resnet import ResNet
 from transfer_exp.learners.sklearn_model import Sklearn
 from transfer_exp.learners.torch_module import TorchModule
 
@@ -35,6 +36,7 @@ __all__ = [
     "Onnx",
     "Predictor",
     "Pretrained",
+    "ResNet",
     "Ridge",
     "Sklearn",
     "TorchModule",

@@ -10,9 +10,10 @@ from __future__ import annotations
 import logging
 import warnings
 from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
 from copy import copy
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, Self, TypeAlias, get_args
+from typing import Any, ClassVar, Literal, Self, TypeAlias, TypeVar, get_args
 
 import numpy as np
 import torch
@@ -26,6 +27,7 @@ from transfer_exp.types import Dataset, Ints, Matrix, UserError
 _log = logging.getLogger(__name__)
 
 Complexity: TypeAlias = Literal["high", "low"]
+ModelT = TypeVar("ModelT", bound=Model)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +75,11 @@ class Learner(ABC):
         """Whether its models tell their decisions and no more, so that no loss of them is defined."""
         return self.model_type.gives == "labels"
 
+    @property
+    def stored_as(self) -> Learner:
+        """The learner whose stored state serves this one, too: checkpoints of one training are stored together."""
+        return self
+
     def parts(self) -> tuple[Learner, ...]:
         """The learners that it is made of; they are fitted and stored like any other."""
         return ()
@@ -109,9 +116,7 @@ class Learner(ABC):
                 f"{self.label}: expected a model whose state is named arrays (register_buffer), got torch parameters, which "
                 "``restore`` would not put back; register them as arrays, or use torch_module"
             )
-        if scaling is not None:
-            model.register_buffer("scale_shift", torch.tensor(scaling.shift))
-            model.register_buffer("scale_factor", torch.tensor(scaling.factor))
+        with_scaling(model, scaling)
         others = [one for one in caught if not issubclass(one.category, ConvergenceWarning)]
         for one in others:
             warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
@@ -120,6 +125,16 @@ class Learner(ABC):
             advice = ADVICE if scaling is None else "choose more regularisation"
             _log.warning("%s: the fit of %d points stopped before it converged; %s", self.label, len(y), advice)
         return model
+
+    @property
+    def side_by_side(self) -> bool:
+        """Whether ``fit_many`` is faster than one ``fit`` after another."""
+        return False
+
+    def fit_many(self, sets: Iterable[tuple[Matrix, Ints, int]], *, n_classes: int) -> Iterator[Model]:
+        """The models of trainings that differ in points, classes and seed alone, in order; to rounding those of ``fit``."""
+        for x, y, seed in sets:
+            yield self.fit(x, y, n_classes=n_classes, seed=seed)
 
     def _require_classes(self, y: Ints, n_classes: int) -> None:
         found = np.unique(y)
@@ -173,6 +188,14 @@ class Learner(ABC):
     def restore(self, state: dict[str, np.ndarray[Any, Any]]) -> Model:
         """The model whose ``state()`` was ``state``."""
         return self.model_type(**state)
+
+
+def with_scaling(model: ModelT, scaling: Scaling | None) -> ModelT:
+    """The model, behind the scaling of its features."""
+    if scaling is not None:
+        model.register_buffer("scale_shift", torch.tensor(scaling.shift))
+        model.register_buffer("scale_factor", torch.tensor(scaling.factor))
+    return model
 
 
 def require_positive(learner: Learner, **values: float) -> None:

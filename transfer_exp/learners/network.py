@@ -1,21 +1,21 @@
 """Networks: a ``torch.nn.Module`` as a model, and learners that train one.
 
 A module takes points ``(n, *shape)``, images with their channels first, and gives logits ``(n, K)`` or, of two classes, the
-score z_1 - z_0, ``(n,)`` or ``(n, 1)``. Training lowers the mean cross-entropy of random batches in float32:
+score z_1 - z_0, ``(n,)`` or ``(n, 1)``. It is trained in float32 (``training_loop``), with the options of ``training``:
 
     seed the generator of torch, and put it back afterwards
     network = a new module; optimiser over its parameters, weight decay for those of two or more dimensions
-    for each epoch:
-        for each batch of a random order:  one step of the optimiser
-        one step of the schedule
+    train; where the learner is a checkpoint: the weights after that epoch, the model's state holds those of all epochs
+
+Networks of one shape are trained side by side where the learner has a module for that (``_stacked``): each draws what it
+draws alone, so that its weights are those of its training alone, to rounding.
 """
 
 from __future__ import annotations
 
 import inspect
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Self
@@ -23,18 +23,18 @@ from typing import Any, Self
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import softplus
 
-from transfer_exp.learners.base import Learner, require_positive
-from transfer_exp.learners.losses import cross_entropy
-from transfer_exp.learners.network_model import NetworkModel
+from transfer_exp.learners.base import require_positive, with_scaling
+from transfer_exp.learners.model import Model
+from transfer_exp.learners.network_model import EPOCH, STATE, NetworkModel, outputs_of
+from transfer_exp.learners.scaling import Scaling
+from transfer_exp.learners.training import ADAM, TrainedLearner
+from transfer_exp.learners.training_loop import Examples, State, Trainer, denormals_as_zero
 from transfer_exp.margin import signs
 from transfer_exp.seeds import seeded
-from transfer_exp.types import Dataset, Ints, Matrix, UserError, counted, dense
+from transfer_exp.types import Dataset, Ints, Matrix
 
-_DEAD = float(np.sqrt(torch.finfo(torch.float32).tiny))
-_STATE = "network."
-ADAM = partial(torch.optim.Adam, fused=True)
+_MOST_BYTES = 500_000_000  # of the training points of networks side by side
 
 
 def image_shape(dataset: Dataset) -> tuple[int, ...]:
@@ -44,28 +44,18 @@ def image_shape(dataset: Dataset) -> tuple[int, ...]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class NetworkLearner(Learner):
-    """Trains a module with Adam for a fixed number of epochs. A subclass implements ``_network``.
+class NetworkLearner(TrainedLearner):
+    """Trains a module with Adam for a fixed number of epochs. A subclass implements ``_network``."""
 
-    weight_decay: of weights, not of biases and the like, as the optimiser understands it; of Adam decay |W|^2 / 2 in the
-    loss.
-    """
-
-    n_epochs: int = 30
-    batch_size: int = 32
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.0
     model_type = NetworkModel
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require_positive(self, n_epochs=self.n_epochs, batch_size=self.batch_size, learning_rate=self.learning_rate)
-        if not self.weight_decay >= 0:
-            raise UserError(f"{self.label}.weight_decay: expected a number >= 0, got {self.weight_decay}")
 
     @abstractmethod
     def _network(self, n_features: int, n_classes: int) -> torch.nn.Module:
         """A new module, its starting weights drawn from torch's global generator."""
+
+    def _stacked(self, networks: Sequence[Any]) -> torch.nn.Module:
+        """The networks as one: parameters of the same names along a first axis, outputs ``(k, n[, K])`` of ``(k, n, d)``."""
+        raise NotImplementedError
 
     @property
     def _shape(self) -> tuple[int, ...] | None:
@@ -77,11 +67,12 @@ class NetworkLearner(Learner):
         """Most points shown to the trained network at once."""
         return NetworkModel.batch_size
 
-    def _optimiser(self, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
-        return ADAM(groups, lr=self.learning_rate)
-
-    def _schedule(self, optimiser: torch.optim.Optimizer) -> Any:
-        del optimiser
+    def on(self, dataset: Dataset) -> Self:
+        """The learner with the bounds of the data, where points are moved in training."""
+        if not self.adversarial_radius:
+            return super().on(dataset)
+        box = dataset.box
+        return super().on(dataset)._with(bounds=(tuple(box.lower.tolist()), tuple(box.upper.tolist())))
 
     def _model(self, network: torch.nn.Module, n_classes: int, **arrays: Any) -> NetworkModel:
         return NetworkModel(
@@ -96,69 +87,98 @@ class NetworkLearner(Learner):
 
     def restore(self, state: Mapping[str, np.ndarray[Any, Any]]) -> NetworkModel:
         """The model whose ``state()`` was ``state``: a new module with these parameters and buffers."""
-        arrays = {name: array for name, array in state.items() if not name.startswith(_STATE)}
+        own = f"{EPOCH}{self.checkpoint}.{STATE}" if self.checkpoint else STATE
+        arrays = {name: array for name, array in state.items() if STATE not in name}
         n_classes, n_features = (int(arrays.pop(name)) for name in ("class_count", "feature_count"))
         with seeded(0):
             network = self._network(n_features, n_classes)
-        weights = {
-            name.removeprefix(_STATE): torch.tensor(array) for name, array in state.items() if name.startswith(_STATE)
-        }
+        weights = {name.removeprefix(own): torch.tensor(array) for name, array in state.items() if name.startswith(own)}
         if self.model_type.precision == "double":
             network.double()
         network.load_state_dict(weights)
         return self._model(network, n_classes, feature_count=np.int64(n_features), **arrays)
 
     def _fit(self, x: Matrix, y: Ints, *, n_classes: int, seed: int) -> NetworkModel:
-        """Fit; ``seed`` draws the starting weights, the order of the batches and what the module itself draws."""
-        with seeded(seed), _denormals_as_zero():
+        """Fit; ``seed`` draws the starting weights, the order of the batches and what the module and the options draw."""
+        with seeded(seed), denormals_as_zero():
             network = self._network(int(x.shape[1]), n_classes)
-            network.train()
-            self._train(network, x, y, n_classes)
-        with torch.no_grad():
-            for weight in network.parameters():
-                if weight.ndim > 1:
-                    weight.copy_(_without_dead(weight))
-        return self._model(network, n_classes, feature_count=np.int64(x.shape[1]))
+            outputs = partial(outputs_of, n_classes=n_classes, label=self.label, shape=self._shape)
+            examples = examples_of(x, y, n_classes, seed, torch.default_generator)
+            states = Trainer(self, network, outputs, [examples], shape=self._shape).train()
+        return self._trained(network, states, n_classes, int(x.shape[1]))
 
-    def _train(self, network: torch.nn.Module, x: Matrix, y: Ints, n_classes: int) -> None:
-        trained = [one for one in network.parameters() if one.requires_grad]
-        groups: list[dict[str, Any]] = [
-            {"params": [one for one in trained if one.ndim > 1], "weight_decay": self.weight_decay},
-            {"params": [one for one in trained if one.ndim <= 1]},
-        ]
-        optimiser = self._optimiser([group for group in groups if group["params"]])
-        schedule = self._schedule(optimiser)
-        labels = torch.as_tensor(signs(y), dtype=torch.float32) if n_classes == 2 else torch.as_tensor(y)
-        points = torch.as_tensor(x, dtype=torch.float32) if isinstance(x, np.ndarray) else None
-        shown = NetworkModel.of_module(network, n_classes=n_classes, label=self.label, shape=self._shape)
-        for epoch in range(self.n_epochs):
-            for batch in torch.split(torch.randperm(len(labels)), self.batch_size):
-                part = points[batch] if points is not None else _rows(x, batch)
-                optimiser.zero_grad()
-                loss = mean_loss(shown(part), labels[batch])
-                loss.backward()  # type: ignore[no-untyped-call]
-                optimiser.step()
-            if not bool(torch.isfinite(loss)):
-                after = counted(epoch + 1, "epoch")
-                raise UserError(
-                    f"{self.label}: expected a finite training loss, got {float(loss.detach())} after {after}; choose a "
-                    "smaller learning_rate"
-                )
-            if schedule is not None:
-                schedule.step()
+    def _trained(self, network: torch.nn.Module, states: list[State], n_classes: int, n_features: int) -> NetworkModel:
+        if self.checkpoint:
+            network.load_state_dict(states[self.checkpoint - 1])
+        model = self._model(network, n_classes, feature_count=np.int64(n_features))
+        model.epochs = [{name: value.numpy() for name, value in one.items()} for one in states]
+        return model
+
+    def fit_many(self, sets: Iterable[tuple[Matrix, Ints, int]], *, n_classes: int) -> Iterator[Model]:
+        """As of any learner; sets of one size side by side, as many at once as memory allows."""
+        if not self.side_by_side:
+            yield from super().fit_many(sets, n_classes=n_classes)
+            return
+        group: list[_Begun] = []
+        for x, y, seed in sets:
+            one = self._begun(x, y, n_classes, seed)
+            n_points, most = len(one.examples.labels), _MOST_BYTES // one.n_bytes
+            if group and (n_points != len(group[0].examples.labels) or len(group) >= most):
+                yield from self._together(group, n_classes)
+                group = []
+            group.append(one)
+        if group:
+            yield from self._together(group, n_classes)
+
+    def _begun(self, x: Matrix, y: Ints, n_classes: int, seed: int) -> _Begun:
+        """A new network with all that its training alone would begin with."""
+        self._require_classes(y, n_classes)
+        scaling = Scaling.fitted(self.scale, x)
+        with seeded(seed):
+            network = self._network(int(x.shape[1]), n_classes)
+            order = torch.Generator()
+            order.set_state(torch.get_rng_state())
+        return _Begun(network, examples_of(x if scaling is None else scaling(x), y, n_classes, seed, order), scaling)
+
+    def _together(self, group: Sequence[_Begun], n_classes: int) -> Iterator[NetworkModel]:
+        network = self._stacked([one.network for one in group])
+        with denormals_as_zero():
+            states = Trainer(self, network, _call, [one.examples for one in group], stacked=True).train()
+        for k, one in enumerate(group):
+            one.network.load_state_dict({name: value[k] for name, value in network.state_dict().items()})
+            own = [{name: value[k] for name, value in state.items()} for state in states]
+            model = self._trained(one.network, own, n_classes, int(one.examples.x.shape[1]))
+            yield with_scaling(model, one.scaling)
+
+
+@dataclass(frozen=True)
+class _Begun:
+    """A training that begins."""
+
+    network: torch.nn.Module
+    examples: Examples
+    scaling: Scaling | None
+
+    @property
+    def n_bytes(self) -> int:
+        """Of its points."""
+        return 4 * int(np.prod(self.examples.x.shape))
+
+
+def _call(network: torch.nn.Module, x: Tensor) -> Tensor:
+    found: Tensor = network(x)
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)
 class ShapedNetworkLearner(NetworkLearner):
     """Trains a module that takes points in their shape, and how is open.
 
-    optimiser: called with groups of parameters and ``lr``. schedule: called with the optimiser, stepped after each epoch;
-    None: a constant learning rate. points_at_once: most points shown to the trained network at once; bounds memory.
-    shape: of one point, from the data set.
+    optimiser: called with groups of parameters and ``lr``. points_at_once: most points shown to the trained network at once;
+    bounds memory. shape: of one point, from the data set.
     """
 
     optimiser: Callable[..., torch.optim.Optimizer] = ADAM
-    schedule: Callable[..., Any] | None = None
     points_at_once: int = 250
     shape: tuple[int, ...] | None = field(default=None, init=False)
 
@@ -168,7 +188,7 @@ class ShapedNetworkLearner(NetworkLearner):
 
     def on(self, dataset: Dataset) -> Self:
         """The learner with the shape of the data's points."""
-        return self._with(shape=image_shape(dataset))
+        return super().on(dataset)._with(shape=image_shape(dataset))
 
     @property
     def _shape(self) -> tuple[int, ...] | None:
@@ -178,11 +198,9 @@ class ShapedNetworkLearner(NetworkLearner):
     def _at_once(self) -> int:
         return self.points_at_once
 
-    def _optimiser(self, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
+    def make_optimiser(self, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
+        """The learner's own."""
         return self.optimiser(groups, lr=self.learning_rate)
-
-    def _schedule(self, optimiser: torch.optim.Optimizer) -> Any:
-        return None if self.schedule is None else self.schedule(optimiser)
 
 
 def called_with(make: Callable[..., Any], **known: Any) -> Any:
@@ -192,28 +210,11 @@ def called_with(make: Callable[..., Any], **known: Any) -> Any:
     return make(**{name: value for name, value in known.items() if name in takes and name not in bound})
 
 
-def mean_loss(outputs: Tensor, labels: Tensor) -> Tensor:
-    """Mean cross-entropy of scores ``(n,)`` for signs, or of logits ``(n, K)`` for classes."""
-    if outputs.ndim == 2 and labels.is_floating_point():  # both logits of two classes
-        outputs = outputs[:, 1] - outputs[:, 0]
-    return (softplus(-labels * outputs) if outputs.ndim == 1 else cross_entropy(outputs, labels)).mean()
-
-
-@contextmanager
-def _denormals_as_zero() -> Iterator[None]:
-    """Weight decay drives dead weights, and Adam's moments, below float32's normal range, where arithmetic is slow."""
-    before = float(torch.full((), 5e-324, dtype=torch.float64) * 1) == 0
-    torch.set_flush_denormal(True)
-    try:
-        yield
-    finally:
-        torch.set_flush_denormal(before)
-
-
-def _without_dead(weight: Tensor) -> Tensor:
-    """Zero where so small that products of two are denormal: far below what rounding does to any score."""
-    return torch.where(weight.abs() < _DEAD, 0.0, weight)
-
-
-def _rows(x: Matrix, batch: Tensor) -> Tensor:
-    return torch.as_tensor(dense(x[batch.numpy()]), dtype=torch.float32)
+def examples_of(x: Matrix, y: Ints, n_classes: int, seed: int, order: torch.Generator) -> Examples:
+    """Points and classes as networks are trained on them; what options draw comes from a stream of its own of the seed."""
+    return Examples(
+        x=torch.as_tensor(x, dtype=torch.float32) if isinstance(x, np.ndarray) else x,
+        labels=torch.as_tensor(signs(y), dtype=torch.float32) if n_classes == 2 else torch.as_tensor(y),
+        order=order,
+        random=np.random.default_rng(seed),
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Self
 
 import numpy as np
@@ -12,11 +11,14 @@ from torch import Tensor
 from transfer_exp.learners.model import Model, Precision, check_steady
 from transfer_exp.types import Floats, Matrix, UserError, counted, dense, reason
 
+STATE, EPOCH = "network.", "epoch_"
+
 
 class NetworkModel(Model):
     """A trained module. shape: of one point as the module takes it, None for flat points. label: its name in errors.
 
     Arrays of its state begin with ``network.``, the others are ``Model``'s. The module is never in training mode.
+    epochs: the module's arrays after each epoch, where the model is a checkpoint of a training: the state has these.
     """
 
     loss_name = "cross_entropy"
@@ -37,16 +39,10 @@ class NetworkModel(Model):
         super().__init__(class_count=np.int64(n_classes), **arrays)
         self.network, self.label, self.shape = network, label, shape
         self.precision, self.batch_size = precision, batch_size
+        self.epochs: list[dict[str, np.ndarray[Any, Any]]] = []
         self.requires_grad_(False)
         _ = self.double() if precision == "double" else self.float()
         self.eval()
-
-    @staticmethod
-    def of_module(
-        network: torch.nn.Module, *, n_classes: int, label: str, shape: tuple[int, ...] | None
-    ) -> Callable[[Tensor], Tensor]:
-        """The module as a function from flat points ``(n, d)`` to a score ``(n,)`` or logits ``(n, K)``, with its checks."""
-        return lambda x: _outputs(network, x, n_classes=n_classes, label=label, shape=shape)
 
     @property
     def n_classes(self) -> int:
@@ -60,7 +56,7 @@ class NetworkModel(Model):
 
     def outputs(self, x: Tensor) -> Tensor:
         """Score ``(n,)`` or logits ``(n, K)`` of points ``(n, d)``. Raises UserError where the module gives no such."""
-        return _outputs(self.network, x, n_classes=self.n_classes, label=self.label, shape=self.shape)
+        return outputs_of(self.network, x, n_classes=self.n_classes, label=self.label, shape=self.shape)
 
     def logits(self, x: Matrix) -> Floats:
         """As of any model; raises UserError on logits that are not finite."""
@@ -72,6 +68,14 @@ class NetworkModel(Model):
                 "weights and preprocessing"
             )
         return found
+
+    def state(self) -> dict[str, np.ndarray[Any, Any]] | None:
+        """As of any model; of a checkpoint the module's arrays of every epoch, ``epoch_1.network.weight``, say."""
+        found = super().state()
+        if not self.epochs or found is None:
+            return found
+        every = {f"{EPOCH}{k}.{STATE}{name}": array for k, one in enumerate(self.epochs, 1) for name, array in one.items()}
+        return {name: array for name, array in found.items() if not name.startswith(STATE)} | every
 
     def check(self, x: Matrix) -> None:
         """Raise UserError where logits of a few points ``(n, d)`` change from call to call, or have no gradients in them."""
@@ -85,7 +89,8 @@ class NetworkModel(Model):
             )
 
 
-def _outputs(network: torch.nn.Module, x: Tensor, *, n_classes: int, label: str, shape: tuple[int, ...] | None) -> Tensor:
+def outputs_of(network: torch.nn.Module, x: Tensor, *, n_classes: int, label: str, shape: tuple[int, ...] | None) -> Tensor:
+    """Score ``(n,)`` or logits ``(n, K)`` of flat points ``(n, d)``. Raises UserError where the module gives no such."""
     points = x if shape is None else x.reshape(len(x), *shape)
     version = points._version
     try:

@@ -78,6 +78,10 @@ class Store:
         self.hits[kind] += 1
         return found
 
+    def has(self, kind: str, key: str) -> bool:
+        """Whether there is an entry of this kind and key; it may turn out to be damaged."""
+        return (self.root / kind / f"{key}.npz").is_file()
+
     def lock_file(self, name: str) -> Path:
         """The file of the lock of this name: one process holds it at a time, and none once that process is gone."""
         return self._locks / f"{name}.lock"

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
+from typing import TypeAlias
 
 import numpy as np
 
@@ -18,6 +21,7 @@ from transfer_exp.work.base import N_CHECKED, Work
 
 _log = logging.getLogger(__name__)
 _MOST_KEPT, _MOST_BYTES = 20, 1_000_000_000  # of models that are not stored, and of their arrays
+_Training: TypeAlias = tuple[Learner, Ints, int]  # rows, seed
 CODE = ("learners", "margin.py", "seeds.py", "types.py", "work/base.py", "work/fitted.py")
 
 
@@ -51,7 +55,7 @@ def _fitted(work: Work, learner: Learner, rows: Ints, number: int) -> Fitted:
     if learner.given:
         return _given(work, learner)
     dataset = work.dataset
-    key = signature(learner=learner, data=dataset.checksum, rows=checksum(rows), seed=number, code=code_version(*CODE))
+    key = _key(work, learner, rows, number)
 
     def train() -> Arrays:
         _log.info("training %s on %d points", learner.label, len(rows))
@@ -64,14 +68,60 @@ def _fitted(work: Work, learner: Learner, rows: Ints, number: int) -> Fitted:
     model = _kept(work, key)
     if model is None:
         try:
-            model = learner.restore(work.stored("learner", key, train))
+            model = learner.restore(work.stored("learner", _key(work, learner.stored_as, rows, number), train))
         except _NotStored as trained:
             model = _keep(work, key, trained.model)
     return _on_device(work, model, key)
 
 
+def _key(work: Work, learner: Learner, rows: Ints, number: int) -> Key:
+    data = work.dataset.checksum
+    return signature(learner=learner, data=data, rows=checksum(rows), seed=number, code=code_version(*CODE))
+
+
+def fitted_ahead(work: Work, learner: Learner, sets: Sequence[tuple[Ints, int]], *, stream: seeds.Stream) -> None:
+    """Train on these rows, each with the seed of its repetition, what ``fitted`` would have to; side by side where it can.
+
+    An ensemble's members are trained each with those of the other sets. Nothing is done where the store keeps none of it.
+    """
+    trainings = [(learner, rows, seeds.integer(seed, stream)) for rows, seed in sets]
+    _train_ahead(work, [one for training in trainings for one in _leaves(*training)])
+
+
+def _leaves(learner: Learner, rows: Ints, number: int) -> list[_Training]:
+    if isinstance(learner, Ensemble):
+        return [(one, rows, own) for one, own in learner.seeded(number)]
+    return [(learner, rows, number)]
+
+
+def _train_ahead(work: Work, trainings: Sequence[_Training]) -> None:
+    """Those that are not in the store, and differ in rows and seed alone, together."""
+    alike: dict[str, dict[Key, _Training]] = {}
+    for learner, rows, number in trainings:
+        key = None if learner.given else _key(work, learner.stored_as, rows, number)
+        if key is not None and key.storable and work.store is not None and not work.store.has("learner", key):
+            alike.setdefault(signature(learner=learner.stored_as), {})[key] = (learner, rows, number)
+    for missing in alike.values():
+        if len(missing) > 1:
+            _train_together(work, missing)
+
+
+def _train_together(work: Work, missing: Mapping[Key, _Training]) -> None:
+    dataset = work.dataset
+    learner = next(iter(missing.values()))[0]
+    if not learner.side_by_side:
+        return
+    _log.info("training %d of %s side by side", len(missing), learner.label)
+    sets = ((dataset.x[rows], dataset.y[rows], number) for _, rows, number in missing.values())
+    for key, model in zip(missing, learner.fit_many(sets, n_classes=dataset.n_classes), strict=True):
+        state = model.state()
+        assert state is not None, "what is trained side by side is stored"
+        work.stored("learner", key, partial(dict, state))
+
+
 def _joined(work: Work, learner: Ensemble, rows: Ints, number: int) -> Fitted:
     """An ensemble of models that are those of its members alone."""
+    _train_ahead(work, _leaves(learner, rows, number))
     members = [_fitted(work, one, rows, own) for one, own in learner.seeded(number)]
     key = signature(structure=learner.structure, members=[one.key for one in members], code=code_version(*CODE))
     return Fitted(learner.joined(iter([one.model for one in members])), key)

@@ -15,7 +15,7 @@ from transfer_exp.store import Arrays
 from transfer_exp.types import Floats, Ints, dense
 from transfer_exp.work import fitted as trained
 from transfer_exp.work.base import Work
-from transfer_exp.work.fitted import fitted
+from transfer_exp.work.fitted import fitted, fitted_ahead
 
 _CODE = ("data", *trained.CODE, "work/variability.py")
 
@@ -43,6 +43,7 @@ def varied_logits(work: Work, sets: Sequence[TrainingSet], rows: Ints) -> Floats
     surrogate = work.combination.surrogate
 
     def score() -> Arrays:
+        fitted_ahead(work, surrogate, [(one.rows, one.seed) for one in sets], stream="surrogate_training")
         clean = dense(work.dataset.x[rows])
         models = (fitted(work, surrogate, one.rows, seed=one.seed, stream="surrogate_training").model for one in sets)
         return {"logits": np.stack([model.logits(clean) for model in models])}
