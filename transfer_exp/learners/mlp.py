@@ -81,7 +81,7 @@ class _Linear(torch.autograd.Function):
         return of_points, torch.stack([g.T @ one for g, one, _ in each]), slope.sum(1)
 
 
-_linear: Callable[[Tensor, Tensor, Tensor], Tensor] = _Linear.apply  # type: ignore[assignment]
+_linear: Callable[[Tensor, Tensor, Tensor], Tensor] = _Linear.apply
 
 
 def _apart(x: Tensor, weight: Tensor) -> bool:
@@ -140,8 +140,8 @@ class MLP(NetworkLearner):
 
     @property
     def side_by_side(self) -> bool:
-        """Whether networks are trained as ``SideBySide``."""
-        return not self.batch_norm and not self.dropout
+        """Whether networks are trained as ``SideBySide``; not those of a subclass, of which anything may be other."""
+        return type(self) is MLP and not self.batch_norm and not self.dropout
 
     def _network(self, n_features: int, n_classes: int) -> torch.nn.Module:
         widths = [n_features, *self.layers, 1 if n_classes == 2 else n_classes]

@@ -25,6 +25,8 @@ from transfer_exp.types import Dataset, UserError
 def _convolution(n_in: int, n_out: int, *, stride: int = 1, bias: bool) -> torch.nn.Conv2d:
     made = torch.nn.Conv2d(n_in, n_out, 3, stride=stride, padding=1, bias=bias)
     torch.nn.init.kaiming_normal_(made.weight, nonlinearity="relu")
+    if made.bias is not None:
+        torch.nn.init.zeros_(made.bias)
     return made
 
 

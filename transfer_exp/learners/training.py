@@ -55,7 +55,7 @@ class TrainedLearner(Learner):
 
     weight_decay: of weights, not of biases and the like, as the optimiser understands it; of Adam decay |W|^2 / 2 in the
     loss. schedule: cosine, step, or a function of the optimiser; stepped after each epoch. checkpoint: give the weights
-    after so many epochs of the training, which is kept whole; 0: after the last. adversarial_radius: in the units of the data.
+    after so many epochs of the training, which is kept whole; 0: after the last. adversarial_radius: in units of the data.
     bounds: lower and upper ones of the features, from the data set, where points are moved.
     """
 

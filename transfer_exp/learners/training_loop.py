@@ -79,7 +79,7 @@ class Trainer:
             raise UserError(f"{options.label}.batch_size: expected 2 or more for a network with batch norm, got 1")
 
     def train(self) -> list[State]:
-        """Train; the network ends with the weights that are given. The states after each epoch, where there are checkpoints."""
+        """Train; the network ends with the weights that are given. Of checkpoints: the states after each epoch."""
         optimiser = self.options.make_optimiser(self._groups())
         schedule = self.options.make_schedule(optimiser)
         states = []
@@ -113,13 +113,14 @@ class Trainer:
         return 2 if self.stacked else 1
 
     def _groups(self) -> list[dict[str, Any]]:
-        """Parameters as the optimiser has them: weights, which decay, and others; in slices where ``LANES`` asks for them."""
-        weights, others = [], []
+        """Parameters as the optimiser has them: weights, which decay, and others; in slices where ``LANES`` wants it."""
+        weights: list[Tensor] = []
+        others: list[Tensor] = []
         for one in self.parameters:
             if self.stacked and one[0].numel() % LANES:
                 self.slices[one] = [torch.nn.Parameter(part) for part in one.detach()]
             (weights if one.ndim > self._of_weights else others).extend(self.slices.get(one, [one]))
-        groups = [{"params": weights, "weight_decay": self.options.weight_decay}, {"params": others}]
+        groups: list[dict[str, Any]] = [{"params": weights, "weight_decay": self.options.weight_decay}, {"params": others}]
         return [group for group in groups if group["params"]]
 
     @torch.no_grad()

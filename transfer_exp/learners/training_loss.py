@@ -32,7 +32,8 @@ class Labels:
 
     def of(self, k: int) -> Labels:
         """Of the k-th network alone."""
-        return Labels(*(None if one is None else one[k] for one in (self.own, self.others, self.share)))
+        others = None if self.others is None else self.others[k]
+        return Labels(self.own[k], others, None if self.share is None else self.share[k])
 
     def losses(self, outputs: Tensor, smoothing: float) -> Tensor:
         """Losses ``(..., n)`` of scores ``(..., n)`` or logits ``(..., n, K)``."""
@@ -131,7 +132,8 @@ def _into_linf(offset: Tensor, radius: float) -> Tensor:
 
 
 def _into_l2(offset: Tensor, radius: float) -> Tensor:
-    return offset * (radius / offset.norm(dim=-1, keepdim=True).clamp(min=radius))
+    shrunk: Tensor = offset * (radius / offset.norm(dim=-1, keepdim=True).clamp(min=radius))
+    return shrunk
 
 
 def _unit_l2(slope: Tensor) -> Tensor:
