@@ -32,6 +32,7 @@ def test_the_quick_mode_prints_one_table_of_all_benches() -> None:
         "narrow kernel",
         "mean margin beyond the boundary",
         "x its passes",
+        "trainings side by side",
     ):
         assert line in done.stdout, line
 
