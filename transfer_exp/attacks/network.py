@@ -33,10 +33,11 @@ import torch
 from torch import Tensor
 
 from transfer_exp.attacks.crafted import Crafted
+from transfer_exp.attacks.objective import require_finite
 from transfer_exp.learners import Model
 from transfer_exp.optim.balls import Ball
 from transfer_exp.optim.state import Ascent, Effort, unmoved
-from transfer_exp.types import Box, Floats, Ints, UserError
+from transfer_exp.types import Box, Floats, Ints
 
 _MOMENTUM = 0.5
 _HEAT = 0.5  # of the first step: temperature, as a share of the spread of the other logits
@@ -64,12 +65,12 @@ class Landscape:
         weight, value = self._weighted(logits.detach(), heat)
         (gradient,) = torch.autograd.grad(logits, x, weight)
         size = torch.linalg.vector_norm(gradient, ord=1, dim=1, keepdim=True)
-        self._require_finite("gradients", size)
+        require_finite(self.model, "gradients", size)
         return value, gradient / torch.where(size > 0, size, 1.0)
 
     def _weighted(self, logits: Tensor, heat: float) -> tuple[Tensor, Tensor]:
         """The weight of each logit ``(n, K)`` in the smooth objective, and m ``(n,)``."""
-        self._require_finite("logits", logits)
+        require_finite(self.model, "logits", logits)
         own = logits.gather(1, self.place)
         others = logits.scatter(1, self.place, -torch.inf)
         largest, first = others.max(1, keepdim=True)
@@ -80,15 +81,6 @@ class Landscape:
         else:
             weight = torch.zeros_like(logits).scatter_(1, first, 1.0)
         return self.sign * weight.scatter_(1, self.place, -1.0), self.sign * (largest - own)[:, 0]
-
-    def _require_finite(self, what: str, values: Tensor) -> None:
-        finite = torch.isfinite(values).all(1)
-        if not bool(finite.all()):
-            name = getattr(self.model, "label", type(self.model).__name__)
-            raise UserError(
-                f"{name}: expected finite {what} of attacked points, got others for {int((~finite).sum())} of "
-                f"{len(finite)}; check weights and preprocessing"
-            )
 
 
 @dataclass
