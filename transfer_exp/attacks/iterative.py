@@ -56,6 +56,7 @@ class Iterative(Options):
         Raises UserError where one does and they are none.
         """
         return Images.of(shape) if self.diversity or self.kernel_size > 1 else None
+
     def craft(
         self,
         model: Model,
