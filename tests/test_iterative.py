@@ -453,5 +453,5 @@ def test_points_that_are_no_images_are_refused_where_images_are_needed(options: 
 def test_a_model_that_gives_no_numbers_is_named() -> None:
     broken = Score(lambda x: torch.sqrt(x).sum(1))
     broken.label = "my_net"  # type: ignore[assignment]
-    with pytest.raises(UserError, match="^my_net: expected finite gradients of attacked points, got others for 1 of 2"):
+    with pytest.raises(UserError, match=r"^my_net: expected finite gradients of attacked points, got others for 1 of 2"):
         craft(broken, [[0.0], [0.5]])

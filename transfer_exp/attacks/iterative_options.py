@@ -47,7 +47,7 @@ class Options:
     n_gradients: most gradients a point and epsilon. length: of all steps together, in epsilons; at least 1, so that the
     ball's surface can be reached. step: see ``iterative_steps``. random_start: from a random point of the ball. momentum:
     what is left of the steps before. nesterov: gradients where momentum alone leads. diversity, resize_rate, n_scales,
-    n_mixed, mix_share: see ``iterative_inputs``. kernel_size: pixels, odd, 1 for none; kernel_reach: see ``gaussian_kernel``.
+    n_mixed, mix_share: see ``iterative_inputs``. kernel_size: pixels, odd, 1: none; kernel_reach: see ``gaussian_kernel``.
     n_neighbours: random points within neighbour_radius epsilons; neighbours: what their gradients are for, ``variance``
     tuning (arXiv 2103.15571) or the ``mean`` (1802.09707). batch_size: points moved together. seed: of every draw.
     """

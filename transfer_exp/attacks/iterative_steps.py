@@ -33,10 +33,8 @@ class Stepping:
 
     def unit(self, gradient: Tensor) -> Tensor:
         """Gradients ``(n, d)`` of which none counts for more than another; what is 0 stays so."""
-        if np.isinf(self.ball.order):
-            size = gradient.abs().mean(1, keepdim=True)
-        else:
-            size = self._size(gradient)
+        is_linf = np.isinf(self.ball.order)
+        size = gradient.abs().mean(1, keepdim=True) if is_linf else self._size(gradient)
         return gradient / torch.where(size > 0, size, 1.0)
 
     def step(self, direction: Tensor, length: float, at: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
 """Attack points at a share of the optimum: the ascent made again, and stopped on its way.
 
-With m the objective (``Margin``), u* where the whole ascent ended at an epsilon, and R = m(u*) - m(0) its rise, for each point
+With m the objective (``Margin``), u* where the whole ascent ended at an epsilon, R = m(u*) - m(0) its rise, for each point:
 
-    u_0 = 0,  u_1, u_2, ... = projected steps in the ball of this epsilon, from the clean point            (``network.Steps``)
+    u_0 = 0,  u_1, u_2, ... = projected steps in the ball of this epsilon, from the clean point           (``network.Steps``)
     the first u_k with m(u_k) >= m(0) + share R, or u* where there is none
     u = the place between u_k-1 and that one where m = m(0) + share R, found by bisection
 
