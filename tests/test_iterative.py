@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from small_models import Linear, SmallModel
+from small_world import combination
 from test_network_attack import Passes, best_step, single
 from torch import Tensor
 
 from transfer_exp.attacks.iterative import Iterative
 from transfer_exp.attacks.iterative_inputs import Copies, Images, Known, gaussian_kernel, smoothed
+from transfer_exp.learners import Ridge
 from transfer_exp.learners.ensemble import EnsembleModel
+from transfer_exp.scenarios import run
+from transfer_exp.store import Store
 from transfer_exp.types import Box, UserError
 
 WIDE = 100.0
@@ -409,6 +414,15 @@ def test_no_more_gradients_than_the_budget_and_all_are_told(options: Any, per_st
     assert (health["n_steps"], health["gradients_per_step"]) == (31 // per_step, per_step)
     with pytest.raises(UserError, match=rf"^attack\.n_gradients: expected (a number >=|at least) {per_step},"):
         Iterative(n_gradients=per_step - 1, **options)
+
+
+def test_a_run_tells_how_the_budget_was_spent(tmp_path: Path) -> None:
+    """Admix too: what is mixed in are the surrogate's training points."""
+    attack = Iterative(norm="l2", n_gradients=20, n_scales=2, n_mixed=3)
+    found = run(combination(Ridge(alpha=3.0), n_classes=3, attack=attack), Store(tmp_path)).metrics
+    assert (found["health/n_steps"], found["health/gradients_per_step"]) == (3, 6)
+    assert (found["effort/gradient_calls"], found["effort/gradient_rows"]) == (2 * 18, 2 * 18 * 30)
+    assert (found["health/violation"], found["health/zero_gradient"]) == (pytest.approx(0, abs=1e-6), 0)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

@@ -105,7 +105,7 @@ class Copies:
 
 
 def gaussian_kernel(size: int, reach: float) -> Tensor:
-    """``(size, size)``, float64, sum 1: ``reach`` standard deviations from the middle of its central pixel to an outermost's."""
+    """``(size, size)``, float64, sum 1; ``reach``: standard deviations from the middle of the first pixel to the centre."""
     place = torch.linspace(-reach, reach, size, dtype=torch.float64)
     row = torch.exp(-place.square() / 2)
     return torch.outer(row, row) / row.sum() ** 2
