@@ -345,20 +345,18 @@ def kink(x: Tensor) -> Tensor:
 
 
 def test_gradients_are_averaged_over_random_neighbours() -> None:
-    n = 1000
-    common: dict[str, Any] = {"objective": "logit", "neighbours": "mean", "n_neighbours": n, "neighbour_radius": 2.0}
-    found = one_step(Score(kink), [[0.0, 0.5]], epsilons=(1.0,), **common)[0]
-    np.testing.assert_allclose(found, [1.0, 0.5 / 2.0], atol=5 / np.sqrt(n))
-    smaller = one_step(Score(kink), [[0.0, 0.5]], epsilons=(0.4,), **common)[0] / 0.4  # within 0.8
-    np.testing.assert_allclose(smaller, [1.0, 0.5 / 0.8], atol=5 / np.sqrt(n))
+    n = 400
+    around: dict[str, Any] = {"neighbours": "mean", "n_neighbours": n, "neighbour_radius": 2.0}
+    found = one_step(Score(kink), [[0.0, 0.5]], epsilons=(0.4,), objective="logit", **around)[0]
+    np.testing.assert_allclose(found / 0.4, [1.0, 0.5 / 0.8], atol=5 * 0.78 / np.sqrt(n))
 
 
 def test_variance_tuning_adds_what_the_neighbourhood_of_the_last_point_said() -> None:
     """The second step goes along g(u_1) + mean of g around u_0 - g(u_0), where both g are (1, 1)."""
-    n = 1000
+    n = 400
     attack: dict[str, Any] = {"objective": "logit", "n_neighbours": n, "neighbour_radius": 1.5, "step": "normalised"}
     made = craft(Score(kink), [[0.0, 0.5]], epsilons=(1.0,), n_gradients=2 * (n + 1), **attack)[0]
-    np.testing.assert_allclose(made, [0.5 + 0.5, 0.5 + 0.5 * (0.5 / 1.5)], atol=2.5 / np.sqrt(n))
+    np.testing.assert_allclose(made, [0.5 + 0.5, 0.5 + 0.5 * (0.5 / 1.5)], atol=5 * 0.47 / np.sqrt(n))
 
 
 def test_where_gradients_are_the_same_everywhere_there_is_no_variance() -> None:

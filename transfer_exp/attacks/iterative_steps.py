@@ -53,11 +53,10 @@ class Stepping:
         """An offset ``(1, d)``, the same for all points: uniform in the unit ball of linf, on the unit sphere of others."""
         shape = (1, self.low.shape[1])
         if np.isinf(self.ball.order):
-            drawn = rng.uniform(-1, 1, shape)
-        else:
-            drawn = self.ball.random_direction(shape, rng)
-            drawn = drawn / self.ball.size(drawn)[:, None]
-        return torch.from_numpy(drawn).to(self.low)
+            return torch.from_numpy(rng.uniform(-1, 1, shape)).to(self.low)
+        drawn = self.ball.random_direction(shape, rng)
+        return torch.from_numpy(drawn / self.ball.size(drawn)[:, None]).to(self.low)
 
     def _size(self, offset: Tensor) -> Tensor:
-        return torch.linalg.vector_norm(offset, ord=self.ball.order, dim=1, keepdim=True)
+        size: Tensor = torch.linalg.vector_norm(offset, ord=self.ball.order, dim=1, keepdim=True)
+        return size
