@@ -39,7 +39,16 @@ ATTACKS = {  # on data that it can be made on
         ("dataset=digits", "epsilon=images_linf"),
     ),
 }
-SLOW_ATTACKS = {"iterative", "mifgsm", "nifgsm", "pgd", "sinifgsm", "tifgsm", "vmifgsm"}  # their parts: test_iterative.py
+SLOW_ATTACKS = {
+    "difgsm",
+    "iterative",
+    "mifgsm",
+    "nifgsm",
+    "pgd",
+    "sinifgsm",
+    "tifgsm",
+    "vmifgsm",
+}  # their parts: test_iterative.py
 
 
 ONLY_TARGETS = ("forest", "sklearn")

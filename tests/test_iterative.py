@@ -117,6 +117,17 @@ def test_every_epsilon_is_attacked_by_itself() -> None:
     assert (grid == alone).all()
 
 
+def test_all_steps_together_are_as_long_as_stated_and_end_at_the_balls_surface() -> None:
+    seen: list[float] = []
+
+    def f(x: Tensor) -> Tensor:
+        seen.append(x.detach()[0, 0].item())
+        return x.sum(1)
+
+    craft(Score(f), np.zeros((1, 2)), length=1.5, n_gradients=3, epsilons=(0.4,))
+    np.testing.assert_allclose(seen, [0, 0, 0.2, 0.4, 0.4])  # clean; before each of three steps of 0.2; the end
+
+
 @pytest.mark.parametrize("norm", ["l1", "l2", "linf"])
 @pytest.mark.parametrize("step", ["steepest", "sign", "normalised"])
 def test_a_step_has_the_size_that_it_is_given(norm: str, step: Any) -> None:
