@@ -32,7 +32,7 @@ _GRIDS = {
     "images": {"linf": (0.05, 0.15), "l2": (1.5, 3.0)},
     "cifar": {"linf": (2 / 255, 4 / 255), "l2": (0.25, 0.5)},
 }
-_DEPTHS = {"resnet20": "12fca82f", "resnet32": "d509ac18", "resnet44": "014dd654", "resnet56": "4bfd9763"}
+DEPTHS = {"resnet20": "12fca82f", "resnet32": "d509ac18", "resnet44": "014dd654", "resnet56": "4bfd9763"}
 _MOST_COST = 1.5
 _EXAMPLE = Path(__file__).parents[1] / "examples" / "cifar_resnets"
 
@@ -79,22 +79,28 @@ def small_cnn(name: str, quick: bool) -> Case:
     return Case(model, image_shape(dataset), dataset.x[split.test], dataset.y[split.test], _GRIDS["images"])
 
 
-def resnet(name: str, quick: bool) -> Case:
-    """Given weights; the first 5 images of each class."""
+def resnet(name: str, quick: bool, n_images: int = 50) -> Case:
+    """Given weights; the first images of each class."""
     if quick:
         pytest.skip("the ResNets take minutes")
     folder = os.environ.get("CIFAR_RESNETS")
     if folder is None:
         pytest.skip("set CIFAR_RESNETS to the folder of the ResNets' weights")
     images = Path(os.environ["TRANSFER_EXP_DATA"]) / "cifar10-jpeg"
-    dataset = data("image_folder", f"path={images}", "n_train=2", "n_test=5", "split={target: 10, surrogate: 10, test: 50}")
+    dataset = data(
+        "image_folder",
+        f"path={images}",
+        "n_train=2",
+        f"n_test={n_images // 10}",
+        f"split={{target: 10, surrogate: 10, test: {n_images}}}",
+    )
     sys.path.insert(0, str(_EXAMPLE))
     from resnets import ResNet
 
     given = Pretrained(
         name=name,
         module=partial(ResNet, n=(int(name.removeprefix("resnet")) - 2) // 6),
-        weights=f"{folder}/{name}-{_DEPTHS[name]}.th",
+        weights=f"{folder}/{name}-{DEPTHS[name]}.th",
         entry="state_dict",
         prefix="module.",
         mean=(0.485, 0.456, 0.406),
@@ -105,7 +111,7 @@ def resnet(name: str, quick: bool) -> Case:
     return Case(model, image_shape(dataset), dataset.x[rows], dataset.y[rows], _GRIDS["cifar"])
 
 
-CASES = {"mnist": small_cnn, "fashion_mnist": small_cnn, **dict.fromkeys(_DEPTHS, resnet)}
+CASES = {"mnist": small_cnn, "fashion_mnist": small_cnn, **dict.fromkeys(DEPTHS, resnet)}
 
 
 @pytest.fixture(scope="module", params=CASES)
@@ -144,10 +150,10 @@ def test_strength(norm: str, case: tuple[str, Case], benchmark: Any, add: Add) -
 def test_cost(norm: str, case: tuple[str, Case], quick: bool, benchmark: Any, add: Add) -> None:
     """At one epsilon, beside as many forward and backward passes of the same batches."""
     name, one = case
-    n = min(len(one.x), 20 if name in _DEPTHS else 300)
+    n = min(len(one.x), 20 if name in DEPTHS else 300)
     epsilon = {"l1": 5.0, "l0": 10.0}.get(norm) or one.grids[norm][-1]
     things = {"craft": lambda: one.craft(norm, (epsilon,), n), "passes": lambda: one.passes(n)}
-    seconds = in_turn(benchmark, things, rounds=1 if quick or name in _DEPTHS else 3)
+    seconds = in_turn(benchmark, things, rounds=1 if quick or name in DEPTHS else 3)
     cost = seconds["craft"] / seconds["passes"]
     benchmark.extra_info.update(cost=cost)
     bound = {} if quick else {"bound": f"<= {_MOST_COST:g} x", "holds": cost <= _MOST_COST}

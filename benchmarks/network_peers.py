@@ -1,4 +1,4 @@
-"""Projected gradient of torchattacks and Foolbox on our networks: float32, their own loss (cross-entropy), random starts."""
+"""Attacks of torchattacks and Foolbox on our networks: float32, their own loss (cross-entropy), random starts."""
 
 from __future__ import annotations
 
@@ -54,6 +54,18 @@ def foolbox(
     attack = kind(rel_stepsize=length, steps=steps)
     made = attack.run(wrapped, points, fb.criteria.Misclassification(labels), epsilon=epsilon)
     return np.asarray(made.flatten(1).numpy(), dtype=np.float64)
+
+
+def by_torchattacks(
+    kind: str, model: Model, shape: tuple[int, ...], x: Floats, y: Ints, *, at_once: int = 50, **options: Any
+) -> Floats:
+    """What the attack of this name of torchattacks makes of the points, ``at_once`` of them."""
+    import torchattacks as ta
+
+    attack = getattr(ta, kind)(_Shaped(model).eval(), **options)
+    parts = [_tensors(x[k : k + at_once], y[k : k + at_once], shape) for k in range(0, len(x), at_once)]
+    made = torch.cat([attack(*part).flatten(1) for part in parts])
+    return np.asarray(made.numpy(), dtype=np.float64)
 
 
 PEERS: dict[str, Peer] = {"torchattacks": torchattacks, "foolbox": foolbox}

@@ -34,7 +34,21 @@ ATTACKS = {  # on data that it can be made on
         "dataset.split.test=100",
     ),
     "poisoning": ("dataset=digits89", "epsilon=poisoning"),
+    **dict.fromkeys(
+        ("admix", "difgsm", "iterative", "mifgsm", "nifgsm", "pgd", "sinifgsm", "tifgsm", "vmifgsm"),
+        ("dataset=digits", "epsilon=images_linf"),
+    ),
 }
+SLOW_ATTACKS = {
+    "difgsm",
+    "iterative",
+    "mifgsm",
+    "nifgsm",
+    "pgd",
+    "sinifgsm",
+    "tifgsm",
+    "vmifgsm",
+}  # their parts: test_iterative.py
 
 
 ONLY_TARGETS = ("forest", "sklearn")
@@ -93,7 +107,9 @@ def test_every_attack_that_is_shipped_is_checked() -> None:
     assert set(shipped("attack")) == set(ATTACKS)
 
 
-@pytest.mark.parametrize("name", ATTACKS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW_ATTACKS else []) for name in ATTACKS]
+)
 def test_a_shipped_attack_passes(name: str) -> None:
     config = composed(f"attack={name}", *ATTACKS[name])
     made = parts_of(config, ["attack", "dataset", "epsilon"])

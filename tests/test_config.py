@@ -297,6 +297,7 @@ STANDARD = {
     "evasion": {"n_iter": 30, "n_walk": 16, "n_restarts": 3, "n_runner_ups": 3, "n_gradients": 30},
     "evasion_add": {"n_tries": 5},
     "poisoning": {"n_starts": 1, "n_iter": 40, "n_trials": 8},
+    "mifgsm": {"n_gradients": 60},
 }
 _DATA = {"evasion_add": "dataset=synthetic"}
 
@@ -318,6 +319,28 @@ def test_one_word_chooses_all_budgets_of_an_attack(attack: str) -> None:
     quick, exhaustive = (budget(attack, f"strength={word}") for word in ("quick", "exhaustive"))
     assert all(quick[name] <= STANDARD[attack][name] < exhaustive[name] for name in STANDARD[attack])
     assert quick != STANDARD[attack]
+
+
+PRESETS = ("admix", "difgsm", "iterative", "mifgsm", "nifgsm", "pgd", "sinifgsm", "tifgsm", "vmifgsm")
+
+
+@pytest.mark.parametrize("strength", ["quick", "standard", "exhaustive"])
+def test_all_transfer_attacks_have_one_budget_at_every_strength(strength: str) -> None:
+    made = [built(f"attack={name}", "dataset=digits", f"strength={strength}").attack for name in PRESETS]
+    assert len({one.n_gradients for one in made}) == 1
+    assert all(one.n_steps * one.gradients_per_step > 0.9 * one.n_gradients - 1 for one in made)
+
+
+def test_presets_have_the_settings_of_their_papers() -> None:
+    made = {name: built(f"attack={name}", "dataset=digits", "strength=exhaustive").attack for name in PRESETS}
+    assert {name for name, one in made.items() if one.momentum == 1} == set(PRESETS) - {"iterative", "pgd", "difgsm"}
+    assert {name for name, one in made.items() if one.nesterov} == {"nifgsm", "sinifgsm"}
+    assert (made["difgsm"].diversity, made["tifgsm"].kernel_size, made["tifgsm"].kernel_reach) == (0.5, 15, 3)
+    assert (made["admix"].n_scales, made["admix"].n_mixed, made["admix"].mix_share) == (5, 3, 0.2)
+    tuned = made["vmifgsm"]
+    assert (tuned.n_neighbours, tuned.neighbour_radius, tuned.n_steps) == (20, 1.5, 10)
+    assert made["sinifgsm"].n_scales == 5
+    assert all(one.norm == "linf" and one.objective == "cross_entropy" for one in made.values())
 
 
 def test_a_single_budget_overrides_the_strength() -> None:

@@ -14,6 +14,7 @@ import numpy as np
 from transfer_exp.attacks.base import Attack
 from transfer_exp.attacks.foreign import Foreign
 from transfer_exp.attacks.goals import ANY, resolve_goal
+from transfer_exp.attacks.iterative import Iterative
 from transfer_exp.data.binary import require_binary
 from transfer_exp.learners import Learner
 from transfer_exp.learners.scaling import require_scalable
@@ -145,12 +146,17 @@ def _unit_box(combination: Combination) -> None:
     cast(Foreign, combination.attack).require_space(combination.dataset.box, combination.dataset.shape)
 
 
+def _images(combination: Combination) -> None:
+    cast(Iterative, combination.attack).require_images(combination.dataset.shape)
+
+
 _REQUIREMENTS: dict[str, Callable[[Combination], None]] = {
     "gradients": _gradients,
     "retraining": _retraining,
     "two_classes": _two_classes,
     "binary_features": _binary_features,
     "unit_box": _unit_box,
+    "images": _images,
 }
 """What an attack may require of a combination, each refused in one line."""
 

@@ -22,7 +22,8 @@ class Attack(Protocol):
     """Options of an attack.
 
     scenario: name of the threat model (``scenarios.SCENARIOS``). requires: what a combination must have, out of
-    ``gradients`` (of the surrogate), ``retraining`` (of the surrogate), ``two_classes``, ``binary_features``, ``unit_box``.
+    ``gradients`` (of the surrogate), ``retraining`` (of the surrogate), ``two_classes``, ``binary_features``, ``unit_box``,
+    ``images`` (where the attack's options ask for them).
     """
 
     scenario: ClassVar[str]
@@ -61,10 +62,16 @@ class EvasionAttack(Attack, Protocol):
         """Attack points ``(n, d)`` of classes ``(n,)`` on a model at every epsilon; ``goals``: the classes to reach.
 
         One that also takes ``shape`` is given ``Dataset.shape``: that of one point, None for points that are no images.
+        One whose ``mixes_known`` is true is given ``known``: points ``(m, d)`` and classes ``(m,)`` that the attacker has.
         """
 
     def noise(self, x: Floats, *, epsilons: Sequence[float], box: Box, rng: np.random.Generator) -> Any:
         """Random offsets of the attack's norm and sizes: ``[k]`` gives those of the k-th epsilon, ``(n, d)``."""
+
+
+def mixes_known(attack: Attack) -> bool:
+    """Whether it mixes points that the attacker has into those it attacks."""
+    return bool(getattr(attack, "mixes_known", False))
 
 
 def crafted_by(
@@ -77,9 +84,12 @@ def crafted_by(
     epsilons: Sequence[float],
     box: Box,
     shape: tuple[int, ...] | None,
+    known: tuple[Floats, Ints] | None,
 ) -> Crafted:
-    """What ``attack.craft`` makes; the ``shape`` is given to those that take it."""
-    more = {"shape": shape} if "shape" in inspect.signature(attack.craft).parameters else {}
+    """What ``attack.craft`` makes; ``shape`` and ``known`` are given to those that take them."""
+    more: dict[str, Any] = {"shape": shape} if "shape" in inspect.signature(attack.craft).parameters else {}
+    if mixes_known(attack):
+        more["known"] = known
     return attack.craft(model, x, y, goals=goals, epsilons=epsilons, box=box, **more)
 
 

@@ -28,6 +28,7 @@ class Crafted:
     trace: ``(E, T)``, mean objective per iteration, padded with its last value. effort: ``(E, 4)``, fields of ``Effort``.
     Of ``foreign`` attacks, which do not tell the two flags above, else None: outside, ``(E, n)``, how far what they made was
     outside ball (as a share of epsilon) or box (of its width); not_finite, ``(E, n)`` bool, points that became no numbers.
+    Of ``iterative`` attacks: steps, ``(2,)``, how many there were at each epsilon, and gradients of a point in one.
     """
 
     offsets: Floats | Flips
@@ -39,6 +40,7 @@ class Crafted:
     effort: Ints
     outside: Floats | None = None
     not_finite: npt.NDArray[np.bool_] | None = None
+    steps: Ints | None = None
 
     def points(self, k: int, clean: Floats, box: Box) -> Floats:
         """The points ``(n, d)`` of the k-th epsilon, made from the ``clean`` ones; exactly inside the box."""
@@ -86,6 +88,7 @@ class Crafted:
             effort=np.sum([p.effort for p in parts], axis=0),
             outside=_joined([p.outside for p in parts]),
             not_finite=_joined([p.not_finite for p in parts]),
+            steps=parts[0].steps,
         )
 
     def health(self, clean: Floats, *, epsilons: Sequence[float], norm: str, box: Box) -> dict[str, float]:
@@ -105,6 +108,8 @@ class Crafted:
         if self.outside is not None and self.not_finite is not None:
             unfinished = float(self.not_finite.any(axis=0).mean())
             return {**common, "foreign_outside": float(self.outside.max()), "foreign_not_finite": unfinished}
+        if self.steps is not None:
+            common |= {"n_steps": float(self.steps[0]), "gradients_per_step": float(self.steps[1])}
         zero = float(self.zero_gradient.any(axis=0).mean())
         return {"zero_gradient": zero, "iterations_exhausted": float(self.exhausted.mean()), **common}
 

@@ -31,6 +31,7 @@ from transfer_exp.attacks.goals import ANY, require_goal
 from transfer_exp.attacks.network import craft_on_network
 from transfer_exp.attacks.objective import BallBox, Difference, require_gradients, require_inside, single_precision
 from transfer_exp.attacks.runner_up import RunnerUpTrajectories
+from transfer_exp.attacks.stopped import stopped
 from transfer_exp.attacks.towards import TargetTrajectory
 from transfer_exp.attacks.trajectory import Budget, Models, Trajectory
 from transfer_exp.learners import Model
@@ -54,7 +55,8 @@ class Evasion:
     point whose trajectories have ended in different maxima, and of each round of a point whose ball is wider than the
     model's bumps (see ``exploring``). n_runner_ups: classes tried for each point where any other will do and the model is
     curved. n_gradients: of networks, which are attacked in single precision (``network``): most passes, a forward and a
-    backward one, a point and epsilon. batch_size: points moved together.
+    backward one, a point and epsilon. stop_at: share of the optimum's rise above the clean objective at which the ascent is
+    stopped (``stopped``); 1: the optimum. batch_size: points moved together.
     """
 
     scenario: ClassVar[str] = "classification"
@@ -69,6 +71,7 @@ class Evasion:
     n_restarts: int = 3
     n_runner_ups: int = 3
     n_gradients: int = 30
+    stop_at: float = 1.0
     batch_size: int = 1000
 
     def __post_init__(self) -> None:
@@ -79,6 +82,8 @@ class Evasion:
         for name, smallest in least.items():
             if not getattr(self, name) >= smallest:
                 raise UserError(f"attack.{name}: expected a number >= {smallest}, got {getattr(self, name)}")
+        if not 0 < self.stop_at <= 1:
+            raise UserError(f"attack.stop_at: expected a share above 0, 1 at most, got {self.stop_at}")
 
     def craft(
         self,
@@ -101,7 +106,11 @@ class Evasion:
         craft = self._converging(model) if model.precision == "double" else self._within_gradients(model)
 
         def part(rows: slice) -> Crafted:
-            return craft(x[rows], y[rows], None if goals is None else goals[rows], epsilons, box)
+            one = x[rows], y[rows], None if goals is None else goals[rows], epsilons, box
+            made = craft(*one)
+            if self.stop_at == 1:
+                return made
+            return stopped(made, model, *one, ball=ball(self.norm), share=self.stop_at, n_steps=self.n_gradients)
 
         return Crafted.join(in_batches(part, len(x), size=min(self.batch_size, model.batch_size)))
 

@@ -24,7 +24,7 @@ kept as offsets u from the clean points: rounding then is a share of u, not of x
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,13 +33,14 @@ import torch
 from torch import Tensor
 
 from transfer_exp.attacks.crafted import Crafted
+from transfer_exp.attacks.objective import require_finite
 from transfer_exp.learners import Model
 from transfer_exp.optim.balls import Ball
 from transfer_exp.optim.state import Ascent, Effort, unmoved
-from transfer_exp.types import Box, Floats, Ints, UserError
+from transfer_exp.types import Box, Floats, Ints
 
 _MOMENTUM = 0.5
-_HEAT = 0.5  # of the first step: temperature, as a share of the spread of the other logits
+HEAT = 0.5  # of the first step: temperature, as a share of the spread of the other logits
 _COLD = 0.8  # share of the steps after which only the largest of the other logits counts
 
 
@@ -64,12 +65,12 @@ class Landscape:
         weight, value = self._weighted(logits.detach(), heat)
         (gradient,) = torch.autograd.grad(logits, x, weight)
         size = torch.linalg.vector_norm(gradient, ord=1, dim=1, keepdim=True)
-        self._require_finite("gradients", size)
+        require_finite(self.model, "gradients", size)
         return value, gradient / torch.where(size > 0, size, 1.0)
 
     def _weighted(self, logits: Tensor, heat: float) -> tuple[Tensor, Tensor]:
         """The weight of each logit ``(n, K)`` in the smooth objective, and m ``(n,)``."""
-        self._require_finite("logits", logits)
+        require_finite(self.model, "logits", logits)
         own = logits.gather(1, self.place)
         others = logits.scatter(1, self.place, -torch.inf)
         largest, first = others.max(1, keepdim=True)
@@ -80,15 +81,6 @@ class Landscape:
         else:
             weight = torch.zeros_like(logits).scatter_(1, first, 1.0)
         return self.sign * weight.scatter_(1, self.place, -1.0), self.sign * (largest - own)[:, 0]
-
-    def _require_finite(self, what: str, values: Tensor) -> None:
-        finite = torch.isfinite(values).all(1)
-        if not bool(finite.all()):
-            name = getattr(self.model, "label", type(self.model).__name__)
-            raise UserError(
-                f"{name}: expected finite {what} of attacked points, got others for {int((~finite).sum())} of "
-                f"{len(finite)}; check weights and preprocessing"
-            )
 
 
 @dataclass
@@ -122,19 +114,24 @@ class Steps:
 
     def ascend(self, best: Reached, epsilon: float, n_steps: int) -> Ascent:
         """Go on from the best offsets in a ball that is no smaller, ``n_steps`` passes; ``best`` is kept up to date."""
-        u, gradient = best.offset, best.gradient
-        flat = (gradient == 0).all(1, keepdim=True)
-        moving, trace = torch.where(flat, self.elsewhere, 0.0), [float(best.value.double().mean())]
-        for k in range(n_steps):
-            moving = _MOMENTUM * moving + gradient
-            u = self._step(u, moving, epsilon, k / n_steps)
-            value, gradient = self.landscape.look(u, _HEAT * max(0.0, 1 - (k + 1) / (_COLD * n_steps)))
+        trace = [float(best.value.double().mean())]
+        for u, value, gradient in self.walk(best.offset, best.gradient, epsilon, n_steps):
             best.keep(u, value, gradient)
             trace.append(float(best.value.double().mean()))
         end = unmoved(best.offset, best.value)
         end.trace, end.zero_gradient = trace, (best.gradient == 0).all(1)
         end.effort = Effort(gradient_calls=n_steps, gradient_rows=n_steps * len(u))
         return end
+
+    def walk(self, u: Tensor, gradient: Tensor, epsilon: float, n_steps: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """The offsets after each step from ``u``, m there and its gradient."""
+        flat = (gradient == 0).all(1, keepdim=True)
+        moving = torch.where(flat, self.elsewhere, 0.0)
+        for k in range(n_steps):
+            moving = _MOMENTUM * moving + gradient
+            u = self._step(u, moving, epsilon, k / n_steps)
+            value, gradient = self.landscape.look(u, HEAT * max(0.0, 1 - (k + 1) / (_COLD * n_steps)))
+            yield u, value, gradient
 
     def _step(self, u: Tensor, direction: Tensor, epsilon: float, share: float) -> Tensor:
         """The next offsets; ``share`` of the steps have been made. The first ones are the best where m is linear."""
@@ -143,6 +140,21 @@ class Steps:
         length = self.ball.first_step * (1 + math.cos(math.pi * share)) / 2
         step = self.ball.steepest(direction, epsilon=epsilon, low=self.low, high=self.high)
         return self.ball.project(u + length * step, epsilon=epsilon, low=self.low, high=self.high)
+
+
+def around(model: Model, x: Floats, y: Ints, goals: Ints | None, box: Box, *, ball: Ball, dtype: torch.dtype) -> Steps:
+    """The steps around points ``(n, d)`` of classes ``(n,)``, in a precision; goals: as in ``Evasion.craft``."""
+    device = model.like.device
+
+    def on_device(values: np.ndarray[Any, Any], dtype: torch.dtype = dtype) -> Tensor:
+        return torch.as_tensor(values).to(device, dtype)
+
+    label, target = (None if a is None else on_device(a, torch.int64) for a in (y, goals))
+    assert label is not None
+    landscape = Landscape(model, on_device(x), label, target)
+    elsewhere = torch.randn(x.shape[1], generator=torch.Generator().manual_seed(0))  # one for all: batches change nothing
+    room = on_device(box.lower - x), on_device(box.upper - x)
+    return Steps(landscape, ball, *room, elsewhere.to(device, dtype))
 
 
 def craft_on_network(
@@ -160,19 +172,10 @@ def craft_on_network(
 
     goals: as in ``Evasion.craft``. Raises UserError where the network's logits or gradients are not finite.
     """
-    device = model.like.device
-
-    def on_device(values: np.ndarray[Any, Any], dtype: torch.dtype = torch.float32) -> Tensor:
-        return torch.as_tensor(values).to(device, dtype)
-
-    label, target = (None if a is None else on_device(a, torch.int64) for a in (y, goals))
-    assert label is not None
-    landscape = Landscape(model, on_device(x), label, target)
-    elsewhere = torch.randn(x.shape[1], generator=torch.Generator().manual_seed(0))  # one for all: batches change nothing
-    room = on_device(box.lower - x), on_device(box.upper - x)
-    steps = Steps(landscape, ball, *room, elsewhere.to(device))
+    steps = around(model, x, y, goals, box, ball=ball, dtype=torch.float32)
+    landscape = steps.landscape
     start = torch.zeros_like(landscape.clean)
-    value, gradient = landscape.look(start, _HEAT)
+    value, gradient = landscape.look(start, HEAT)
     best, clean = Reached(start, value, gradient), value
     found: list[Ascent] = []
     for epsilon in epsilons:

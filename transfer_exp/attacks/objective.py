@@ -192,3 +192,14 @@ def require_inside(x: Floats, box: Box) -> None:
     """Raise UserError on points ``(n, d)`` outside the box."""
     if bool(((x < box.lower) | (x > box.upper)).any()):
         raise UserError("attack: expected every point inside the box, got some outside; widen lower and upper")
+
+
+def require_finite(model: Model, what: str, values: Tensor) -> None:
+    """Raise UserError where ``values`` ``(n, m)`` of attacked points are not finite; ``what``: what they are."""
+    finite = torch.isfinite(values).all(1)
+    if not bool(finite.all()):
+        name = getattr(model, "label", type(model).__name__)
+        raise UserError(
+            f"{name}: expected finite {what} of attacked points, got others for {int((~finite).sum())} of "
+            f"{len(finite)}; check weights and preprocessing"
+        )

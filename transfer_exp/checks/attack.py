@@ -237,6 +237,7 @@ def check_attack(
         x=dense(x[places]),
         y=y[places],
         epsilons=sorted({0.0, float(grid.reference), float(max(grid.grid))}),
+        known=(dense(x), y),
     )
     return findings(part, _CHECKS, crafting)
 

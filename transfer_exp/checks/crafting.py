@@ -22,7 +22,10 @@ EPS = float(np.finfo(np.float32).eps)
 
 @dataclass(frozen=True, kw_only=True)
 class Crafting:
-    """An attack, models, and points ``x`` ``(n, d)`` of classes ``y`` to attack at each of ``epsilons``."""
+    """An attack, models, and points ``x`` ``(n, d)`` of classes ``y`` to attack at each of ``epsilons``.
+
+    known: points and classes that the attacker has.
+    """
 
     attack: EvasionAttack
     dataset: Dataset
@@ -30,6 +33,7 @@ class Crafting:
     x: Floats
     y: Ints
     epsilons: Sequence[float]
+    known: tuple[Floats, Ints]
 
     @property
     def promises(self) -> frozenset[str]:
@@ -47,7 +51,9 @@ class Crafting:
         box, shape = self.dataset.box, self.dataset.shape
         some = None if own is None else own[rows]
         x, y = self.x[rows], self.y[rows]
-        return crafted_by(self.attack, model, x, y, goals=some, epsilons=self.epsilons, box=box, shape=shape)
+        return crafted_by(
+            self.attack, model, x, y, goals=some, epsilons=self.epsilons, box=box, shape=shape, known=self.known
+        )
 
     @cached_property
     def made(self) -> dict[str, Crafted]:

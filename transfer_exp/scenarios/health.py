@@ -19,6 +19,8 @@ _LIMITS = {
     "foreign_not_finite": 0.0,
 }
 """Largest values that are in order; an attack tells some of them (``Crafted.health``)."""
+_TOLD = ("n_steps", "gradients_per_step")
+"""Of attacks within a budget of gradients: how it was spent."""
 _WHITEBOX_IMPROVED = 0.01
 
 
@@ -33,6 +35,8 @@ def add(outcome: Outcome, attacked: Attacked) -> None:
         if value > limit:
             label = attacked.surrogate.learner.label
             _log.warning("health: %s = %.3g on %s (expected at most %g)", name, value, label, limit)
+    told = [f"health/{name}" for name in _TOLD]
+    outcome.metrics |= {name: float(attacked.extent[name]) for name in told if name in attacked.extent}
     gradient_calls, score_calls, gradient_rows, score_rows = attacked.black_box.effort.sum(axis=0).tolist()
     outcome.metrics |= {"effort/gradient_calls": gradient_calls, "effort/score_calls": score_calls}
     outcome.metrics |= {"effort/gradient_rows": gradient_rows, "effort/score_rows": score_rows}

@@ -7,7 +7,7 @@ from typing import cast
 
 import numpy as np
 
-from transfer_exp.attacks.base import EvasionAttack, crafted_by
+from transfer_exp.attacks.base import EvasionAttack, crafted_by, mixes_known
 from transfer_exp.attacks.crafted import Crafted
 from transfer_exp.attacks.goals import goal_classes
 from transfer_exp.optim.balls import BALLS
@@ -41,9 +41,10 @@ def goals_on(work: Work, attacked: Fitted, rows: Ints) -> Ints | None:
 
 def crafted_key(work: Work, attacked: Fitted, rows: Ints) -> Key:
     """What the attack points of these rows, made on a model, are stored under."""
+    attack, known = work.combination.attack, work.split.surrogate
     return signature(
         model=attacked.key,
-        attack=work.combination.attack,
+        attack=attack,
         goal=work.goal,  # a class by its index: names of classes are no part of the data's checksum
         data=work.dataset.checksum,
         box=work.dataset.box,
@@ -52,6 +53,7 @@ def crafted_key(work: Work, attacked: Fitted, rows: Ints) -> Key:
         grid=work.epsilons,
         device=work.device.type,
         code=code_version(*CODE),
+        **({"known": checksum(known)} if mixes_known(attack) else {}),
     )
 
 
@@ -64,7 +66,10 @@ def crafted(work: Work, attacked: Fitted, rows: Ints) -> Crafted:
         goals = goals_on(work, attacked, rows)
         attack = cast(EvasionAttack, work.combination.attack)  # the scenarios that come here have no other
         box, shape = work.dataset.box, work.dataset.shape
-        made = crafted_by(attack, attacked.model, x, y, goals=goals, epsilons=work.epsilons, box=box, shape=shape)
+        known = work.part(work.split.surrogate) if mixes_known(attack) else None
+        made = crafted_by(
+            attack, attacked.model, x, y, goals=goals, epsilons=work.epsilons, box=box, shape=shape, known=known
+        )
         return made.state()
 
     return Crafted.restore(work.stored("crafted", crafted_key(work, attacked, rows), make))
