@@ -22,7 +22,7 @@ from transfer_exp.report.records import load
 from transfer_exp.tracking.tracker import Tracker
 
 # What may differ between two runs of one command: the time they take and what the store already had.
-FLEETING = {"seconds", "store/hits", "store/misses"}
+FLEETING = {"seconds", "store/hits", "store/misses", "store/bytes"}
 
 
 def metrics(run: Run) -> dict[str, float]:

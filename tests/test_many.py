@@ -22,7 +22,7 @@ from mlflow.tracking import MlflowClient
 
 pytestmark = pytest.mark.slow
 
-FLEETING = {"seconds", "store/hits", "store/misses"}
+FLEETING = {"seconds", "store/hits", "store/misses", "store/bytes"}
 THREE = "ridge_high,ridge_low,logistic_low"
 
 

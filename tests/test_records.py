@@ -159,9 +159,10 @@ def test_what_a_configuration_lacks_or_cannot_resolve_is_left_out(missing: str) 
         assert found == expected
 
 
-def test_numbers_and_sizes_are_those_of_the_outcome(record: recording.Record, outcome: Outcome) -> None:
+def test_numbers_and_sizes_are_those_of_the_outcome(record: recording.Record, outcome: Outcome, tmp_path: Path) -> None:
     assert record.params == outcome.sizes
-    assert record.metrics == {**outcome.metrics, "store/hits": 2, "store/misses": 3}
+    written = sum(file.stat().st_size for file in tmp_path.rglob("*.npz"))
+    assert record.metrics == {**outcome.metrics, "store/hits": 2, "store/misses": 3, "store/bytes": written}
     assert record.curves == {**outcome.curves, "epsilon": [0.0, 0.5, 1.0]}
 
 

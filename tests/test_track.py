@@ -26,7 +26,7 @@ from transfer_exp.tracking.configuration import as_configuration
 from transfer_exp.tracking.settings import leaves
 from transfer_exp.types import Box, Dataset, Grid, Sizes, UserError
 
-FLEETING = {"seconds", "store/hits", "store/misses"}
+FLEETING = {"seconds", "store/hits", "store/misses", "store/bytes"}
 
 
 def same_by_hand(**changes: object) -> Combination:
@@ -54,7 +54,7 @@ def test_a_notebook_and_a_command_record_the_same(cli: Cli, root: Path) -> None:
     assert (tracked.status, tracked.run_id) == ("finished", written.info.run_id)
     assert written.data.params == {**typed.data.params, "study": "written"}
     assert written.info.run_name == "ridge_high > ridge_low seed 0"
-    own = ("mlflow.note.content", "mlflow.runName", "lock", "checksums")
+    own = ("mlflow.note.content", "mlflow.runName", "lock", "checksums", "job")
     tags = [{k: v for k, v in one.data.tags.items() if k not in own} for one in (typed, written)]
     assert tags[0] == tags[1]
     numbers = [{k: v for k, v in one.data.metrics.items() if k not in FLEETING} for one in (typed, written)]

@@ -51,3 +51,8 @@ def test_an_installed_wheel_works_from_any_folder(tmp_path: Path) -> None:
     (run,) = runs(elsewhere)
     assert run.info.status == "FINISHED"
     assert "[2/2] finished" in command(tmp_path / "fresh" / "bin" / "transfer-exp", "-m", *SMALL, "seed=1,2", cwd=elsewhere)
+
+    part = ("seed=2", "surrogate=svm_low,ridge_low", "target=svm_low", "surrogate_fraction=1.0")
+    assert "[2/2] finished" in command(tmp_path / "fresh" / "bin" / "transfer-exp", "demo", *part, cwd=elsewhere)
+    assert (elsewhere / "reports" / "digits89_evasion" / "report.html").is_file()
+    assert len(runs(elsewhere, "digits89_evasion", kind="combination")) == 2

@@ -25,10 +25,10 @@ DOOR = "__init__"
 FLOORS: dict[str, tuple[str, ...]] = {
     "ground": ("types", "seeds", "signature", "system", "stats", "correlation", "margin"),
     "data, models, attacks": ("optim", "data", "store", "learners", "measures", "attacks", "figures"),
-    "one combination": ("combination", "work", "scenarios", "checks"),
+    "one combination": ("combination", "work", "scenarios", "checks", "points"),
     "the record": ("confusions", "tracking"),
     "the reader": ("report",),
-    "commands and door": ("cli", "ui", "check", "__main__", DOOR),
+    "commands and door": ("cli", "ui", "check", "export", "evaluate", "__main__", DOOR),
 }
 FLOOR = {room: k for k, rooms in enumerate(FLOORS.values()) for room in rooms}
 

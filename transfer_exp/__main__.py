@@ -15,6 +15,7 @@ from transfer_exp.cli.naming import CONFIG
 from transfer_exp.system.masking import MaskingStream
 
 _OLDEST, _NEWEST = (3, 11), (3, 13)
+_DEMO = ("experiment=digits89_evasion", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
 
 
 @hydra.main(version_base="1.3", config_path=str(CONFIG), config_name="config")
@@ -31,6 +32,8 @@ def main() -> None:
         sys.exit(
             f"error: python: expected 3.11 to 3.13 (hydra-core 1.3 runs on no newer one), got {version}; run: make setup"
         )
+    if sys.argv[1:2] == ["demo"]:  # a small real study on scikit-learn's digits, with two workers
+        sys.argv[1:2] = _DEMO
     # Workers may start in another folder; results belong where the command was typed.
     os.environ.setdefault("TRANSFER_EXP_ROOT", str(Path.cwd()))
     for override in sys.argv[1:]:

@@ -25,6 +25,7 @@ _SETTINGS = {
     "study": str,
     "threads": int,
     "resume": bool,
+    "dry_run": bool | None,
     "paths.root": str,
     "paths.store": str,
     "tracking.uri": str | None,

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import os
-import sys
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from transfer_exp.cli.naming import CONFIG
+from transfer_exp.cli.composed import with_configuration
 from transfer_exp.system.commands import run_command
-from transfer_exp.system.masking import MaskingStream
 from transfer_exp.types import UserError
 
 if TYPE_CHECKING:
@@ -39,7 +33,6 @@ check failed, 2 on bad input.
 What is named is checked; where nothing is, all of it.
 """
 PARTS = ("dataset", "surrogate", "target", "attack", "measures")
-_SWEEP = {"-m", "--multirun"}
 _POINTS = "--points="
 _DEFAULT_POINTS = 200
 
@@ -50,31 +43,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _command(arguments: Sequence[str]) -> int:
-    if _SWEEP & set(arguments):
-        raise UserError("expected one configuration, got a sweep (-m); type a command for each")
     n_points = _points([one for one in arguments if one.startswith(_POINTS)])
     named = "measures" in arguments
     words = [one for one in arguments if not one.startswith(_POINTS) and one != "measures"]
-    os.environ.setdefault("TRANSFER_EXP_ROOT", str(Path.cwd()))
-    answers: list[bool | UserError] = []
-
-    def task(config: DictConfig) -> None:
-        try:
-            answers.append(_checked(config, n_points=n_points, named=("measures",) if named else ()))
-        except UserError as error:  # Hydra would print a traceback of it
-            answers.append(error)
-
-    before = sys.argv
-    sys.argv = [before[0], *words]
-    try:
-        with contextlib.redirect_stderr(MaskingStream(sys.stderr)):  # Hydra repeats overrides that it does not understand
-            hydra.main(version_base="1.3", config_path=str(CONFIG), config_name="config")(task)()
-    finally:
-        sys.argv = before
-    for answer in answers:
-        if isinstance(answer, UserError):
-            raise answer
-    return int(any(answers))
+    failed = with_configuration(
+        words, lambda config: _checked(config, n_points=n_points, named=("measures",) if named else ())
+    )
+    return int(failed)
 
 
 def _points(given: Sequence[str]) -> int:

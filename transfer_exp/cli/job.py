@@ -13,11 +13,13 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from transfer_exp import scenarios
 from transfer_exp.cli import progress
 from transfer_exp.cli.building import build, check_settings, named
 from transfer_exp.cli.configuration import display_name, files_of, identity, settings_of
 from transfer_exp.cli.errors import one_line
 from transfer_exp.cli.own import make_importable
+from transfer_exp.cli.plan import NOTHING_STARTED, planned
 from transfer_exp.cli.progress import Job
 from transfer_exp.combination import Combination
 from transfer_exp.store import Store
@@ -41,6 +43,9 @@ def run_one(config: DictConfig) -> None:
     hydra = HydraConfig.get()
     make_importable(hydra.runtime)
     overrides = list(hydra.overrides.task)
+    if hydra.mode != RunMode.MULTIRUN and config.get("dry_run"):
+        print(_planned(config, overrides))
+        return
     if hydra.mode != RunMode.MULTIRUN:
         job = _guarded(config, overrides)
         if job.status == "failed":
@@ -57,6 +62,17 @@ def run_one(config: DictConfig) -> None:
     job = _guarded(config, overrides, announced["run_id"], announced["varied"])
     progress.leave_result(folder, hydra.job.num, job, overrides)
     progress.show_progress(job, folder, announced["total"])
+
+
+def _planned(config: DictConfig, overrides: Sequence[str]) -> str:
+    """What the job would do, in a line. Ends the program where it cannot be done."""
+    try:
+        check_settings(config)
+        combination = build(config)
+        scenarios.check(combination)
+        return f"study {config.study}: {planned(config, [overrides], [combination]).sentence()}\n{NOTHING_STARTED}"
+    except Exception as error:
+        raise SystemExit(f"error: {one_line(error)}") from error
 
 
 def _guarded(
@@ -93,7 +109,7 @@ def run_job(
         try:
             store, combination = Store(config.paths.store, fallback=tracker.root / "locks"), build(config)
             about = _about(config, overrides, varied, parent, tracker.experiment_id, combination)
-            about = replace(about, files=files_of(config, overrides), named=named(config))
+            about = replace(about, files=files_of(config, overrides), named=named(config), words=overrides)
         except (UserError, OmegaConfBaseException):
             with tracker.run(about.name, tags=about.tags(), params=parameters(about.config, about.names), parent=parent):
                 raise

@@ -16,6 +16,7 @@ from hydra_plugins.transfer_exp_sweeper import split
 from transfer_exp import scenarios
 from transfer_exp.cli.building import build, check_settings
 from transfer_exp.cli.errors import reason_of
+from transfer_exp.combination import Combination
 from transfer_exp.types import UserError
 
 
@@ -40,15 +41,15 @@ def check_listed(overrides: Iterable[Override]) -> None:
             )
 
 
-def check_sweep(config: DictConfig, jobs: Iterable[Sequence[str]]) -> None:
+def check_sweep(config: DictConfig, jobs: Iterable[Sequence[str]]) -> list[Combination]:
     """Raise UserError where the jobs of a sweep are of several studies, or none of a data set can be built.
 
     Composes as many of them as cover all overrides: an override that cannot be composed ends the program with Hydra's own
-    answer. config: the sweep's own.
+    answer. config: the sweep's own. Gives those of them that can be built.
     """
     composed = [_composed(config, job) for job in covering(jobs)]
     check_one_study([config, *composed])
-    check_buildable(composed)
+    return check_buildable(composed)
 
 
 def covering(jobs: Iterable[Sequence[str]]) -> Iterator[Sequence[str]]:
@@ -87,18 +88,21 @@ def check_one_study(configs: Sequence[DictConfig]) -> None:
             )
 
 
-def check_buildable(configs: Iterable[DictConfig]) -> None:
+def check_buildable(configs: Iterable[DictConfig]) -> list[Combination]:
     """Raise UserError when none of these combinations of a data set can be built: its data are not there, say.
+
+    Gives those that can be built.
 
     A single value that does not fit fails its own combinations only, and so does an unexpected error: the jobs record those.
     The data that are read here are those of this process's first job.
     """
     refused: dict[str, str] = {}
     possible: set[str] = set()
+    built: list[Combination] = []
     for config in configs:
         choice = str(config.hydra.runtime.choices.dataset)
         try:
-            _check(config)
+            built.append(_check(config))
         except (UserError, OmegaConfBaseException) as error:
             refused.setdefault(choice, reason_of(error))
         except Exception:  # recorded, with its traceback, by the jobs that have it
@@ -108,9 +112,11 @@ def check_buildable(configs: Iterable[DictConfig]) -> None:
     for choice, reason in refused.items():
         if choice not in possible:
             raise UserError(reason)
+    return built
 
 
-def _check(config: DictConfig) -> None:
+def _check(config: DictConfig) -> Combination:
     check_settings(config)
     combination = build(config)
     scenarios.check(combination)
+    return combination

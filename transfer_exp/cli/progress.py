@@ -72,7 +72,7 @@ def show_progress(job: Job, folder: Path, total: int) -> None:
     done = max(len(list(folder.glob("job-*.json"))), 1)
     elapsed = max(time.time() - _first_start(folder, job), 0)  # clocks of several machines, or one that was set back
     left = max(total - done, 0)
-    remaining = f"{left} left, about {_duration(elapsed / done * left)}" if left else f"all in {_duration(elapsed)}"
+    remaining = f"{left} left, about {duration(elapsed / done * left)}" if left else f"all in {duration(elapsed)}"
     reason = f": {job.reason}" if job.reason else ""
     _log.info(
         "[%*d/%d] %-8s %s (%.1f s) | %s%s",
@@ -98,7 +98,8 @@ def _first_start(folder: Path, job: Job) -> float:
     return begin
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Seconds for people."""
     minutes, rest = divmod(round(seconds), 60)
     return (
         f"{minutes // 60} h {minutes % 60:02d} min"

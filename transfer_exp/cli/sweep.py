@@ -22,6 +22,7 @@ from transfer_exp.cli import progress
 from transfer_exp.cli.building import check_settings
 from transfer_exp.cli.errors import one_line
 from transfer_exp.cli.own import claims_of, make_importable
+from transfer_exp.cli.plan import NOTHING_STARTED, planned
 from transfer_exp.cli.preflight import check_sweep, jobs_of
 from transfer_exp.cli.summary import summarise
 from transfer_exp.signature import signature
@@ -81,9 +82,12 @@ class Sweep(Callback):
             _log.warning("claims: judged in the report of a study, which this sweep does not write; give them to its report")
         overrides = list(config.hydra.overrides.task)
         axes = {name: OmegaConf.to_container(config.hydra.sweeper[name]) for name in ("params", "blocks")}
-        store = Store(config.paths.store, fallback=Path(config.paths.root) / "locks")
         jobs = jobs_of(overrides, axes)
-        check_sweep(config, jobs)
+        plan = planned(config, jobs, check_sweep(config, jobs))
+        if config.get("dry_run"):
+            print(f"study {config.study}: {plan.sentence()}\n{NOTHING_STARTED}")
+            raise SystemExit(0)
+        store = Store(config.paths.store, fallback=Path(config.paths.root) / "locks")
         self._take_folder(Path(config.hydra.sweep.dir).absolute())
         self.tracker = Tracker(uri=config.tracking.uri, root=config.paths.root, study=config.study)
         start_collecting()
@@ -96,6 +100,8 @@ class Sweep(Callback):
         progress.announce(self.folder, run_id=self.run_id, total=self.total, varied=varied)
         where = masked(self.tracker.uri)
         _log.info("study %s: %s, recorded in %s", config.study, counted(self.total, "combination"), where)
+        if plan.n_runs or plan.n_done:
+            _log.info("%s", plan.sentence())
 
     def _take_folder(self, folder: Path) -> None:
         """Hold the sweep's folder as long as the sweep lasts: two sweeps in one would count each other's jobs."""

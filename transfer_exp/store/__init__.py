@@ -29,7 +29,9 @@ _log = logging.getLogger(__name__)
 
 
 class Store:
-    """Entries ``<root>/<kind>/<key>.npz``. ``hits`` and ``misses`` count the look-ups of this object by kind.
+    """Entries ``<root>/<kind>/<key>.npz``.
+
+    ``hits`` and ``misses`` count the look-ups of this object by kind, ``written`` the bytes of what it has stored.
 
     One that is there and cannot be written is read all the same: what it lacks raises UserError. ``fallback``: folder for
     locks of runs and sweeps then.
@@ -39,6 +41,7 @@ class Store:
         self.root = Path(root).expanduser().absolute()
         self.hits: Counter[str] = Counter()
         self.misses: Counter[str] = Counter()
+        self.written = 0
         self._locks = self.root / "locks"
         self._refused: OSError | None = None
         try:
@@ -119,6 +122,7 @@ class Store:
             try:
                 with temporary.open("wb") as handle:
                     np.savez(handle, allow_pickle=False, **arrays)
+                self.written += temporary.stat().st_size
                 temporary.replace(file)
             finally:
                 temporary.unlink(missing_ok=True)

@@ -81,6 +81,7 @@ def record(combination: Combination, outcome: Outcome, store: Store, names: Mapp
     grid = combination.epsilon
     files = _files(combination, outcome, store, names)  # before the counts: a picture is a piece of the store, too
     counts: dict[str, float] = {"store/hits": store.hits.total(), "store/misses": store.misses.total()}
+    counts["store/bytes"] = store.written
     return Record(
         params=outcome.sizes,
         metrics={**outcome.metrics, **counts},

@@ -24,7 +24,7 @@ from transfer_exp.store import Store
 from transfer_exp.system.commands import results_root
 from transfer_exp.system.masking import masked
 from transfer_exp.system.threads import limited_threads
-from transfer_exp.tracking import connecting, notes
+from transfer_exp.tracking import connecting, jobs, notes
 from transfer_exp.tracking.configuration import as_configuration, names_of
 from transfer_exp.tracking.measured import tags_of_measures
 from transfer_exp.tracking.recording import parameters, record, tags_of
@@ -54,7 +54,7 @@ class About:
 
     name: of the run. names: of study, data set, attack, learners ...: the first columns of ``curves.csv``. config: the
     resolved configuration. note: the description on MLflow's page. files: of the configuration. parent: the sweep's run.
-    named: classes and functions that the configuration names.
+    named: classes and functions that the configuration names. words: the overrides of the command.
     """
 
     name: str
@@ -64,6 +64,7 @@ class About:
     files: Mapping[str, bytes] = field(default_factory=dict)
     parent: str | None = None
     named: Sequence[Any] = ()
+    words: Sequence[str] | None = None
 
     def tags(self) -> dict[str, str]:
         """Tags that are known before the combination is built."""
@@ -128,6 +129,8 @@ def do_and_record(
 ) -> Tracked:
     """Do one combination within a run of its own, or find the run that did it. begin: when work on it began, monotonic."""
     tags = {**about.tags(), **tags_of(combination, about.named)}
+    if about.words is not None:
+        tags |= jobs.tag_of(about.words, tags["signature"])
     # Two processes at once: the second waits here for the first, then skips. The lock also says that the run is alive.
     key = signature(tracking=masked(tracker.uri), study=tracker.study, run=tags["signature"])
     was_left = store.lock_file(f"run-{key}").exists()  # by a process that was killed, or one that is at work

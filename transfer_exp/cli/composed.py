@@ -1,0 +1,48 @@
+"""One configuration, composed by Hydra as for a run, for commands that are no run: errors come back as they are raised."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import hydra
+from omegaconf import DictConfig
+
+from transfer_exp.cli.naming import CONFIG
+from transfer_exp.system.masking import MaskingStream
+from transfer_exp.types import UserError
+
+T = TypeVar("T")
+_SWEEP = {"-m", "--multirun"}
+
+
+def with_configuration(words: Sequence[str], task: Callable[[DictConfig], T]) -> T:
+    """What ``task`` makes of the configuration that these words compose. Raises the UserError that it raises."""
+    if _SWEEP & set(words):
+        raise UserError("expected one configuration, got a sweep (-m); type a command for each")
+    os.environ.setdefault("TRANSFER_EXP_ROOT", str(Path.cwd()))
+    answers: list[T | UserError] = []
+
+    def guarded(config: DictConfig) -> None:
+        try:
+            answers.append(task(config))
+        except UserError as error:  # Hydra would print a traceback of it
+            answers.append(error)
+
+    before = sys.argv
+    sys.argv = [before[0], *words]
+    try:
+        with contextlib.redirect_stderr(MaskingStream(sys.stderr)):  # Hydra repeats overrides that it does not understand
+            hydra.main(version_base="1.3", config_path=str(CONFIG), config_name="config")(guarded)()
+    finally:
+        sys.argv = before
+    if not answers:  # --cfg, --info: Hydra has answered
+        raise SystemExit(0)
+    (answer,) = answers
+    if isinstance(answer, UserError):
+        raise answer
+    return answer
