@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from transfer_exp.data import splits
 from transfer_exp.data.arrays import load_arrays
 from transfer_exp.data.digits import load_digits
 from transfer_exp.data.mnist import load_mnist
@@ -90,12 +91,29 @@ def test_sizes_are_those_asked_for(data: Dataset) -> None:
 
 
 def test_a_split_is_a_function_of_its_seed(data: Dataset) -> None:
-    first, again = make_split(data, seed=0), make_split(data, seed=0)
+    first = make_split(data, seed=0)
+    splits._recent.clear()  # another process
+    again = make_split(data, seed=0)
     for one, other in zip(vars(first).values(), vars(again).values(), strict=True):
         assert np.array_equal(one, other)
     for name in ("target", "surrogate", "test"):
         drawn = {tuple(sorted(getattr(make_split(data, seed=seed), name))) for seed in range(4)}
         assert len(drawn) == 4
+
+
+def test_a_split_that_is_asked_for_again_is_nobody_elses() -> None:
+    whole = digits89()
+    first = make_split(whole, seed=0)
+    expected = first.target.copy()
+    first.target[:] = 0
+    assert np.array_equal(make_split(whole, seed=0).target, expected)
+    for change in ({"y": 1 - whole.y}, {"test_pool": np.arange(len(whole.y)) < 150}, {"sizes": Sizes(test=101)}):
+        other = replace(whole, **change)
+        after_the_first = make_split(other, seed=0)
+        splits._recent.clear()
+        alone = make_split(other, seed=0)
+        assert all(np.array_equal(rows, getattr(alone, part)) for part, rows in vars(after_the_first).items())
+        make_split(whole, seed=0)
 
 
 def test_smaller_fractions_of_the_surrogate_are_subsets_and_change_nothing_else(data: Dataset) -> None:

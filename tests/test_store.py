@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import multiprocessing
+import os
 import tempfile
 import time
 from collections.abc import Callable
@@ -119,6 +120,24 @@ def test_a_whole_archive_of_something_else_is_named_and_made_again(
     assert store.misses["learner"] == 1
     assert f"store: {tmp_path / 'learner' / 'a.npz'} {words} and is made again" in caplog.text
     np.testing.assert_array_equal(Store(tmp_path).get("learner", "a", never)["weight"], WEIGHT)
+
+
+@pytest.mark.parametrize(
+    ("first_change", "last_change", "found"),
+    [(1e9, 1e9, 2.0), (1e9, 1e9 + 1, 1.0), (9e9, 9e9, 1.0)],
+    ids=["as it was read", "changed since", "read right after a change"],
+)
+def test_check_sums_are_not_compared_again_where_nothing_can_have_changed(
+    tmp_path: Path, first_change: float, last_change: float, found: float
+) -> None:
+    ones = np.ones(10_000)
+    Store(tmp_path).get("learner", "a", lambda: {"weight": ones})
+    file = entry(tmp_path)
+    os.utime(file, (first_change, first_change))
+    Store(tmp_path).get("learner", "a", never)
+    file.write_bytes(file.read_bytes().replace(ones.tobytes(), (2 * ones).tobytes()))
+    os.utime(file, (last_change, last_change))
+    np.testing.assert_array_equal(Store(tmp_path).get("learner", "a", lambda: {"weight": ones})["weight"], found * ones)
 
 
 def test_one_wrong_byte_never_gives_wrong_numbers(tmp_path: Path) -> None:

@@ -42,9 +42,11 @@ class Crafted:
     not_finite: npt.NDArray[np.bool_] | None = None
     steps: Ints | None = None
 
-    def points(self, k: int, clean: Floats, box: Box) -> Floats:
-        """The points ``(n, d)`` of the k-th epsilon, made from the ``clean`` ones; exactly inside the box."""
-        return np.asarray(np.clip(clean + self.offsets[k], box.lower, box.upper))
+    def points(self, k: int, clean: Floats, box: Box, *, rows: Ints | slice = slice(None)) -> Floats:
+        """The points ``(n, d)`` of the k-th epsilon, or these rows of them, made from the ``clean`` ones; inside the box."""
+        points = np.asarray(clean[rows] + self.offsets[k][rows])
+        np.maximum(points, box.lower, out=points)  # in place, and one after the other: np.clip takes twice the time
+        return np.asarray(np.minimum(points, box.upper, out=points))
 
     def state(self) -> dict[str, np.ndarray[Any, Any]]:
         """Plain arrays that ``restore`` makes these results from: what to store."""

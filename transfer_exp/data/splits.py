@@ -10,9 +10,13 @@ group (at most one group of each class, for groups of one class) is used by no p
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from collections.abc import Hashable
+
 import numpy as np
 
 from transfer_exp.seeds import generator
+from transfer_exp.signature import checksum
 from transfer_exp.types import Dataset, Ints, Split, UserError, counted
 
 
@@ -102,6 +106,23 @@ def make_split(dataset: Dataset, *, seed: int, surrogate_fraction: float = 1.0) 
 
     The same for equal arguments; raises UserError when the parts asked for do not fit the data.
     """
+    group = None if dataset.group is None else checksum(dataset.group)
+    about = checksum(dataset.y), checksum(dataset.test_pool), group, dataset.sizes, dataset.n_classes
+    place = *about, seed, surrogate_fraction
+    if place not in _recent:
+        made = _new_split(dataset, seed, surrogate_fraction)  # before anything is forgotten: it may raise
+        if len(_recent) >= _MOST_KEPT:
+            _recent.popitem(last=False)
+        _recent[place] = made
+    return Split(**{part: rows.copy() for part, rows in vars(_recent[place]).items()})
+
+
+_MOST_KEPT = 40
+_recent: OrderedDict[Hashable, Split] = OrderedDict()
+"""Every combination asks for the split of its repetition, and V for those of others."""
+
+
+def _new_split(dataset: Dataset, seed: int, surrogate_fraction: float) -> Split:
     if not 0 < surrogate_fraction <= 1:
         raise UserError(f"surrogate_fraction: expected a number in (0, 1], got {surrogate_fraction}")
     sizes = dataset.sizes

@@ -39,12 +39,15 @@ class ForestModel(Model):
 
     def outputs(self, x: Tensor) -> Tensor:
         """Score ``(n,)`` or logits ``(n, K)`` of points ``(n, d)``; thresholds are compared in float32, as when fitted."""
-        x = x.float()
-        node = self.root.expand(len(x), -1)
+        n, d = x.shape
+        values, children = x.float().reshape(-1), torch.stack([self.right, self.left], 1).reshape(-1)
+        node = self.root.repeat(n)  # of every point and tree
+        first = (torch.arange(n, device=x.device) * d).repeat_interleave(len(self.root))
         for _ in range(int(self.depth)):
-            goes_left = torch.gather(x, 1, self.feature[node]) <= self.threshold[node]
-            node = torch.where(goes_left, self.left[node], self.right[node])
-        share = self.share[node].mean(1)
+            feature, threshold = (table.index_select(0, node) for table in (self.feature, self.threshold))
+            goes_left = values.index_select(0, first + feature) <= threshold
+            node = children.index_select(0, 2 * node + goes_left)
+        share = self.share.index_select(0, node).reshape(n, len(self.root), *self.share.shape[1:]).mean(1)
         return 2 * share - 1 if self.n_classes == 2 else share
 
 

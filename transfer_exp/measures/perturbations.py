@@ -8,23 +8,31 @@ from __future__ import annotations
 import numpy as np
 
 from transfer_exp.measures.base import Measure
-from transfer_exp.measures.gradients import cosine, length
+from transfer_exp.measures.gradients import length
 from transfer_exp.optim.balls import BALLS
 from transfer_exp.types import Floats
 
 
 def perturbation_correlation(first: Floats, second: Floats) -> Floats:
-    """Rho of each point ``(n,)``: Pearson correlation of two perturbations ``(n, d)``; NaN where one is constant."""
-    return cosine(_centred(first), _centred(second))
+    """Rho of each point ``(n,)``: Pearson correlation of two perturbations ``(n, d)``; NaN where one is constant.
+
+    Perturbations of single precision are correlated in double.
+    """
+    (centred, size), (other, other_size) = _centred(first), _centred(second)
+    sizes = size * other_size
+    inner = np.linalg.vecdot(centred, other)
+    return np.asarray(np.divide(inner, sizes, out=np.full(len(inner), np.nan), where=sizes > 0))
 
 
-def _centred(delta: Floats) -> Floats:
-    """Rows less their means; exactly zero where a row is constant but for the rounding of its mean."""
-    mean = delta.mean(1)
-    centred = delta - mean[:, None]
-    rounding = delta.shape[1] * np.finfo(delta.dtype).eps * np.abs(mean)
-    centred[length(centred) <= np.sqrt(delta.shape[1]) * rounding] = 0.0
-    return np.asarray(centred)
+def _centred(delta: Floats) -> tuple[Floats, Floats]:
+    """Rows less their means, and their lengths ``(n,)``: zero where a row is constant but for the rounding of its mean."""
+    centred = delta.astype(np.float64)
+    mean = centred.mean(1)
+    centred -= mean[:, None]
+    size = length(centred)
+    rounding = delta.shape[1] * np.finfo(np.float64).eps * np.abs(mean)
+    size[size <= np.sqrt(delta.shape[1]) * rounding] = 0.0
+    return centred, size
 
 
 def _size(norm: str) -> Measure:

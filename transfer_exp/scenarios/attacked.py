@@ -24,6 +24,7 @@ from transfer_exp.scenarios.whitebox import best_known
 from transfer_exp.store import Arrays
 from transfer_exp.types import Floats, Ints, dense
 from transfer_exp.work import Work
+from transfer_exp.work.clean import clean_logits
 from transfer_exp.work.crafted import crafted, extent, goals_on, logits_on, own_logits
 from transfer_exp.work.fitted import Fitted, fitted
 from transfer_exp.work.gradients import gradient_sizes_at, margin_gradients_at
@@ -106,9 +107,9 @@ class Attacked:
         return goals_on(self.work, self.target.fitted, self.rows)
 
     @cached_property
-    def _clean(self) -> tuple[Floats, Floats]:
+    def _clean(self) -> tuple[Floats, ...]:
         """Logits of surrogate and target."""
-        return self.surrogate.model.logits(self.x), self.target.model.logits(self.x)
+        return tuple(clean_logits(self.work, party.fitted, self.rows) for party in (self.surrogate, self.target))
 
     @cached_property
     def surrogate_clean(self) -> Floats:
@@ -212,6 +213,5 @@ class Attacked:
             return None
         every = []
         for k in range(len(self.work.epsilons)):
-            black, white = (made.offsets[k].astype(np.float64) for made in (self.black_box, self.white_box))
-            every.append(mean_defined(perturbation_correlation(black, white))[0])
+            every.append(mean_defined(perturbation_correlation(self.black_box.offsets[k], self.white_box.offsets[k]))[0])
         return np.array(every)

@@ -88,7 +88,8 @@ def _examples(attacked: Attacked, shape: tuple[int, ...]) -> Examples:
     each = 3 if work.dataset.n_classes == 2 else 1
     classes = range(min(work.dataset.n_classes, _N_EXAMPLES))
     index = np.concatenate([np.flatnonzero(y == label)[:each] for label in classes])
-    points = (attacked.black_box.points(grid.grid.index(e), attacked.x, work.dataset.box)[index] for e in grid.shown)
+    made, box = attacked.black_box, work.dataset.box
+    points = (made.points(grid.grid.index(e), attacked.x, box, rows=index) for e in grid.shown)
     return Examples(
         index=index,
         label=y[index],

@@ -9,7 +9,9 @@ wait for the first instead of repeating its work. ``python -m transfer_exp.store
 from __future__ import annotations
 
 import logging
+import os
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -26,6 +28,9 @@ from transfer_exp.types import UserError
 
 __all__ = ["Arrays", "Store"]
 _log = logging.getLogger(__name__)
+_known: set[object] = set()
+"""Entries that this process has read, and found whole: path, inode, size, time of the last change."""
+_SETTLED = 2.0  # seconds: a change soon after another may leave a file's time as it was
 
 
 class Store:
@@ -102,8 +107,12 @@ class Store:
             release(lock)
 
     def _read(self, file: Path, kind: str, key: str) -> Arrays | None:
+        mark, age = None, 0.0
         try:
-            found = read_npz(file)
+            with file.open("rb") as handle:
+                about = os.fstat(handle.fileno())
+                mark, age = (str(file), about.st_ino, about.st_size, about.st_mtime_ns), time.time() - about.st_mtime
+                found = read_npz(handle, is_known=mark in _known)
             wrong = mismatch(found.pop(LABEL, None), kind, key, found)
         except FileNotFoundError:
             return None
@@ -112,6 +121,8 @@ class Store:
         if wrong:
             _log.warning("store: %s %s and is made again", file, wrong)
             return None
+        if age > _SETTLED:
+            _known.add(mark)
         return found
 
     def _write(self, file: Path, arrays: Arrays) -> None:

@@ -7,6 +7,7 @@ each other, and with the bytes that are there before the archive's directory, wh
 from __future__ import annotations
 
 import math
+import struct
 import zipfile
 from collections.abc import Collection
 from pathlib import Path
@@ -27,22 +28,23 @@ def member_names(file: Path | IO[bytes]) -> list[str]:
         return [_name(member) for member in archive.infolist()]
 
 
-def read_npz(file: Path | IO[bytes], names: Collection[str] | None = None) -> Arrays:
+def read_npz(file: Path | IO[bytes], names: Collection[str] | None = None, *, is_known: bool = False) -> Arrays:
     """The arrays of an ``.npz`` by name; only those of ``names`` (as far as they are there) are read.
 
+    is_known: it was read before and has not changed since; check sums, half the time of reading, are not compared again.
     Raises ValueError on objects that would need pickle, and on claims that do not fit each other; what is no such file, or
     damaged, makes the readers of zip and npy raise nearly anything.
     """
     with zipfile.ZipFile(file) as archive:
         members = {_name(member): member for member in archive.infolist()}
-        return {name: _read(archive, member) for name, member in members.items() if names is None or name in names}
+        return {name: _read(archive, member, is_known) for name, member in members.items() if names is None or name in names}
 
 
 def _name(member: zipfile.ZipInfo) -> str:
     return member.filename.removesuffix(_SUFFIX)
 
 
-def _read(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray[Any, Any]:
+def _read(archive: zipfile.ZipFile, member: zipfile.ZipInfo, is_known: bool) -> np.ndarray[Any, Any]:
     if member.compress_type not in _LARGEST_RATIO:
         raise ValueError(f"{member.filename}: expected a member that is stored or deflated")
     if member.header_offset + member.compress_size > archive.start_dir:
@@ -52,7 +54,11 @@ def _read(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray[Any, 
     with archive.open(member) as handle:
         shape, by_columns, dtype = _header(handle, member)
         array = np.empty(math.prod(shape), dtype)
-        _fill(array.view(np.uint8) if array.size else np.empty(0, np.uint8), handle)
+        raw = array.view(np.uint8) if array.size else np.empty(0, np.uint8)
+        if is_known and member.compress_type == zipfile.ZIP_STORED:
+            _copy(raw, archive, member, skipped=handle.tell())
+        else:
+            _fill(raw, handle)
         return array.reshape(shape, order="F" if by_columns else "C")
 
 
@@ -78,3 +84,13 @@ def _fill(raw: np.ndarray[Any, Any], handle: IO[bytes]) -> None:
         done += len(chunk)
     if done != len(raw):
         raise ValueError(f"expected {len(raw)} bytes of an array, got {done}")
+
+
+def _copy(raw: np.ndarray[Any, Any], archive: zipfile.ZipFile, member: zipfile.ZipInfo, *, skipped: int) -> None:
+    """Read what follows the first ``skipped`` bytes of a member that is stored as it is."""
+    file: Any = archive.fp
+    file.seek(member.header_offset + 26)  # of its own header of 30 bytes: the lengths of the name and the rest that follow
+    lengths = struct.unpack("<HH", file.read(4))
+    file.seek(member.header_offset + 30 + sum(lengths) + skipped)
+    if file.readinto(raw) != len(raw):
+        raise ValueError(f"{member.filename}: expected {len(raw)} bytes of an array, got fewer")

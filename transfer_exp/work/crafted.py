@@ -9,12 +9,13 @@ import numpy as np
 
 from transfer_exp.attacks.base import EvasionAttack, crafted_by, mixes_known
 from transfer_exp.attacks.crafted import Crafted
-from transfer_exp.attacks.goals import goal_classes
+from transfer_exp.attacks.goals import ANY, goal_classes
 from transfer_exp.optim.balls import BALLS
 from transfer_exp.signature import Key, checksum, code_version, signature
 from transfer_exp.store import Arrays
 from transfer_exp.types import Floats, Ints, counted, dense
 from transfer_exp.work.base import Work
+from transfer_exp.work.clean import clean_logits
 from transfer_exp.work.fitted import Fitted
 
 _log = logging.getLogger(__name__)
@@ -28,15 +29,18 @@ CODE = (
     "seeds.py",
     "types.py",
     "work/base.py",
+    "work/clean.py",
     "work/crafted.py",
     "work/fitted.py",
+    "work/recent.py",
 )
 
 
 def goals_on(work: Work, attacked: Fitted, rows: Ints) -> Ints | None:
     """The class ``(n,)`` that each point of these rows should be taken for when it is made on a model; None: any other."""
-    x, y = work.part(rows)
-    return goal_classes(work.goal, y, attacked.model.logits(x))
+    if work.goal == ANY:
+        return None
+    return goal_classes(work.goal, work.dataset.y[rows], clean_logits(work, attacked, rows))
 
 
 def crafted_key(work: Work, attacked: Fitted, rows: Ints) -> Key:
@@ -78,7 +82,13 @@ def crafted(work: Work, attacked: Fitted, rows: Ints) -> Crafted:
 def logits_on(work: Work, attacked: Fitted, rows: Ints, made: Crafted) -> Floats:
     """Logits ``(E, n, K)`` of a model on attack points of these rows, whatever model they were made on."""
     clean, box = dense(work.dataset.x[rows]), work.dataset.box
-    return np.stack([attacked.model.logits(made.points(k, clean, box)) for k in range(len(work.epsilons))])
+
+    def logits(k: int) -> Floats:
+        if not made.offsets[k].any():
+            return clean_logits(work, attacked, rows)
+        return attacked.model.logits(made.points(k, clean, box))
+
+    return np.stack([logits(k) for k in range(len(work.epsilons))])
 
 
 def own_logits(work: Work, attacked: Fitted, rows: Ints, made: Crafted) -> Floats:

@@ -6,8 +6,6 @@ of a sweep ask for those of the same models again, so that those used last are k
 
 from __future__ import annotations
 
-from collections import OrderedDict
-
 from transfer_exp.measures.gradients import cross_entropy_slopes, loss_gradients, margin_gradients
 from transfer_exp.measures.losses import CROSS_ENTROPY
 from transfer_exp.signature import Key, checksum, code_version, signature
@@ -16,25 +14,19 @@ from transfer_exp.types import Floats, Ints, dense
 from transfer_exp.work import fitted as trained
 from transfer_exp.work.base import Work
 from transfer_exp.work.fitted import Fitted
+from transfer_exp.work.recent import Recent
 
 _CODE = ("measures", "optim", *trained.CODE, "work/gradients.py")
-_MOST_BYTES = 100_000_000
-_recent: OrderedDict[str, Floats] = OrderedDict()
+_recent = Recent(200_000_000)  # of 1,000 points with 784 features: those of 31 models
 
 
 def margin_gradients_at(work: Work, of: Fitted, rows: Ints) -> Floats:
     """Gradients ``(n, d)`` of the smooth margin at the clean points of these rows. Not to be changed in place."""
-    key = _key(work, of, rows)
-    if key in _recent:
-        _recent.move_to_end(key)
-        return _recent[key]
-    found = margin_gradients(of.model, dense(work.dataset.x[rows]), work.dataset.y[rows])
-    found.setflags(write=False)  # a measure of the user's that edits it would change what others measure
-    if key.storable:
-        _recent[key] = found
-        while len(_recent) > 1 and sum(one.nbytes for one in _recent.values()) > _MOST_BYTES:
-            _recent.popitem(last=False)
-    return found
+
+    def differentiate() -> Floats:
+        return margin_gradients(of.model, dense(work.dataset.x[rows]), work.dataset.y[rows])
+
+    return _recent.get(_key(work, of, rows), differentiate)
 
 
 def gradient_sizes_at(work: Work, of: Fitted, rows: Ints) -> Arrays:
