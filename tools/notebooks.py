@@ -1,7 +1,7 @@
 """Run the tutorials: ``python tools/notebooks.py [NAME ...]`` (``make notebooks``) makes docs/tutorials/*.ipynb from *.py.
 
-The sources are Python files with cells, marked by ``# %%`` and ``# %% [markdown]``; the notebooks hold their outputs, too, for the site. A cell that raises an
-error, or writes a warning, fails.
+The sources are Python files with cells, marked by ``# %%`` and ``# %% [markdown]``; the notebooks hold their outputs, too,
+for the site. A cell that raises an error, or writes a warning, fails.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""A hook of MkDocs: pages of the site that lie outside docs/ (README, CHANGELOG, the examples), and links between all of them.
+"""A hook of MkDocs: pages of the site that lie outside docs/ (README, CHANGELOG, the examples), and links between all.
 
     README.md -> index.md,  CHANGELOG.md -> changelog.md,  examples/X/README.md -> examples/X.md
 
-A link is written as it works in the repository; here it is turned into one of the site. One to another file of the repository (LICENSE, a Python file) becomes
-plain text. MkDocs refuses a link that leads nowhere.
+A link is written as it works in the repository; here it is turned into one of the site. One to another file of the
+repository (LICENSE, a Python file) becomes plain text. MkDocs refuses a link that leads nowhere.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ FENCE = re.compile(r"(^```.*?^```)", re.MULTILINE | re.DOTALL)
 
 def outside(root: Path = ROOT) -> dict[str, str]:
     """Files of the repository that are pages of the site: their path there, by their path in the repository."""
-    examples = {f"examples/{file.parent.name}/README.md" for file in root.glob("examples/*/README.md")}
-    return {"README.md": "index.md", "CHANGELOG.md": "changelog.md"} | {e: f"examples/{e.split('/')[1]}.md" for e in sorted(examples)}
+    names = sorted(file.parent.name for file in root.glob("examples/*/README.md"))
+    examples = {f"examples/{name}/README.md": f"examples/{name}.md" for name in names}
+    return {"README.md": "index.md", "CHANGELOG.md": "changelog.md", **examples}
 
 
 def site_path(path: str, root: Path = ROOT) -> str | None:

@@ -1,8 +1,8 @@
 # %% [markdown]
 # # Your own model
 #
-# Which surrogate threatens a model of yours? Two targets here: a scikit-learn pipeline, which only answers, and a torch module, trained elsewhere, with weights of its
-# own. The attacker has other data of the same kind and a few surrogates.
+# Which surrogate threatens a model of yours? Two targets here: a scikit-learn pipeline, which only answers, and a torch
+# module, trained elsewhere, with weights of its own. The attacker has other data of the same kind and a few surrogates.
 
 # %%
 import logging
@@ -31,12 +31,11 @@ grid = Grid(grid=(0, 0.5, 1, 1.5), reference=1, shown=(0.5, 1))
 # %% [markdown]
 # ## A scikit-learn pipeline
 #
-# Any classifier with `fit` and `predict`. It has no gradients: it can be a target, and what needs gradients of it (S, R, the white box) is absent.
+# Any classifier with `fit` and `predict`. It has no gradients: it can be a target, and what needs gradients of it (S,
+# R, the white box) is absent.
 
 # %%
-pipeline = Sklearn(
-    name="pipeline", estimator=make_pipeline(StandardScaler(), SVC(C=10))
-)
+pipeline = Sklearn(name="pipeline", estimator=make_pipeline(StandardScaler(), SVC(C=10)))
 surrogates = {
     "SVM": LinearSVM(C=0.01),
     "logistic": Logistic(C=1),
@@ -70,8 +69,9 @@ print("R known:", "gradient_alignment" in metrics["SVM"], "  white box known:", 
 # %% [markdown]
 # ## A torch module
 #
-# `TorchModule` trains an architecture of yours here, as surrogate or target. `Pretrained` takes weights of its own. We train one, save its weights, and read them
-# as somebody else would: only plain tensors are read from the file, code in it is never run.
+# `TorchModule` trains an architecture of yours here, as surrogate or target. `Pretrained` takes weights of its own. We
+# train one, save its weights, and read them as somebody else would: only plain tensors are read from the file, code in
+# it is never run.
 
 
 # %%
@@ -79,7 +79,10 @@ class Net(torch.nn.Module):
     def __init__(self, shape, n_classes, width=16):
         super().__init__()
         self.features = torch.nn.Sequential(
-            torch.nn.Conv2d(shape[0], width, 3, padding=1), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(4), torch.nn.Flatten()
+            torch.nn.Conv2d(shape[0], width, 3, padding=1),
+            torch.nn.ReLU(),
+            torch.nn.AdaptiveAvgPool2d(4),
+            torch.nn.Flatten(),
         )
         self.last = torch.nn.Linear(16 * width, n_classes)
 
@@ -104,14 +107,16 @@ curves, metrics = exposed(given)
 curves.round(2)
 
 # %% [markdown]
-# This target has gradients: now it is known why. R is the alignment of the gradients of surrogate and target; V is that of the surrogate.
+# This target has gradients: now it is known why. R is the alignment of the gradients of surrogate and target; V is that
+# of the surrogate.
 
 # %%
 names = ["error_at_1", "whitebox_error_at_1", "gradient_alignment", "loss_variability"]
 pd.DataFrame({name: {key: values[key] for key in names} for name, values in metrics.items()}).round(3)
 
 # %% [markdown]
-# What cannot be known of given weights is said: whether they saw the attacker's data, for one (here they did not: we trained them on the target's part).
+# What cannot be known of given weights is said: whether they saw the attacker's data, for one (here they did not: we
+# trained them on the target's part).
 
 # %%
 combination = Combination(dataset=data, surrogate=surrogates["SVM"], target=given, attack=attack, epsilon=grid, seed=0)
@@ -123,6 +128,7 @@ combination.unknown
 # The same module as surrogate, trained here on the attacker's part of the data:
 
 # %%
-surrogates = {"the same architecture": TorchModule(name="same", module=Net, n_epochs=15, learning_rate=0.01), "SVM": LinearSVM(C=0.01)}
+same = TorchModule(name="same", module=Net, n_epochs=15, learning_rate=0.01)
+surrogates = {"the same architecture": same, "SVM": LinearSVM(C=0.01)}
 curves, metrics = exposed(given)
 curves.round(2)

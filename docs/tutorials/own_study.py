@@ -1,8 +1,9 @@
 # %% [markdown]
 # # A study of your own in MLflow
 #
-# A question of your own: *how much should the attacker regularise a linear SVM, so that its attacks transfer best?* Combinations are recorded one by one, as the command
-# line does; the report judges them; MLflow keeps them for comparison. What is finished is skipped when a cell runs again.
+# A question of your own: *how much should the attacker regularise a linear SVM, so that its attacks transfer best?*
+# Combinations are recorded one by one, as the command line does; the report judges them; MLflow keeps them for
+# comparison. What is finished is skipped when a cell runs again.
 
 # %%
 import itertools
@@ -28,7 +29,8 @@ target = Ridge(name="ridge_high", alpha=1, complexity="high")
 # %% [markdown]
 # ## The study
 #
-# Four values of C, one target, six random splits. Every setting is a parameter of its run; what differs between runs is a factor of the study.
+# Four values of C, one target, six random splits. Every setting is a parameter of its run; what differs between runs is
+# a factor of the study.
 
 # %%
 STUDY = "how_much"
@@ -60,7 +62,8 @@ pd.Series([do(*job).status for job in jobs]).value_counts()
 # %% [markdown]
 # ## In MLflow
 #
-# Each combination is one run: parameters, the measures as metrics, curves over epsilon, the configuration. MLflow's own client finds them.
+# Each combination is one run: parameters, the measures as metrics, curves over epsilon, the configuration. MLflow's own
+# client finds them.
 
 # %%
 uri = f"sqlite:///{root / 'mlflow.db'}"
@@ -88,8 +91,8 @@ figure.tight_layout()
 # %% [markdown]
 # ## The report
 #
-# The same page as a study of the command line has, from the tracking store alone: `python -m transfer_exp.report study=how_much` writes it, too. Several values of C are
-# a path, which is tested for a trend and a turn.
+# The same page as a study of the command line has, from the tracking store alone: `python -m transfer_exp.report
+# study=how_much` writes it, too. Several values of C are a path, which is tested for a trend and a turn.
 
 # %%
 page = build_report(tracking_uri=uri, study=STUDY, out=root / "report")
@@ -102,5 +105,6 @@ verdicts = pd.DataFrame(json.loads((page.parent / "claims.json").read_text())["c
 verdicts[["claim", "learner", "verdict", "reason"]]
 
 # %% [markdown]
-# The paper's claims are judged, too, as far as the study goes; where it lacks what a claim is about, the table says so instead of guessing. To look at the runs side by side: `make ui` in the folder
-# of the results (here a temporary one), choose the study, select runs, *Compare*.
+# The paper's claims are judged, too, as far as the study goes; where it lacks what a claim is about, the table says so
+# instead of guessing. To look at the runs side by side: `make ui` in the folder of the results (here a temporary one),
+# choose the study, select runs, *Compare*.

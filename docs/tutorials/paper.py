@@ -1,8 +1,9 @@
 # %% [markdown]
 # # The paper in ten minutes
 #
-# An attack made on one model, the **surrogate**, is shown to another, the **target**, that was trained on other data and that the attacker cannot ask. We do this
-# once by hand, measure why it works (S, R, V), and then let the suite do a whole matrix. Data: scikit-learn's bundled digits 8 and 9, 8 x 8 pixels.
+# An attack made on one model, the **surrogate**, is shown to another, the **target**, that was trained on other data
+# and that the attacker cannot ask. We do this once by hand, measure why it works (S, R, V), and then let the suite do a
+# whole matrix. Data: scikit-learn's bundled digits 8 and 9, 8 x 8 pixels.
 
 # %%
 import tempfile
@@ -30,8 +31,8 @@ split = make_split(data, seed=0)
 # %% [markdown]
 # ## One pair by hand
 #
-# The split is random but for its seed, and its parts are disjoint. The surrogate is a linear SVM of low complexity (strong regularisation), the target one with
-# an RBF kernel.
+# The split is random but for its seed, and its parts are disjoint. The surrogate is a linear SVM of low complexity
+# (strong regularisation), the target one with an RBF kernel.
 
 # %%
 low, target_learner = LinearSVM(C=0.01), RBFSVM(C=100, gamma=0.01)
@@ -43,7 +44,8 @@ clean = {"surrogate": np.mean(predict(surrogate.logits(x)) != y), "target": np.m
 clean
 
 # %% [markdown]
-# Now the attack: within an l2 distance epsilon of each point, and within the box of the pixels, make the margin of the surrogate as small as it goes.
+# Now the attack: within an l2 distance epsilon of each point, and within the box of the pixels, make the margin of the
+# surrogate as small as it goes.
 
 # %%
 epsilons = (0, 0.25, 0.5, 0.75, 1, 1.5)
@@ -67,8 +69,8 @@ table = pd.DataFrame(
 table
 
 # %% [markdown]
-# Is the attack as good as it claims? On a linear model without a box, the best step is known: epsilon along the weights, and the score moves by epsilon times their
-# length.
+# Is the attack as good as it claims? On a linear model without a box, the best step is known: epsilon along the
+# weights, and the score moves by epsilon times their length.
 
 # %%
 wide = Box.uniform(64, -100, 100)
@@ -92,7 +94,7 @@ figure.tight_layout()
 # ## Why? S, R, V
 #
 # - **S**, the size of the target's input gradients: how sensitive it is.
-# - **R**, the cosine between the gradients of both: which share of a white box's gain the black box reaches, to first order.
+# - **R**, the cosine between the gradients of both: which share of a white box's gain the black box reaches.
 # - **V**, the variance of the surrogate's loss over training sets like its own: how much of what it learned is chance.
 
 # %%
@@ -104,14 +106,13 @@ V = loss_variability(np.stack([losses(model.logits(x), y, low.loss_name) for mod
 print(f"S {S:.4f}   R {R:.4f}   V {V:.4f}")
 
 # %% [markdown]
-# `run` does all of this, with the control (random noise of the same size), and keeps the slow pieces in a store. The numbers are the same.
+# `run` does all of this, with the control (random noise of the same size), and keeps the slow pieces in a store. The
+# numbers are the same.
 
 # %%
 store = Store(Path(tempfile.mkdtemp()) / "store")
 grid = Grid(grid=epsilons, reference=1, shown=(0.5, 1))
-outcome = run(
-    Combination(dataset=data, surrogate=low, target=target_learner, attack=attack, epsilon=grid, seed=0), store
-)
+outcome = run(Combination(dataset=data, surrogate=low, target=target_learner, attack=attack, epsilon=grid, seed=0), store)
 for symbol, name, by_hand in (
     ("S", "gradient_size", S),
     ("R", "gradient_alignment", R),
@@ -125,7 +126,8 @@ pd.DataFrame({name: outcome.curves[name] for name in ("error", "whitebox_error",
 # %% [markdown]
 # ## A matrix
 #
-# Three families in high and low complexity, each against each, three random splits. Rows: what the attack was made on. Columns: what it was shown to.
+# Three families in high and low complexity, each against each, three random splits. Rows: what the attack was made on.
+# Columns: what it was shown to.
 
 # %%
 learners = {
@@ -174,5 +176,5 @@ figure.tight_layout()
 print(f"Pearson {pairs['gradient_alignment'].corr(pairs['error_ratio_at_1']):.2f} over {len(pairs)} pairs")
 
 # %% [markdown]
-# Three splits of 354 points show the suite, not the claims. `make demo` runs seven splits with intervals and verdicts; the studies of the paper are on the page of
-# results.
+# Three splits of 354 points show the suite, not the claims. `make demo` runs seven splits with intervals and verdicts;
+# the studies of the paper are on the page of results.

@@ -1,8 +1,9 @@
 # %% [markdown]
 # # Poisoning
 #
-# The attacker adds points to the target's training data. They are made on a surrogate: each is moved along the gradient, through the retrained learner, of the loss on
-# validation points. We make some by hand, check the gradient against retraining, and see what they do to other learners.
+# The attacker adds points to the target's training data. They are made on a surrogate: each is moved along the
+# gradient, through the retrained learner, of the loss on validation points. We make some by hand, check the gradient
+# against retraining, and see what they do to other learners.
 
 # %%
 import tempfile
@@ -17,7 +18,6 @@ from transfer_exp.attacks.poisoning import Poisoning, validation_gradients
 from transfer_exp.data.digits import load_digits
 from transfer_exp.data.splits import make_split
 from transfer_exp.learners import Forest, LinearSVM, Logistic, Ridge
-from transfer_exp.margin import predict
 from transfer_exp.measures.losses import losses
 from transfer_exp.types import Grid, Sizes
 
@@ -50,7 +50,8 @@ figure.tight_layout()
 # %% [markdown]
 # ## Is the gradient right?
 #
-# Retrain with the first point moved by a little in one pixel, both ways: the slope of the validation loss is what the gradient promises.
+# Retrain with the first point moved by a little in one pixel, both ways: the slope of the validation loss is what the
+# gradient promises.
 
 # %%
 x, y = parts["surrogate"]
@@ -74,7 +75,8 @@ assert np.isclose(gradient[pixel], slope, rtol=1e-4)
 # %% [markdown]
 # ## To other learners
 #
-# The points join the training data of targets, which are retrained. The control: as many random points of the attacker's data with flipped labels.
+# The points join the training data of targets, which are retrained. The control: as many random points of the
+# attacker's data with flipped labels.
 
 # %%
 store = Store(Path(tempfile.mkdtemp()) / "store")
@@ -90,8 +92,10 @@ for made_on, surrogate in surrogates.items():
             ),
             store,
         )
-        rows.append({"made on": made_on, "shown to": shown_to, "error": outcome.curves["error"][3], "clean": outcome.curves["error"][0]})
-        rows.append({"made on": "random flips", "shown to": shown_to, "error": outcome.curves["noise_error"][3], "clean": rows[-1]["clean"]})
+        curves = outcome.curves
+        common = {"shown to": shown_to, "clean": curves["error"][0]}
+        rows.append({"made on": made_on, "error": curves["error"][3], **common})
+        rows.append({"made on": "random flips", "error": curves["noise_error"][3], **common})
 table = pd.DataFrame(rows).drop_duplicates(["made on", "shown to"])
 print("error with 20% poisoning points, in %")
 (100 * table.pivot(index="made on", columns="shown to", values="error")).round(1)
@@ -101,5 +105,5 @@ print("clean error, in %")
 (100 * table.groupby("shown to")[["clean"]].first()).round(1).T
 
 # %% [markdown]
-# One split of 90 test points is an anecdote: `experiment=digits89_poisoning` is a small study, `make mnist89-poisoning` and `make lfw-poisoning` are those of the paper,
-# with ten repetitions and verdicts.
+# One split of 90 test points is an anecdote: `experiment=digits89_poisoning` is a small study, `make mnist89-poisoning`
+# and `make lfw-poisoning` are those of the paper, with ten repetitions and verdicts.
