@@ -15,7 +15,7 @@ WORKERS := $(if $(filter-out 1,$(JOBS)),hydra/launcher=joblib hydra.launcher.n_j
 STUDIES := mnist89-evasion mnist-evasion fashion-evasion mnist89-paths drebin215-evasion drebin-evasion mnist89-poisoning lfw-poisoning
 
 .DEFAULT_GOAL := help
-.PHONY: again help setup demo test test-slow test-kernels bench mutants rooms lint types format ui reproduce clean $(STUDIES)
+.PHONY: again help setup demo test test-slow test-kernels bench docs notebooks mutants rooms lint types format ui reproduce clean $(STUDIES)
 
 help:  ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -44,6 +44,15 @@ bench: $(VENV)-bench/.ready  ## speed, as ratios in one table (real MNIST; ARGS=
 
 $(VENV)-bench/.ready: pyproject.toml constraints.txt $(call OUTDATED,$(VENV)-bench)
 	@$(ENVIRONMENT) make '$(VENV)-bench' bench $(PYTHON)
+
+docs: $(VENV)-docs/.ready  ## the documentation as a site, site/index.html (dead links are errors)
+	NO_MKDOCS_2_WARNING=1 $(VENV)-docs/bin/python -m mkdocs build --strict $(ARGS)
+
+notebooks: $(VENV)-docs/.ready  ## run the tutorials; their outputs are shown in the site (two minutes; ARGS=paper: one)
+	OMP_NUM_THREADS=1 $(VENV)-docs/bin/python tools/notebooks.py $(ARGS)
+
+$(VENV)-docs/.ready: pyproject.toml constraints.txt $(call OUTDATED,$(VENV)-docs)
+	@$(ENVIRONMENT) make '$(VENV)-docs' docs $(PYTHON)
 
 mutants: $(VENV)-mutants/.ready  ## do the tests see one-line faults? (220 of them in under an hour; ARGS="--seed=1 --n=40": others, fewer)
 	$(VENV)-mutants/bin/python tests/mutants.py $(ARGS)
@@ -95,5 +104,5 @@ ui: $(READY)  ## MLflow's web page on the results, on this machine only: http://
 	$(BIN)/python -m transfer_exp.ui $(ARGS)
 
 clean:  ## remove caches and the environment; results stay
-	rm -rf $(VENV) $(VENV)-bench $(VENV)-mutants .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
+	rm -rf $(VENV) $(VENV)-bench $(VENV)-docs $(VENV)-mutants site .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
 	find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +

@@ -12,7 +12,15 @@ HEADINGS = set(
 )
 NUMBER = r"\d(?:\.\d)?"
 REFERENCE = re.compile(rf"paper(?:\.md)?,? \(?(?:sections? )?({NUMBER}(?:(?:, | and )(?:{NUMBER}))*)(?![\d.]*\d)")
-READ = ("transfer_exp/**/*.py", "hydra_plugins/*.py", "tests/*.py", "benchmarks/*.py", "conf/**/*.yaml", "*.md", "docs/*.md")
+READ = (
+    "transfer_exp/**/*.py",
+    "hydra_plugins/*.py",
+    "tests/*.py",
+    "benchmarks/*.py",
+    "conf/**/*.yaml",
+    "*.md",
+    "docs/**/*.md",
+)
 
 
 def references(text: str) -> list[str]:
