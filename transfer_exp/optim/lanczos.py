@@ -35,6 +35,10 @@ def largest_eigenvalues(
     n_most = min(n_iter, start.shape[1])
     for j in range(n_most):
         w = product(basis[j]).double()
+        if j == 0:  # the unit of each matrix, so that squares neither vanish nor overflow
+            unit = w.abs().amax(1, keepdim=True)
+            unit = torch.where(unit > 0, unit, 1.0)
+        w = w / unit
         diagonal.append((w * basis[j]).sum(1))
         known = torch.stack(basis, 1)
         scale = torch.linalg.vector_norm(w, dim=1)
@@ -48,7 +52,7 @@ def largest_eigenvalues(
             if bool((distance <= tolerance * value).all()):
                 break
         basis.append(torch.where(ended[:, None], 0.0, w / torch.where(ended, 1.0, length)[:, None]))
-    return value, distance
+    return value * unit[:, 0], distance * unit[:, 0]
 
 
 def _outermost(diagonal: list[Tensor], beside: list[Tensor]) -> tuple[Tensor, Tensor]:
