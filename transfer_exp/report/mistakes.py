@@ -11,7 +11,6 @@ from typing import Any
 import pandas as pd
 
 from transfer_exp import figures, stats
-from transfer_exp.measures import registry
 from transfer_exp.report import tables, words
 from transfer_exp.report.drawing import Picture
 from transfer_exp.report.study import Study
@@ -42,8 +41,10 @@ def pictures(study: Study) -> Iterator[Picture]:
         )
         ax.set(ylabel="share of the points", ylim=(-0.02, 1.02))
         figures.legend_of(figure, lines)
-        heading = registry.MEASURES["same_mistake"].heading.partition(", ")[2]
-        caption = f"What the targets say {heading}; mean over the pairs, bands: 95% interval of the mean over seeds."
+        caption = (
+            "What the targets say of the points that mislead the surrogate; mean over the pairs, bands: 95% interval of the "
+            "mean over seeds."
+        )
         yield Picture(
             stem="kinds_of_mistakes", section="classes", row="Same mistake or another", caption=caption, figure=figure
         )
