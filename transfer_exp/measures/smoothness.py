@@ -40,14 +40,14 @@ def gradient_changes(subject: Subject, *, radius: float, n_draws: int) -> Floats
 def flatness(subject: Subject, *, radius: float, n_draws: int) -> Floats:
     """Loss at the attacked points less its mean on the sphere around them, ``(E, n)``; n_draws: pairs of neighbours."""
     reach = radius * subject.diagonal
-    attacked = [subject.attacked(k) for k in range(subject.n_epsilons)]
     found = np.empty((subject.n_epsilons, len(subject.y)))
     for rows in subject.parts():
         y, shape = subject.y[rows], subject.x[rows].shape
         steps = [reach * directions(subject.rng, *shape) for _ in range(n_draws)]  # the same for every epsilon
-        for k, points in enumerate(attacked):
-            around = [_losses(subject, points[rows] + sign * u, y) for u in steps for sign in (1, -1)]
-            found[k, rows] = _losses(subject, points[rows], y) - np.mean(around, axis=0)
+        for k in range(subject.n_epsilons):
+            points = subject.attacked(k)[rows]  # made when needed: those of all epsilons together may be gigabytes
+            around = [_losses(subject, points + sign * u, y) for u in steps for sign in (1, -1)]
+            found[k, rows] = _losses(subject, points, y) - np.mean(around, axis=0)
     return found
 
 
