@@ -88,7 +88,7 @@ def test_every_shipped_choice_composes_and_resolves(group: str, name: str) -> No
 
 
 def test_every_folder_of_the_configuration_is_looked_at() -> None:
-    assert {folder.name for folder in CONF.iterdir() if folder.is_dir()} == {*PICKED, "learner", "hydra"}
+    assert {folder.name for folder in CONF.iterdir() if folder.is_dir()} == {*PICKED, "learner", "measures", "hydra"}
     assert set(choices("target")) == set(choices("learner")) == {*PAPER_TABLE, *NETWORKS, *BLACK_BOXES, "ensemble"}
     without_gradients = {name for name in choices("target") if name.startswith("forest")} | BLACK_BOXES
     assert set(choices("surrogate")) == set(choices("target")) - without_gradients

@@ -16,7 +16,9 @@ from transfer_exp.data.splits import make_split
 from transfer_exp.learners import MLP, RBFSVM, Forest, Learner, LinearSVM, Logistic, Ridge
 from transfer_exp.learners.linear import LogisticLinearModel
 from transfer_exp.margin import binary_score
+from transfer_exp.measures.curvature import input_curvature
 from transfer_exp.measures.gradients import gradient_alignment, margin_gradients
+from transfer_exp.measures.smoothness import flatness_at_attack, gradient_lipschitz
 from transfer_exp.scenarios import Combination, run
 from transfer_exp.store import Store
 from transfer_exp.types import Box, Dataset, Grid, Sizes, UserError
@@ -77,6 +79,7 @@ def test_scores_and_gradients(data: Dataset, learner: Learner) -> None:
 def test_outcomes(data: Dataset, surrogate: Learner, device: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     """Errors to a point of 60, losses and measures to a thousandth of themselves."""
     work = combination(data, surrogate, MLP(hidden=(20, 20), n_epochs=10))
+    work = replace(work, measures=(input_curvature(), gradient_lipschitz(), flatness_at_attack()))
     exact = run(work, Store(tmp_path / "double"))
     if device == "cpu":
         request.getfixturevalue("single")
@@ -85,7 +88,9 @@ def test_outcomes(data: Dataset, surrogate: Learner, device: str, tmp_path: Path
         np.testing.assert_allclose(made.curves[name], exact.curves[name], atol=1.01 / 60)
     for name in ("loss", "perturbation_l2", "objective"):
         np.testing.assert_allclose(made.curves[name], exact.curves[name], rtol=1e-3, atol=1e-4)
-    for name in ("gradient_size", "gradient_alignment", "loss_variability", "perturbation_correlation"):
+    np.testing.assert_allclose(made.curves["flatness_at_attack"], exact.curves["flatness_at_attack"], atol=1e-5)
+    of_model = ("input_curvature", "gradient_lipschitz")
+    for name in ("gradient_size", "gradient_alignment", "loss_variability", "perturbation_correlation", *of_model):
         assert made.metrics[name] == pytest.approx(exact.metrics[name], rel=5e-3)
     assert made.metrics["health/violation"] < 1e-5
     assert made.metrics != exact.metrics  # it was float32

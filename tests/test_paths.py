@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 from synthetic_study import combination, frames
 
+from transfer_exp.measures import Measure, registry
 from transfer_exp.report import path_drawing, paths, tables
 from transfer_exp.report.paths import Path
 
@@ -231,3 +233,22 @@ def test_a_path_from_0_on_is_drawn_at_even_steps_with_short_labels():
     assert [tick.get_text() for tick in ax.get_xticklabels()] == ["0", "1e-5", "1e-4", "0.001", "0.01", "0.1"]
     places = ax.transData.transform([(decay, 0.5) for decay in decays])[:, 0]
     assert np.diff(places) == pytest.approx(np.diff(places)[0])
+
+
+def test_what_runs_have_measured_beside_the_suites_measures_is_shown_along_paths():
+    """Of the surrogate, not of the pair: a measure that is twice the place of the value."""
+    own = Measure(name="roughness", heading="roughness of the loss", of="surrogate", symbol="Q")
+    pair = Measure(name="likeness", heading="likeness", of="pair")
+    made = swept(lambda k, seed, target: 0.5)
+    for item_ in made:
+        item_["metrics"] |= {"roughness": 2.0 * VALUES.index(item_["params"]["surrogate.C"]), "likeness": 1.0}
+    with registry.extended([own, pair]):
+        study = replace(frames(made), measures=(own, pair))
+        curves = paths.curves(study)
+        (drawn,) = path_drawing.pictures(study, curves)
+    rough = curves[curves["quantity"] == "roughness"]
+    assert rough["mean"].tolist() == [0, 2, 4, 6, 8]
+    assert "likeness" not in set(curves["quantity"])
+    titles = {ax.get_title() for ax in drawn.figure.axes}
+    assert {"roughness", "transfer as surrogate"} <= titles
+    assert "roughness" not in set(paths.curves(frames(made))["quantity"])

@@ -62,11 +62,11 @@ def test_error_matrix_is_the_mean_over_seeds_with_pairs_adjacent(study):
 def test_tables_by_learner_are_means_of_all_their_columns(study):
     """Every column that the csv file has, under its name, by hand from the combinations."""
     surrogate = ["loss_variability", "loss_variability_cross_entropy", "surrogate_clean_error", "surrogate_error"]
-    surrogate += ["perturbation_l0", "perturbation_l1", "perturbation_l2", "perturbation_linf"]
+    surrogate += ["perturbation_l0", "perturbation_l1", "perturbation_l2", "perturbation_linf", "posterior_gap", "logit_gap"]
     target = ["gradient_size", "gradient_size_cross_entropy", "clean_error", "whitebox_error", "whitebox_success"]
     target += ["whitebox_targeted_success", "noise_error"]
     pair = ["gradient_alignment", "perturbation_correlation", "error", "success", "targeted_success", "loss"]
-    pair += ["loss_cross_entropy", "error_ratio"]
+    pair += ["loss_cross_entropy", "error_ratio", "transfer_rate", "same_mistake", "other_mistake", "unfooled"]
     for roles, columns, transfer in (
         (["surrogate"], surrogate, {"mean_transfer"}),
         (["target"], target, {"mean_transferred_error"}),

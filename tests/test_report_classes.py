@@ -30,6 +30,12 @@ def items(**params: object) -> list:
     for item in made:
         item["params"] |= params
         item["curve"]["success"] = item["curve"]["error"] / 2
+        item["curve"]["transfer_rate"] = item["curve"]["error"] / 3
+        same = 0.1 * (item["params"]["seed"] + 1) + 0.2 * (item["params"]["target"] == "forest_low")
+        shares = {"same_mistake": same, "other_mistake": 0.25, "unfooled": 0.75 - same}
+        misled = item["curve"]["epsilon"] > 0
+        for name, share in shares.items():
+            item["curve"][name] = np.where(misled, share, np.nan)
         if params.get("attack.goal", "any") != "any":
             item["curve"]["targeted_success"] = item["curve"]["error"] / 4
             item["curve"]["whitebox_targeted_success"] = item["curve"]["whitebox_error"] / 4
@@ -135,10 +141,29 @@ def test_the_report_has_its_figures_tables_and_section(report):
     matrix = pd.read_csv(tables / "success_matrix_eps1.csv", index_col="surrogate")
     errors = pd.read_csv(tables / "error_matrix_eps1_fraction1.csv", index_col="surrogate")
     assert matrix.loc["svm_low", "svm_high"] == pytest.approx(errors.loc["svm_low", "svm_high"] / 2)
+    rates = pd.read_csv(tables / "transfer_rate_matrix_eps1.csv", index_col="surrogate")
+    assert rates.loc["svm_low", "svm_high"] == pytest.approx(errors.loc["svm_low", "svm_high"] / 3)
+    assert "Transfer rate: error on the points that surrogate and target had right before, in % at epsilon 1." in html
     assert len(pd.read_csv(tables / "class_errors.csv")) == 12
     assert len(pd.read_csv(tables / "confusion.csv")) == 144
     with (tables / "mistakes.csv").open() as file:
         assert next(csv.reader(file)) == ["true", "predicted", *confusions.ROLES]
+
+
+def test_kinds_of_mistakes_are_means_over_pairs_and_seeds(report):
+    """Of seed s, 0.1 (s + 1) of the points are the same mistake of one target and 0.2 more of the other."""
+    table = pd.read_csv(report / "any" / "tables" / "kinds_of_mistakes.csv")
+    assert table["epsilon"].min() > 0  # where nothing is misled there is nothing to tell
+    at = table[table["epsilon"] == 1].set_index("kind")
+    seeds = np.array([0.2, 0.3, 0.4])
+    assert at["mean"].to_dict() == pytest.approx({"same mistake": 0.3, "another mistake": 0.25, "right": 0.45})
+    assert (at.loc["same mistake", "low"], at.loc["same mistake", "high"]) == pytest.approx(stats.mean_interval(seeds))
+    assert set(table["n"]) == {3}
+    matrix = pd.read_csv(report / "any" / "tables" / "same_mistake_matrix_eps1.csv", index_col="surrogate")
+    assert matrix.loc["svm_low"].to_dict() == pytest.approx({"svm_high": 0.2, "forest_low": 0.4, "mean": 0.3})
+    html = (report / "any" / "report.html").read_text()
+    assert html.count('id="kinds_of_mistakes"') == 1
+    assert "What the targets say of the points that mislead the surrogate; mean over the pairs" in html
 
 
 def test_a_goal_adds_targeted_success_and_is_named(report):
@@ -166,7 +191,11 @@ def test_two_classes_show_nothing_of_it(folder, uri, tmp_path):
     html = (out / "report.html").read_text()
     assert "classes" not in html.partition("<body>")[2]
     written = {file.stem for file in out.rglob("*.*")}
-    assert not [stem for stem in written if stem.startswith(("class", "confusion", "mistakes", "success", "targeted"))]
+    assert not [
+        stem
+        for stem in written
+        if stem.startswith(("class", "confusion", "kinds", "mistakes", "same", "success", "targeted"))
+    ]
 
 
 def test_goals_and_classes_are_factors_and_where_takes_them(folder, uri):
@@ -214,7 +243,8 @@ def test_files_of_other_classes_or_without_a_role_are_left_out(folder, uri):
 def test_more_classes_than_a_figure_has_room_for_are_tables_alone(classes, study, monkeypatch):
     monkeypatch.setattr("transfer_exp.report.classes.MOST_DRAWN", 5)
     assert {picture.stem for picture in class_drawing.pictures(study, classes)} == {
-        f"success_matrix_eps{epsilon}" for epsilon in (1, 2, 5)
+        *(f"{name}_matrix_eps{k}" for name in ("success", "transfer_rate", "same_mistake") for k in (1, 2, 5)),
+        "kinds_of_mistakes",
     }
 
 

@@ -11,7 +11,15 @@ import numpy as np
 import torch
 
 Stream: TypeAlias = Literal[
-    "split", "surrogate_training", "target_training", "test_sample", "attack_start", "bootstrap", "training_sets", "noise"
+    "split",
+    "surrogate_training",
+    "target_training",
+    "test_sample",
+    "attack_start",
+    "bootstrap",
+    "training_sets",
+    "noise",
+    "measures",
 ]
 _STREAMS: tuple[str, ...] = get_args(Stream)
 

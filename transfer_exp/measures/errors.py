@@ -3,6 +3,7 @@
 error       share of points whose largest logit is another class's
 success     the same among the points that were right before the attack; with a goal: ``targeted_success`` is the share of
             them that is taken for the goal
+transfer rate   the target's error among the points that target *and* surrogate had right before the attack
 confusion   how many points of each class are taken for each class
 """
 
@@ -32,6 +33,12 @@ def targeted_success(logits: Floats, clean_logits: Floats, y: Ints, goals: Ints)
     return float((predict(logits) == goals)[right].mean()) if right.any() else float("nan")
 
 
+def transfer_rate(logits: Floats, clean_logits: Floats, surrogate_clean: Floats, y: Ints) -> float:
+    """Share misclassified of the points that target and surrogate had right before the attack; NaN when there were none."""
+    right = (predict(clean_logits) == y) & (predict(surrogate_clean) == y)
+    return float((predict(logits) != y)[right].mean()) if right.any() else float("nan")
+
+
 def confusion(logits: Floats, y: Ints) -> Ints:
     """Counts ``(K, K)``: points of class i (rows) that are taken for class k (columns)."""
     n_classes = logits.shape[-1]
@@ -47,6 +54,12 @@ def _errors(logits: Floats | None, y: Ints) -> Floats | None:
 def _successes(logits: Floats | None, clean: Floats | None, y: Ints) -> Floats | None:
     """None, too, where the points are not there before the attack (poisoning)."""
     return None if logits is None or clean is None else np.array([success(z, clean, y) for z in logits])
+
+
+def _transfer_rates(logits: Floats | None, clean: Floats | None, surrogate_clean: Floats | None, y: Ints) -> Floats | None:
+    if logits is None or clean is None or surrogate_clean is None:
+        return None
+    return np.array([transfer_rate(z, clean, surrogate_clean, y) for z in logits])
 
 
 def _targeted(logits: Floats | None, clean: Floats | None, y: Ints, goals: Ints | None) -> Floats | None:
@@ -66,6 +79,12 @@ MEASURES = (
         "success: of the points that were right before",
         "pair",
         lambda a: _successes(a.target_decisions, a.target_clean, a.y),
+    ),
+    _share(
+        "transfer_rate",
+        "transfer rate: error on the points that surrogate and target had right before",
+        "pair",
+        lambda a: _transfer_rates(a.target_decisions, a.target_clean, a.surrogate_clean, a.y),
     ),
     _share(
         "targeted_success",

@@ -4,10 +4,12 @@ A *scalar* is a number a combination, an MLflow metric under its name; a *curve*
 column of ``curves.csv`` and the MLflow metric ``curve/<name>``. A report shows a measure in the table of what it is a
 property of, a curve by its value at the reference epsilon, and draws it against what it explains.
 
-Where is what: V in ``losses``, S and R in ``gradients``, rho and sizes in ``perturbations``, errors in ``errors``. To add a
-measure: a ``Measure`` (``base``) in the ``MEASURES`` of the file with its formula; to add a file: its ``MEASURES`` below. A
-measure of one's own may lie in any module: ``+measures.mine._target_=...`` (``own``; docs/extending.md). What it is computed
-from: ``scenarios.attacked.Attacked``, or ``scenarios.poisoned.PoisonedTraining``.
+Where is what: V in ``losses``, S and R in ``gradients``, rho and sizes in ``perturbations``, errors and transfer rate in
+``errors``, same and other mistakes in ``mistakes``. To add a measure: a ``Measure`` (``base``) in the ``MEASURES`` of the
+file with its formula; to add a file: its ``MEASURES`` below. Measures that cost further passes are asked for instead,
+``+measures=networks`` (``subject``; conf/measures; docs/measures_networks.md). So are those of one's own, which may lie in
+any module: ``+measures.mine._target_=...`` (``own``; docs/extending.md). What a measure is computed from:
+``scenarios.attacked.Attacked``, or ``scenarios.poisoned.PoisonedTraining``.
 """
 
 from __future__ import annotations
@@ -15,13 +17,13 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Iterator
 
-from transfer_exp.measures import errors, gradients, losses, perturbations
+from transfer_exp.measures import errors, gradients, losses, mistakes, perturbations
 from transfer_exp.measures.base import TRANSFER, Measure, Of
 
 __all__ = ["MEASURES", "TRANSFER", "Measure", "Of", "curves", "extended", "scalars"]
 
 MEASURES: dict[str, Measure] = {
-    measure.name: measure for room in (errors, losses, perturbations, gradients) for measure in room.MEASURES
+    measure.name: measure for room in (errors, mistakes, losses, perturbations, gradients) for measure in room.MEASURES
 }
 
 

@@ -9,11 +9,12 @@ import pandas as pd
 from transfer_exp import figures
 from transfer_exp.measures import registry
 from transfer_exp.report import classes as classes_of
-from transfer_exp.report import drawing, tables, words
+from transfer_exp.report import drawing, mistakes, tables, words
 from transfer_exp.report.classes import Classes
 from transfer_exp.report.drawing import Picture
 from transfer_exp.report.study import Study
 
+_OF_MANY = ("success", "transfer_rate", "same_mistake")
 _CONFUSIONS = {
     "target": "What the targets take the points for that were made on the surrogates",
     "surrogate": "What the surrogates take the same points for",
@@ -23,9 +24,10 @@ _CONFUSIONS = {
 
 
 def outcomes(study: Study, classes: Classes | None) -> list[str]:
-    """The measures of success that are shown beside the error: of many classes, and where the attack has a goal."""
+    """The measures that are shown as matrices beside the error: of many classes, and where the attack has a goal."""
     of_goal = study.goal != "any" and study.curves["targeted_success"].notna().any()
-    return [*(["success"] if classes else []), *(["targeted_success"] if of_goal else [])]
+    known = [name for name in _OF_MANY if study.curves[name].notna().any()]  # runs of before lack some
+    return [*(known if classes else []), *(["targeted_success"] if of_goal else [])]
 
 
 def success_matrix(study: Study, column: str, epsilon: float) -> pd.DataFrame:
@@ -43,6 +45,7 @@ def pictures(study: Study, classes: Classes | None) -> Iterator[Picture]:
     for column in outcomes(study, classes):
         yield from _success(study, column)
     yield from _whitebox_goals(study)
+    yield from mistakes.pictures(study)
     if classes is not None and len(classes.names) <= classes_of.MOST_DRAWN:
         yield from _class_errors(study, classes)
         yield from _confusions(study, classes)

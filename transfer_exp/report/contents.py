@@ -10,6 +10,7 @@ import pandas as pd
 
 from transfer_exp.report import class_drawing, control, drawing, paths, tables, words
 from transfer_exp.report import classes as classes_of
+from transfer_exp.report import mistakes as kinds_of_mistakes
 from transfer_exp.report.claims import Numbers
 from transfer_exp.report.classes import Classes
 from transfer_exp.report.study import Study
@@ -51,10 +52,13 @@ def _of_classes(study: Study, classes: Classes | None, at: str) -> list[tuple[st
         return []
     errors = f"Error of each target on each class at {at}; 95% interval over the seeds"
     frequent = f"The most frequent mistakes of the targets at {at}: share of the points of a class, beside that of others"
-    return [
+    kinds = "Answers of the targets to the points that mislead the surrogate: shares, mean over the pairs, 95% interval"
+    found = [
         ("classes", "class_errors", errors, classes_of.class_errors(classes, study)),
         ("classes", "mistakes", frequent, classes_of.mistakes(classes)),
+        ("classes", "kinds_of_mistakes", kinds, kinds_of_mistakes.kinds(study)),
     ]
+    return [row for row in found if len(row[3])]
 
 
 def _sign_tests(study: Study, rows: pd.DataFrame, at: str) -> list[tuple[str, str, str, pd.DataFrame]]:

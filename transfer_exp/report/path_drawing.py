@@ -10,7 +10,7 @@ import pandas as pd
 from transfer_exp import figures
 from transfer_exp.report import words
 from transfer_exp.report.drawing import Picture
-from transfer_exp.report.paths import QUANTITIES
+from transfer_exp.report.paths import quantities
 from transfer_exp.report.study import Study
 from transfer_exp.report.taxonomy import family_label
 
@@ -21,7 +21,7 @@ def pictures(study: Study, curves: pd.DataFrame) -> Iterator[Picture]:
     """One figure a learner and number. curves: ``paths.curves`` of the study."""
     families = {study.learners.of(id_).name: study.learners.family(id_) for id_ in study.learners}
     for (learner, number), data in curves.groupby(["learner", "number"]):
-        shown = [quantity for quantity in QUANTITIES if quantity in set(data["quantity"])]
+        shown = [quantity for quantity in quantities(study) if quantity in set(data["quantity"])]
         rows = -(-len(shown) // _COLUMNS)
         figure, axes = figures.blank(7.6, 0.5 + 2.0 * rows, rows, _COLUMNS)
         panels: list[Any] = list(axes.flat)

@@ -36,13 +36,19 @@ QUANTITIES: Mapping[str, tuple[Role, str]] = {
     "V, variability of the loss": ("surrogate", "loss_variability"),
     "clean error": ("target", "clean_error"),
 }
-"""What is shown along a path: the role in which its learner has it, and the column of ``tables.at_reference``."""
+"""What is shown along every path: the role in which its learner has it, and the column of ``tables.at_reference``."""
 _FEWEST = 3  # variants
 _CURVE_COLUMNS = ["learner", "number", "fixed", "quantity", "value", "mean", "low", "high", "n"]
 _TREND_COLUMNS = [
     *("learner", "number", "fixed", "quantity", "tau", "low", "high", "rises", "falls", "p_value", "p_holm"),
     *("turn", "turn_at", "turn_seeds", "turn_p_value", "turn_p_holm", "n", "reading"),
 ]
+
+
+def quantities(study: Study) -> dict[str, tuple[Role, str]]:
+    """``QUANTITIES``, and what the runs have measured beside the suite's measures, of a surrogate or a target."""
+    beside = {m.name.replace("_", " "): (m.of, m.name) for m in study.measures if m.of != "pair"}
+    return {**QUANTITIES, **{title: one for title, one in beside.items() if title not in QUANTITIES}}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,7 +156,7 @@ def trends(study: Study) -> pd.DataFrame:
 def _measured(study: Study) -> Iterator[tuple[dict[str, str], tuple[float, ...], Floats]]:
     """Each path with each of its quantities: what it is, the values of its number, the quantity ``(seeds, values)``."""
     for path in paths(study):
-        for quantity, (role, column) in QUANTITIES.items():
+        for quantity, (role, column) in quantities(study).items():
             table = along(study, path, column) if role == path.role else np.empty((0, 0))
             if len(table):
                 about = {"learner": path.learner, "number": path.number, "fixed": path.fixed, "quantity": quantity}

@@ -15,11 +15,10 @@ import numpy.typing as npt
 
 from transfer_exp.attacks.crafted import Crafted
 from transfer_exp.data.training_sets import TrainingSet
-from transfer_exp.learners import Learner, Model
 from transfer_exp.measures.base import mean_defined
-from transfer_exp.measures.detection import at_threshold
 from transfer_exp.measures.losses import CROSS_ENTROPY, losses
 from transfer_exp.measures.perturbations import perturbation_correlation
+from transfer_exp.scenarios.looking import Looking
 from transfer_exp.scenarios.whitebox import best_known
 from transfer_exp.store import Arrays
 from transfer_exp.types import Floats, Ints, dense
@@ -30,24 +29,6 @@ from transfer_exp.work.fitted import Fitted, fitted
 from transfer_exp.work.gradients import gradient_sizes_at, margin_gradients_at
 from transfer_exp.work.noise import noise_logits
 from transfer_exp.work.variability import varied_logits
-
-
-@dataclass(frozen=True, kw_only=True)
-class Party:
-    """Surrogate or target of a combination: the learner, fitted, and the threshold of its score (two classes only)."""
-
-    learner: Learner
-    fitted: Fitted
-    threshold: float | None = None
-
-    @property
-    def model(self) -> Model:
-        """The fitted model."""
-        return self.fitted.model
-
-    def decisions(self, logits: Floats) -> Floats:
-        """Logits whose largest one is what the model decides: shifted by the threshold, where there is one."""
-        return logits if self.threshold is None else at_threshold(logits, self.threshold)
 
 
 def surrogate_of(work: Work) -> Fitted:
@@ -63,17 +44,13 @@ def target_of(work: Work) -> Fitted:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Attacked:
+class Attacked(Looking):
     """The points of ``rows`` under attack: made on the surrogate (black box) and, where it has gradients, on the target.
 
     Logits are ``(n, K)`` of clean points and ``(E, n, K)`` of attacked ones; ``..._decisions`` and ``..._clean`` are shifted
     by a threshold, where there is one. sets: the training sets of V; none where the surrogate is a given model.
     """
 
-    work: Work
-    surrogate: Party
-    target: Party
-    rows: Ints
     sets: Sequence[TrainingSet]
 
     @cached_property

@@ -11,7 +11,8 @@ import numpy as np
 from transfer_exp.combination import Combination, Outcome
 from transfer_exp.measures.errors import confusion, error
 from transfer_exp.scenarios import evasion
-from transfer_exp.scenarios.attacked import Attacked, Party, surrogate_of, target_of
+from transfer_exp.scenarios.attacked import Attacked, surrogate_of, target_of
+from transfer_exp.scenarios.looking import Party
 from transfer_exp.store import Store
 from transfer_exp.types import Examples, Floats, Ints, UserError
 from transfer_exp.work import Work

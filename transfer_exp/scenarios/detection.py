@@ -18,7 +18,8 @@ from transfer_exp.margin import binary_score
 from transfer_exp.measures.detection import at_threshold, detection_threshold, false_alarms_allowed
 from transfer_exp.measures.errors import error
 from transfer_exp.scenarios import evasion
-from transfer_exp.scenarios.attacked import Attacked, Party, surrogate_of, target_of
+from transfer_exp.scenarios.attacked import Attacked, surrogate_of, target_of
+from transfer_exp.scenarios.looking import Party
 from transfer_exp.store import Store
 from transfer_exp.types import Floats, Ints
 from transfer_exp.work import Work

@@ -6,7 +6,8 @@ from transfer_exp.combination import Outcome
 from transfer_exp.data.training_sets import share_in_common
 from transfer_exp.margin import predict
 from transfer_exp.scenarios import health, remarks
-from transfer_exp.scenarios.attacked import Attacked, Party
+from transfer_exp.scenarios.attacked import Attacked
+from transfer_exp.scenarios.looking import Party
 from transfer_exp.types import Dataset, Floats
 from transfer_exp.work import Work
 
@@ -27,6 +28,7 @@ def measured(attacked: Attacked) -> Outcome:
     outcome = Outcome(sizes=work.sizes)
     outcome.metrics |= {f"data/{name}": count for name, count in work.dataset.notes.items()}
     outcome.measure_all(attacked, work.combination)
+    outcome.metrics |= {f"seconds/{name}": seconds for name, seconds in attacked.seconds.items()}
     if attacked.sets:
         outcome.metrics["health/variability_overlap"] = share_in_common(attacked.sets)
     outcome.add_shown(work.combination.epsilon)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -18,11 +19,14 @@ from transfer_exp.learners import Learner
 from transfer_exp.measures.base import mean_defined
 from transfer_exp.measures.losses import CROSS_ENTROPY
 from transfer_exp.measures.perturbations import perturbation_correlation
+from transfer_exp.measures.poisonability import LinearData
 from transfer_exp.optim.balls import BALLS
 from transfer_exp.seeds import Stream
 from transfer_exp.store import Arrays
 from transfer_exp.types import Floats, Ints
 from transfer_exp.work import Work
+from transfer_exp.work.fitted import fitted
+from transfer_exp.work.linear import linear_data
 from transfer_exp.work.poisoned import (
     poisoned,
     random_flips_logits,
@@ -48,6 +52,7 @@ class PoisonedTraining:
     goals: None = None
     whitebox_goals: None = None
     target_clean: None = None
+    surrogate_clean: None = None
 
     @cached_property
     def black_box(self) -> Poisoned:
@@ -160,6 +165,24 @@ class PoisonedTraining:
             return None  # they have the same when starts are drawn at random
         rho = perturbation_correlation(self._moves(black), self._moves(white))
         return self._running_mean(rho, empty=float("nan"))
+
+    @property
+    def linear_target(self) -> LinearData | None:
+        """The unpoisoned target's weights and training points; None where it is not linear."""
+        combination, split = self.work.combination, self.work.split
+        if not combination.target.model_type.linear:
+            return None
+        target = fitted(self.work, combination.target, split.target, seed=combination.seed, stream="target_training")
+        return linear_data(self.work, target)
+
+    def look(self, *_: Any, **__: Any) -> None:
+        """None: there are no attacked points to look at, and no one model that is attacked."""
+
+    def best_objective(self, name: str) -> None:
+        """None: only the poisoning itself tells how far it can be driven."""
+
+    def penultimate(self, role: str) -> None:
+        """None: models are retrained with each number of points."""
 
     def _moves(self, made: Poisoned) -> Floats:
         return made.points - made.start_points

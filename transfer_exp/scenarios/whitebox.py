@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from transfer_exp.margin import margins
+from transfer_exp.measures.optimum import objective
 from transfer_exp.types import Floats, Ints
 
 # Of the rise: what the attack's stopping rule (a share of 5e-6 a move) leaves of one and the same maximum, as its tests
@@ -18,11 +18,6 @@ from transfer_exp.types import Floats, Ints
 STOPPING = 2e-5
 # Points are kept as offsets in single precision, and a GPU scores in it: a logit is known to some spacings of its numbers.
 _ROUNDING = 16 * float(np.finfo(np.float32).eps)
-
-
-def objective(logits: Floats, y: Ints, goals: Ints | None) -> Floats:
-    """What the attacker raises, ``(..., n)``: the margin of the goals or, without them, the negative one of the classes."""
-    return -margins(logits, y) if goals is None else margins(logits, goals)
 
 
 def best_known(
