@@ -16,6 +16,7 @@ from transfer_exp.attacks.poisoning import Poisoned
 from transfer_exp.data.training_sets import TrainingSet
 from transfer_exp.learners import Learner
 from transfer_exp.measures.base import mean_defined
+from transfer_exp.measures.gradients import cosine
 from transfer_exp.measures.losses import CROSS_ENTROPY
 from transfer_exp.measures.perturbations import perturbation_correlation
 from transfer_exp.optim.balls import BALLS
@@ -132,6 +133,23 @@ class PoisonedTraining:
     def gradient_sizes(self) -> Arrays:
         """S of each start by the learner's ``own`` loss; empty where the target has no gradients."""
         return {} if self.target_gradients is None else {"own": self.work.ball.dual_size(self.target_gradients)}
+
+    @property
+    def surrogate_gradient_sizes(self) -> Arrays:
+        """The same of the surrogate, whatever the target."""
+        own = self._gradients(self.work.combination.surrogate, self.work.split.surrogate)
+        return {"own": self.work.ball.dual_size(own)}
+
+    def panel_alignments(self, panel: Sequence[Learner]) -> Floats:
+        """Cosines ``(m, n)`` of the surrogate's gradients in the starts with those of the panel's other learners.
+
+        All are trained on the surrogate's data; a learner that cannot be poisoned has no such gradients and does not count.
+        """
+        surrogate, rows = self.work.combination.surrogate, self.work.split.surrogate
+        own = self._gradients(surrogate, rows)
+        learners = (learner.on(self.work.dataset) for learner in panel if learner.retrainable)
+        others = [self._gradients(learner, rows) for learner in learners if learner != surrogate]
+        return np.array([cosine(own, other) for other in others]).reshape(len(others), len(own))
 
     @cached_property
     def sets(self) -> list[TrainingSet]:
