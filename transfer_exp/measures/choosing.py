@@ -4,8 +4,8 @@
     surrogate size S   mean_i |grad_x l(y_i, f(x_i))|_q    of the surrogate; q is dual to the norm p of the attack's ball
 
 s: the smooth margin (``margin``). All surrogates are trained on the attacker's data, so that no target is needed: one that
-agrees with many others is more likely to agree with a model that the attacker does not know. Centrality is R (Demontis et al.
-2019, section 3) with the attacker's own models in the place of the target; the measure is this suite's. For poisoning the
+agrees with many others is more likely to agree with a model that the attacker does not know. Centrality is R (Demontis et
+al. 2019, section 3) with the attacker's own models in the place of the target; the measure is this suite's. For poisoning the
 gradients are those of which the scenario takes R: of the validation loss in the poisoning points.
 """
 
@@ -26,7 +26,7 @@ FEWEST = 2  # with one learner that is the surrogate itself there would be nothi
 
 
 def centrality_of(alignments: Floats) -> Floats:
-    """Centrality of each point ``(n,)``: mean of its cosines ``(m, n)`` with m other surrogates; NaN where none is defined."""
+    """Centrality of each point ``(n,)``: mean of cosines ``(m, n)`` with m other surrogates; NaN where none is defined."""
     defined = ~np.isnan(alignments)
     counts = defined.sum(axis=0)
     sums = np.where(defined, alignments, 0.0).sum(axis=0)

@@ -77,7 +77,8 @@ def summary(cells: pd.DataFrame) -> pd.DataFrame:
     ``spread``, half of its 95% interval over the n seeds; worst_target: the largest regret of a target, over the seeds.
     surrogate: chosen most often.
     """
-    return pd.DataFrame([{**_named(key), **_summed(own)} for key, own in cells.groupby(_RANKING, sort=False)])
+    found = [{**_named(key), **_summed(own)} for key, own in cells.groupby(_RANKING, sort=False)]
+    return pd.DataFrame(found) if found else pd.DataFrame(columns=[*_RANKING, "regret"])
 
 
 def by_target(cells: pd.DataFrame, learners: Learners) -> pd.DataFrame:
@@ -112,9 +113,8 @@ def _chosen(study: Study, epsilon: float) -> Iterator[tuple[Ranking, pd.DataFram
     if errors.empty or errors.notna().sum(axis=1).max() < FEWEST:
         return
     errors = errors[errors.notna().sum(axis=1) >= FEWEST]
-    names = {
-        column for ranking in RANKINGS for column, _ in ranking.columns if column in rows and rows[column].notna().any()
-    }
+    there = rows.columns[rows.notna().any()]
+    names = {column for ranking in RANKINGS for column, _ in ranking.columns if column in there}
     measured = {name: _wide(rows, name).reindex_like(errors).to_numpy(dtype=np.float64) for name in sorted(names)}
     for ranking in RANKINGS:
         scores = ranking.scores(measured)

@@ -20,6 +20,11 @@ _LOOKS: dict[str, Any] = {  # what stands for who knows a ranking: family of a l
     "nobody": {"family": "forest", "complexity": "low"},
 }
 
+_OTHERS = {
+    choosing.SAME: "The surrogate that was best on the other seeds",
+    choosing.RANDOM: "A surrogate drawn at random",
+}
+
 
 def pictures(study: Study, summary: pd.DataFrame) -> Iterator[Picture]:
     """Regret of each ranking at the reference epsilon. summary: ``choosing.summary``."""
@@ -35,8 +40,8 @@ def pictures(study: Study, summary: pd.DataFrame) -> Iterator[Picture]:
     at = words.strength(study, study.epsilon_reference)
     caption = (
         f"What is lost at {at} by attacking with the surrogate that a ranking puts first, instead of the best one for each "
-        "target. Blue, filled: the attacker can rank so before any attack; orange, open: only somebody who knows the targets, or "
-        "earlier attacks on them; black: by lot. Bars: 95% interval of the mean over seeds."
+        "target. Blue, filled: the attacker can rank so before any attack; orange, open: only somebody who knows the targets, "
+        "or earlier attacks on them; black: by lot. Bars: 95% interval of the mean over seeds."
     )
     yield Picture(stem="which_surrogate", section="choosing", row="", caption=caption, figure=figure)
 
@@ -52,10 +57,7 @@ def in_words(study: Study, summary: pd.DataFrame) -> list[str]:
     if len(own):
         first = own.loc[own["regret"].idxmin()]
         told.append(f"Of what an attacker can know, {first['ranking']} chooses best and {_loses(first)}.")
-    for name, subject in (
-        (choosing.SAME, "The surrogate that was best on the other seeds"),
-        (choosing.RANDOM, "A surrogate drawn at random"),
-    ):
+    for name, subject in _OTHERS.items():
         for _, row in rows[rows["ranking"] == name].iterrows():
             told.append(f"{subject} {_loses(row)}.")
     if "centrality" not in set(rows["ranking"]):
