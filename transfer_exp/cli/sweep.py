@@ -23,6 +23,8 @@ from transfer_exp.cli.building import check_settings
 from transfer_exp.cli.errors import one_line
 from transfer_exp.cli.own import claims_of, make_importable
 from transfer_exp.cli.preflight import check_sweep, jobs_of
+from transfer_exp.cli.search import Search, is_search
+from transfer_exp.cli.searched import summarise_search
 from transfer_exp.cli.summary import summarise
 from transfer_exp.signature import signature
 from transfer_exp.store import Store
@@ -82,17 +84,19 @@ class Sweep(Callback):
         overrides = list(config.hydra.overrides.task)
         axes = {name: OmegaConf.to_container(config.hydra.sweeper[name]) for name in ("params", "blocks")}
         store = Store(config.paths.store, fallback=Path(config.paths.root) / "locks")
-        jobs = jobs_of(overrides, axes)
-        check_sweep(config, jobs)
+        search = Search.of(config, overrides) if is_search(config) else None
+        jobs = search.jobs([]) if search else jobs_of(overrides, axes)
+        check_sweep(config, [*jobs, *search.first_jobs()] if search else jobs)
         self._take_folder(Path(config.hydra.sweep.dir).absolute())
         self.tracker = Tracker(uri=config.tracking.uri, root=config.paths.root, study=config.study)
         start_collecting()
-        self.total = len(jobs)
+        self.total = search.total if search else len(jobs)
         identity = signature(study=config.study, overrides=[masked(one) for one in overrides], axes=axes)
         self._open_parent(self.tracker, store, identity, resume=config.resume)
         atexit.register(self._close_if_open)
         self.opened.enter_context(closing(lambda _reason: self._close_if_open()))
-        varied = varied_keys(jobs) if len(jobs) > 1 else None
+        varied = varied_keys(jobs) if len(jobs) > 1 else [] if search else None
+        varied = [*varied, *search.keys] if search and varied is not None else varied
         progress.announce(self.folder, run_id=self.run_id, total=self.total, varied=varied)
         where = masked(self.tracker.uri)
         _log.info("study %s: %s, recorded in %s", config.study, counted(self.total, "combination"), where)
@@ -133,7 +137,8 @@ class Sweep(Callback):
         jobs = progress.results(self.folder)
         is_study = bool(config.hydra.runtime.choices.experiment)
         runs = [job["run_id"] for job in jobs if job["run_id"]]
-        parts = (_failures(jobs), self._unheard(len(jobs)), self._summarise(runs, is_study=is_study))
+        summary = self._summarise_search if is_search(config) else partial(self._summarise, runs, is_study=is_study)
+        parts = (_failures(jobs), self._unheard(len(jobs)), summary())
         reason = "\n".join(filter(None, parts))
         lost = self._close("FAILED" if reason else "FINISHED", reason)
         if reason or lost:
@@ -151,6 +156,15 @@ class Sweep(Callback):
             return "\n".join(summarise(self.tracker, self.run_id, runs, self.note, is_study=is_study, claims=self.claims))
         except Exception as error:
             return one_line(error, "summary: expected to be able to write what follows the last combination")
+
+    def _summarise_search(self) -> str:
+        """What the search found, on its parent and on the screen; returns what went wrong."""
+        if self.tracker is None:
+            return ""
+        try:
+            return summarise_search(self.tracker, self.run_id, self.folder, self.note)
+        except Exception as error:
+            return one_line(error, "summary: expected to be able to write what follows the last trial")
 
     def _close(self, status: str, reason: str = "") -> str:
         """Close the parent, once; returns what went wrong (Hydra would only warn of an exception, and exit with 0)."""

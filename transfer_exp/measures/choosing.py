@@ -5,7 +5,7 @@
 
 s: the smooth margin (``margin``). All surrogates are trained on the attacker's data, so that no target is needed: one that
 agrees with many others is more likely to agree with a model that the attacker does not know. Centrality is R (Demontis et
-al. 2019, section 3) with the attacker's own models in the place of the target; the measure is this suite's. For poisoning the
+al. 2019, section 3) with the attacker's own models in place of the target; the measure is this suite's. For poisoning the
 gradients are those of which the scenario takes R: of the validation loss in the poisoning points.
 """
 

@@ -20,7 +20,9 @@ _LOOKS: dict[str, Any] = {  # what stands for who knows a ranking: family of a l
     "nobody": {"family": "forest", "complexity": "low"},
 }
 
-_OTHERS = {
+_SUBJECTS = {
+    "centrality": "The most central of the attacker's surrogates",
+    "V": "The surrogate with the smallest V",
     choosing.SAME: "The surrogate that was best on the other seeds",
     choosing.RANDOM: "A surrogate drawn at random",
 }
@@ -40,8 +42,8 @@ def pictures(study: Study, summary: pd.DataFrame) -> Iterator[Picture]:
     at = words.strength(study, study.epsilon_reference)
     caption = (
         f"What is lost at {at} by attacking with the surrogate that a ranking puts first, instead of the best one for each "
-        "target. Blue, filled: the attacker can rank so before any attack; orange, open: only somebody who knows the targets, "
-        "or earlier attacks on them; black: by lot. Bars: 95% interval of the mean over seeds."
+        "target. Blue, filled: the attacker can rank so before any attack; orange, open: only somebody who knows the "
+        "targets, or earlier attacks on them; black: by lot. Bars: 95% interval of the mean over seeds."
     )
     yield Picture(stem="which_surrogate", section="choosing", row="", caption=caption, figure=figure)
 
@@ -51,15 +53,10 @@ def in_words(study: Study, summary: pd.DataFrame) -> list[str]:
     rows = _here(study, summary)
     if rows.empty:
         return []
-    own = rows[rows["known_to"] == "the attacker"]
     at, error = words.strength(study, study.epsilon_reference), words.error_name(study)
     told = [f"At {at}, the best surrogate for each target reaches {_percent(rows['best'].iloc[-1])} {error} on average."]
-    if len(own):
-        first = own.loc[own["regret"].idxmin()]
-        told.append(f"Of what an attacker can know, {first['ranking']} chooses best and {_loses(first)}.")
-    for name, subject in _OTHERS.items():
-        for _, row in rows[rows["ranking"] == name].iterrows():
-            told.append(f"{subject} {_loses(row)}.")
+    for name, subject in _SUBJECTS.items():
+        told += [f"{subject} {_reaches(row)}." for _, row in rows[rows["ranking"] == name].iterrows()]
     if "centrality" not in set(rows["ranking"]):
         told.append("Centrality was not measured; the study's command with +measures=which_surrogate adds it.")
     return told
@@ -73,8 +70,8 @@ def _here(study: Study, summary: pd.DataFrame) -> pd.DataFrame:
     return summary[here]
 
 
-def _loses(row: pd.Series[Any]) -> str:
-    return f"reaches {_percent(row['error'])}, {_percent(row['regret'])} less in proportion"
+def _reaches(row: pd.Series[Any]) -> str:
+    return f"reaches {_percent(row['error'])}, a regret of {_percent(row['regret'])}"
 
 
 def _percent(share: float) -> str:
