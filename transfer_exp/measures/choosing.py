@@ -1,12 +1,13 @@
-"""What an attacker knows of a surrogate before any attack, beside V: ``+measures=which_surrogate``.
+"""What an attacker knows of a surrogate before any attack, beside V: ``measures=which_surrogate``.
 
     centrality         mean_j mean_i cos(grad_x s(x_i, y_i), grad_x s_j(x_i, y_i))    j: the attacker's other surrogates
     surrogate size S   mean_i |grad_x l(y_i, f(x_i))|_q    of the surrogate; q is dual to the norm p of the attack's ball
 
-s: the smooth margin (``margin``). All surrogates are trained on the attacker's data, so that no target is needed: one that
-agrees with many others is more likely to agree with a model that the attacker does not know. Centrality is R (Demontis et
-al. 2019, section 3) with the attacker's own models in place of the target; the measure is this suite's. For poisoning the
-gradients are those of which the scenario takes R: of the validation loss in the poisoning points.
+s: the smooth margin (``margin``). A surrogate that agrees with many others is more likely to agree with a model that the
+attacker does not know; no target is needed. For centrality the attacker's data are halved, and models are compared that were
+trained on different halves (``work.panel``): a target was trained on other data, too. It is R (Demontis et al. 2019, section
+3) with the attacker's own models in place of the target; the measure is this suite's. For poisoning the gradients are those
+of which the scenario takes R: of the validation loss in the poisoning points.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ FEWEST = 2  # with one learner that is the surrogate itself there would be nothi
 
 
 def centrality_of(alignments: Floats) -> Floats:
-    """Centrality of each point ``(n,)``: mean of cosines ``(m, n)`` with m other surrogates; NaN where none is defined."""
+    """Centrality of each point ``(n,)``: mean of cosines ``(m, n)`` with other surrogates; NaN where none is defined."""
     defined = ~np.isnan(alignments)
     counts = defined.sum(axis=0)
     sums = np.where(defined, alignments, 0.0).sum(axis=0)
@@ -34,7 +35,7 @@ def centrality_of(alignments: Floats) -> Floats:
 
 
 def centrality(*, panel: Mapping[str, Learner], name: str = "centrality") -> Measure:
-    """The measure, of a surrogate among the learners of a ``panel`` (by any names), which are trained on the same data.
+    """The measure, of a surrogate among the learners of a ``panel`` (by any names), all trained on the attacker's data.
 
     The surrogate itself does not count where it is one of them. Raises UserError on a panel of less than two learners, or
     with one that has no gradients.

@@ -58,7 +58,7 @@ def in_words(study: Study, summary: pd.DataFrame) -> list[str]:
     for name, subject in _SUBJECTS.items():
         told += [f"{subject} {_reaches(row)}." for _, row in rows[rows["ranking"] == name].iterrows()]
     if "centrality" not in set(rows["ranking"]):
-        told.append("Centrality was not measured; the study's command with +measures=which_surrogate adds it.")
+        told.append("Centrality was not measured; the study's command with measures=which_surrogate adds it.")
     return told
 
 

@@ -205,13 +205,13 @@ class Attacked:
         return gradient_sizes_at(self.work, self.surrogate.fitted, self.rows) if model.differentiable else {}
 
     def panel_alignments(self, panel: Sequence[Learner]) -> Floats | None:
-        """Cosines ``(m, n)`` of the surrogate's gradients with those of the other learners of a panel, trained on its data.
+        """Cosines ``(2 m, n)`` of the surrogate's gradients with those of a panel's m others (``work.panel``).
 
         None where the surrogate has no gradients.
         """
         if not self.surrogate.model.differentiable:
             return None
-        return panel_alignments(self.work, self.surrogate.fitted, panel, self.rows)
+        return panel_alignments(self.work, panel, self.rows)
 
     @cached_property
     def extent(self) -> Arrays:

@@ -16,7 +16,6 @@ from transfer_exp.attacks.poisoning import Poisoned
 from transfer_exp.data.training_sets import TrainingSet
 from transfer_exp.learners import Learner
 from transfer_exp.measures.base import mean_defined
-from transfer_exp.measures.gradients import cosine
 from transfer_exp.measures.losses import CROSS_ENTROPY
 from transfer_exp.measures.perturbations import perturbation_correlation
 from transfer_exp.optim.balls import BALLS
@@ -24,6 +23,7 @@ from transfer_exp.seeds import Stream
 from transfer_exp.store import Arrays
 from transfer_exp.types import Floats, Ints
 from transfer_exp.work import Work
+from transfer_exp.work.panel import crossed, other_learners
 from transfer_exp.work.poisoned import (
     poisoned,
     random_flips_logits,
@@ -141,15 +141,12 @@ class PoisonedTraining:
         return {"own": self.work.ball.dual_size(own)}
 
     def panel_alignments(self, panel: Sequence[Learner]) -> Floats:
-        """Cosines ``(m, n)`` of the surrogate's gradients in the starts with those of the panel's other learners.
+        """Cosines ``(2 m, n)`` of the surrogate's gradients in the starts with those of a panel's m others (``work.panel``).
 
-        All are trained on the surrogate's data; a learner that cannot be poisoned has no such gradients and does not count.
+        A learner that cannot be poisoned has no such gradients and does not count.
         """
-        surrogate, rows = self.work.combination.surrogate, self.work.split.surrogate
-        own = self._gradients(surrogate, rows)
-        learners = (learner.on(self.work.dataset) for learner in panel if learner.retrainable)
-        others = [self._gradients(learner, rows) for learner in learners if learner != surrogate]
-        return np.array([cosine(own, other) for other in others]).reshape(len(others), len(own))
+        others = [learner for learner in other_learners(self.work, panel) if learner.retrainable]
+        return crossed(self.work, others, self._gradients, n=len(self.black_box.start_points))
 
     @cached_property
     def sets(self) -> list[TrainingSet]:
