@@ -26,8 +26,6 @@ class Objective:
     max_accuracy_loss: float | None = None
 
     def __post_init__(self) -> None:
-        if self.metric == "???":
-            raise UserError("objective.metric: expected the name of a metric, got none; set it, error say")
         if self.max_accuracy_loss is not None and not self.max_accuracy_loss >= 0:
             raise UserError(f"objective.max_accuracy_loss: expected a share >= 0 or null, got {self.max_accuracy_loss}")
         for group, choices in self.panel.items():

@@ -31,7 +31,7 @@ from transfer_exp.types import UserError
 if TYPE_CHECKING:
     import optuna
 
-TARGET = "hydra_plugins.transfer_exp_search.SearchSweeper"
+TARGET = "hydra_plugins.transfer_exp_sweeper.SearchSweeper"
 FILE = "search.json"  # in the sweep's folder: what the trials came to
 _MISSING = "hydra/sweeper: expected the package optuna for a search; run: pip install -c constraints.txt -e '.[optuna]'"
 
