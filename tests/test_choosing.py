@@ -78,6 +78,8 @@ def test_regret_hits_and_rank_correlation_are_those_computed_by_hand(summary) ->
     assert row["error"] == pytest.approx((0.4 + 0.4 + 0.6 + 0.1) / 4)
     assert row["best"] == pytest.approx((0.5 + 0.4 + 0.6 + 0.4) / 4)
     assert row["regret"] == pytest.approx(((1 - 0.8 / 0.9) + (1 - 0.7 / 1.0)) / 2)
+    on_average = (0.55 + 0.35) / 2  # of svm_high, whose best is a; of svm_low, b or c
+    assert row["regret_on_average"] == pytest.approx(1 - 0.375 / on_average)
     assert row["hits"] == 2 / 4
     assert row["kendall"] == pytest.approx((1 / 3 + 1 / 3 + 0 - 1 / 3) / 4)
     assert row["worst_target"] == pytest.approx(1 - 0.25 / 0.4)  # of svm_low

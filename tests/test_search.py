@@ -228,8 +228,7 @@ def test_without_optuna_a_search_says_what_to_install(cli: Cli, root: Path, monk
     ended = cli(*SEARCH, *SEARCHED)
     assert ended.rc == 1
     message = "hydra/sweeper: expected the package optuna for a search; run: pip install -c constraints.txt -e '.[optuna]'"
-    assert ended.stderr == f"error: {message}
-"
+    assert ended.stderr == f"error: {message}\n"
 
 
 def test_an_objective_without_a_search_is_refused(cli: Cli, root: Path) -> None:

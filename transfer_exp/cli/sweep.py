@@ -85,7 +85,7 @@ class Sweep(Callback):
         axes = {name: OmegaConf.to_container(config.hydra.sweeper[name]) for name in ("params", "blocks")}
         store = Store(config.paths.store, fallback=Path(config.paths.root) / "locks")
         search = Search.of(config, overrides) if is_search(config) else None
-        if search is None and config.objective is not None:
+        if search is None and config.get("objective") is not None:
             raise UserError("objective: expected a search, got a sweep over lists; add hydra/sweeper=optuna")
         jobs = search.jobs([]) if search else jobs_of(overrides, axes)
         check_sweep(config, [*jobs, *search.first_jobs()] if search else jobs)

@@ -9,7 +9,8 @@ in equal parts. With e(s) the error of the target under the attacks made on s, a
 
 A ranking has no parameter that is fitted to these errors, so that its regret is out of sample; ``the same`` surrogate is
 chosen on the other seeds. The maximum is over the same repetition's errors: by chance alone it lies above any choice made
-before, and regret is never zero where surrogates are equally good.
+before, and regret is not zero where surrogates are equally good. ``regret_on_average`` is against the surrogate that is
+best for each target on average over the seeds, where there is less of this.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ FEWEST = 3  # surrogates among which there is a choice
 RANDOM, SAME = "at random", "the same for all"
 _KEY = ["seed", "target"]
 _RANKING = ["epsilon", "ranking", "known_to"]
-_CELL = [*_KEY, "surrogate", "error", "best", "kendall", "hits"]
+_CELL = [*_KEY, "surrogate", "error", "best", "best_on_average", "kendall", "hits"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +95,7 @@ def by_target(cells: pd.DataFrame, learners: Learners) -> pd.DataFrame:
 
 
 def cells(study: Study) -> pd.DataFrame:
-    """One row an epsilon, ranking, seed and target: the surrogate chosen (NaN for several), error, best, kendall, hits.
+    """One row an epsilon, ranking, seed and target: the surrogate chosen (NaN for several), and ``_CELL``.
 
     Empty where no target met ``FEWEST`` surrogates.
     """
@@ -153,7 +154,7 @@ def _on_other_seeds(errors: pd.DataFrame) -> Floats:
 
 def _choices(errors: pd.DataFrame, scores: Floats) -> pd.DataFrame:
     """What scores choose in each row, where they are defined for a surrogate at least."""
-    found = []
+    found, on_average = [], errors.groupby(level="target").mean().max(axis=1)
     for place, own, score in zip(errors.index, errors.to_numpy(dtype=np.float64), scores, strict=True):
         known = ~np.isnan(own) & ~np.isnan(score)
         if not known.any():
@@ -162,6 +163,7 @@ def _choices(errors: pd.DataFrame, scores: Floats) -> pd.DataFrame:
         one = errors.columns[first][0] if first.sum() == 1 else np.nan
         tau, hits = _kendall(score[known], own[known]), float((own[first] == best).mean())
         about = {"surrogate": one, "error": float(own[first].mean()), "best": best, "kendall": tau, "hits": hits}
+        about |= {"best_on_average": on_average[place[1]]}
         found.append(dict(zip(_KEY, place, strict=True)) | about)
     return pd.DataFrame(found, columns=_CELL)
 
@@ -190,6 +192,7 @@ def _summed(own: pd.DataFrame) -> dict[str, object]:
         **own[["error", "best"]].mean(),
         "regret": regret.mean(),
         "spread": tables.half_width(regret),
+        "regret_on_average": 1 - own["error"].mean() / own["best_on_average"].mean(),
         "worst_target": _regret(a_target["error"], a_target["best"]).max(),
         **own[["kendall", "hits"]].mean(),
         "n": len(regret),
