@@ -26,7 +26,19 @@ from transfer_exp.tracking.settings import leaves
 from transfer_exp.types import UserError, dense
 
 CONF = SOURCE / "conf"
-PICKED = ("dataset", "surrogate", "target", "attack", "epsilon", "tracking", "experiment", "hyperparameters", "strength")
+PICKED = (
+    "dataset",
+    "surrogate",
+    "target",
+    "attack",
+    "epsilon",
+    "tracking",
+    "experiment",
+    "hyperparameters",
+    "strength",
+    "objective",
+    "measures",
+)
 REAL_DATA = ("mnist", "mnist89", "fashion_mnist", "drebin215", "drebin_sample", "lfw")
 NOT_THERE = ("drebin", "cifar10")  # on request or large: read from made files in test_drebin.py and test_image_sets.py
 OWN_FILES = ("arrays", "image_folder")

@@ -137,7 +137,7 @@ EXPERIMENTS = "digits89_evasion,digits89_poisoning"
         (["study=t1,t2"], "study: expected one for all of a sweep, got t1, t2; type a command for each"),
         (["study=${dataset.classes}", "dataset.classes=[8,9],[4,9]"], "study: expected"),
         (["seed=interval(0,3)"], "seed: expected values that can be listed, such as seed=0,1,2, range(0,3), choice(1,10)"),
-        (["hydra/sweeper=optuna"], "hydra/sweeper: expected the one of transfer_exp, got optuna; a sweep takes lists"),
+        (["hydra/sweeper=ax"], "hydra/sweeper: expected blocks (a sweep over lists: seed=0,1, range(0,10), choice(1,10)"),
         (["study=../../x"], "study: expected a name of at most 200 bytes, no line break"),
         (["study=/tmp/x"], "study: expected a name"),
         (["study="], "study: expected a name"),

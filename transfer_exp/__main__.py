@@ -16,6 +16,7 @@ from transfer_exp.system.masking import MaskingStream
 
 _OLDEST, _NEWEST = (3, 11), (3, 13)
 _DEMO = ("experiment=digits89_evasion", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+_SWEEPERS = ("blocks", "optuna")
 
 
 @hydra.main(version_base="1.3", config_path=str(CONFIG), config_name="config")
@@ -39,10 +40,10 @@ def main() -> None:
     for override in sys.argv[1:]:
         # Hydra's own answer would be a list of files that it looked for.
         key, _, sweeper = override.partition("=")
-        if key == "hydra/sweeper" and sweeper != "blocks":
+        if key == "hydra/sweeper" and sweeper not in _SWEEPERS:
             sys.exit(
-                f"error: hydra/sweeper: expected the one of transfer_exp, got {sweeper}; a sweep takes lists (seed=0,1), "
-                "range(0,10), choice(1,10) and glob(*); a search is not possible yet"
+                f"error: hydra/sweeper: expected blocks (a sweep over lists: seed=0,1, range(0,10), choice(1,10), glob(*)) "
+                f"or optuna (a search), got {sweeper}"
             )
     gc.disable()  # until all is imported: see ``allocator``
     try:

@@ -43,6 +43,8 @@ def run_one(config: DictConfig) -> None:
     hydra = HydraConfig.get()
     make_importable(hydra.runtime)
     overrides = list(hydra.overrides.task)
+    if hydra.mode != RunMode.MULTIRUN and config.get("objective") is not None:
+        raise SystemExit("error: objective: expected a search, got one combination; add -m hydra/sweeper=optuna")
     if hydra.mode != RunMode.MULTIRUN and config.get("dry_run"):
         print(_planned(config, overrides))
         return

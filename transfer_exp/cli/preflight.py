@@ -37,7 +37,7 @@ def check_listed(overrides: Iterable[Override]) -> None:
         if one.value_type == ValueType.INTERVAL_SWEEP:
             raise UserError(
                 f"{one.key_or_group}: expected values that can be listed, such as {one.key_or_group}=0,1,2, range(0,3), "
-                f"choice(1,10) or glob(*), got {one.get_value_string()}; a search within an interval is not possible yet"
+                f"choice(1,10) or glob(*), got {one.get_value_string()}; to search within it add hydra/sweeper=optuna"
             )
 
 

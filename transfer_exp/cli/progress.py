@@ -67,6 +67,15 @@ def results(folder: Path) -> list[dict[str, Any]]:
     return found
 
 
+def result(folder: Path, number: int) -> dict[str, Any] | None:
+    """How one job of a sweep ended; None where it left no whole result."""
+    try:
+        found: dict[str, Any] = json.loads((folder / f"job-{number}.json").read_text())
+    except (OSError, ValueError):
+        return None
+    return found
+
+
 def show_progress(job: Job, folder: Path, total: int) -> None:
     """Log one line on a job that has ended, and when the others will have."""
     done = max(len(list(folder.glob("job-*.json"))), 1)

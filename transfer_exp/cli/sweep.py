@@ -24,6 +24,8 @@ from transfer_exp.cli.errors import one_line
 from transfer_exp.cli.own import claims_of, make_importable
 from transfer_exp.cli.plan import NOTHING_STARTED, planned
 from transfer_exp.cli.preflight import check_sweep, jobs_of
+from transfer_exp.cli.search import Search, is_search
+from transfer_exp.cli.searched import summarise_search
 from transfer_exp.cli.summary import summarise
 from transfer_exp.signature import signature
 from transfer_exp.store import Store
@@ -82,8 +84,12 @@ class Sweep(Callback):
             _log.warning("claims: judged in the report of a study, which this sweep does not write; give them to its report")
         overrides = list(config.hydra.overrides.task)
         axes = {name: OmegaConf.to_container(config.hydra.sweeper[name]) for name in ("params", "blocks")}
-        jobs = jobs_of(overrides, axes)
-        plan = planned(config, jobs, check_sweep(config, jobs))
+        search = Search.of(config, overrides) if is_search(config) else None
+        if search is None and config.get("objective") is not None:
+            raise UserError("objective: expected a search, got a sweep over lists; add hydra/sweeper=optuna")
+        jobs = search.jobs([]) if search else jobs_of(overrides, axes)
+        combinations = check_sweep(config, [*jobs, *search.first_jobs()] if search else jobs)
+        plan = search or planned(config, jobs, combinations)
         if config.get("dry_run"):
             print(f"study {config.study}: {plan.sentence()}\n{NOTHING_STARTED}")
             raise SystemExit(0)
@@ -91,16 +97,17 @@ class Sweep(Callback):
         self._take_folder(Path(config.hydra.sweep.dir).absolute())
         self.tracker = Tracker(uri=config.tracking.uri, root=config.paths.root, study=config.study)
         start_collecting()
-        self.total = len(jobs)
+        self.total = search.total if search else len(jobs)
         identity = signature(study=config.study, overrides=[masked(one) for one in overrides], axes=axes)
         self._open_parent(self.tracker, store, identity, resume=config.resume)
         atexit.register(self._close_if_open)
         self.opened.enter_context(closing(lambda _reason: self._close_if_open()))
-        varied = varied_keys(jobs) if len(jobs) > 1 else None
+        varied = varied_keys(jobs) if len(jobs) > 1 else [] if search else None
+        varied = [*varied, *search.keys] if search and varied is not None else varied
         progress.announce(self.folder, run_id=self.run_id, total=self.total, varied=varied)
         where = masked(self.tracker.uri)
         _log.info("study %s: %s, recorded in %s", config.study, counted(self.total, "combination"), where)
-        if plan.n_runs or plan.n_done:
+        if isinstance(plan, Search) or plan.n_runs or plan.n_done:
             _log.info("%s", plan.sentence())
 
     def _take_folder(self, folder: Path) -> None:
@@ -139,7 +146,8 @@ class Sweep(Callback):
         jobs = progress.results(self.folder)
         is_study = bool(config.hydra.runtime.choices.experiment)
         runs = [job["run_id"] for job in jobs if job["run_id"]]
-        parts = (_failures(jobs), self._unheard(len(jobs)), self._summarise(runs, is_study=is_study))
+        summary = self._summarise_search if is_search(config) else partial(self._summarise, runs, is_study=is_study)
+        parts = (_failures(jobs), self._unheard(len(jobs)), summary())
         reason = "\n".join(filter(None, parts))
         lost = self._close("FAILED" if reason else "FINISHED", reason)
         if reason or lost:
@@ -157,6 +165,15 @@ class Sweep(Callback):
             return "\n".join(summarise(self.tracker, self.run_id, runs, self.note, is_study=is_study, claims=self.claims))
         except Exception as error:
             return one_line(error, "summary: expected to be able to write what follows the last combination")
+
+    def _summarise_search(self) -> str:
+        """What the search found, on its parent and on the screen; returns what went wrong."""
+        if self.tracker is None:
+            return ""
+        try:
+            return summarise_search(self.tracker, self.run_id, self.folder, self.note)
+        except Exception as error:
+            return one_line(error, "summary: expected to be able to write what follows the last trial")
 
     def _close(self, status: str, reason: str = "") -> str:
         """Close the parent, once; returns what went wrong (Hydra would only warn of an exception, and exit with 0)."""

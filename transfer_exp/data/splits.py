@@ -158,6 +158,12 @@ def _training_sizes(dataset: Dataset, available: int) -> tuple[int, int]:
     return target, surrogate
 
 
+def halves(dataset: Dataset, rows: Ints) -> tuple[Ints, Ints]:
+    """The first half of shuffled ``rows``, with their class shares, and those of the others that share no group with it."""
+    first, rest = _take(rows, dataset.y, len(rows) // 2)
+    return first, apart(dataset, rest, first)
+
+
 def sample_class(dataset: Dataset, rows: Ints, *, label: int, size: int, seed: int) -> Ints:
     """``size`` of the ``rows`` with this label, drawn without replacement for repetition ``seed``, in ascending order.
 

@@ -12,7 +12,19 @@ from mlflow.entities import Run
 from tqdm import tqdm
 
 from transfer_exp.measures import registry
-from transfer_exp.report import class_drawing, contents, control, drawing, page, path_drawing, paths, tables, words
+from transfer_exp.report import (
+    choosing,
+    choosing_drawing,
+    class_drawing,
+    contents,
+    control,
+    drawing,
+    page,
+    path_drawing,
+    paths,
+    tables,
+    words,
+)
 from transfer_exp.report import client as store
 from transfer_exp.report.claims import Claim, Numbers, Verdict, evaluate
 from transfer_exp.report.classes import load_classes
@@ -93,14 +105,15 @@ def _fill(folder: Path, study: Study, tracking_uri: str, own: Sequence[Claim]) -
     examples, lost = load_examples(tracking_uri=tracking_uri, study=study)
     classes, unread = load_classes(tracking_uri=tracking_uri, study=study)
     study = replace(study, gaps=(*study.gaps, *lost, *unread))
-    along = paths.curves(study)
-    of_page = contents.of_page(study, numbers, classes)
+    along, choices = paths.curves(study), choosing.cells(study)
+    of_page, ranked = contents.of_page(study, numbers, classes, choices), choosing.summary(choices)
     written = [*of_page, *contents.of_figures(study, classes, along)]
     _all_differ([table.stem for table in written])
     pictures = chain(
         drawing.pictures(study, numbers.correlations, examples),
         class_drawing.pictures(study, classes),
         path_drawing.pictures(study, along),
+        choosing_drawing.pictures(study, ranked),
     )
     drawn = _draw(folder / "figures", pictures)
     write_csv(study.curves[curve_columns()], folder / "curves.csv")
@@ -110,7 +123,8 @@ def _fill(folder: Path, study: Study, tracking_uri: str, own: Sequence[Claim]) -
         write_csv(table.content, folder / "tables" / f"{table.stem}.csv")
     (folder / "claims.json").write_text(_as_json(study, verdicts), encoding="utf-8")
     sources = {claim.id: claim.source for claim in own}
-    html = page.render(study, verdicts=verdicts, pictures=drawn, tables=of_page, sources=sources)
+    told = choosing_drawing.in_words(study, ranked)
+    html = page.render(study, verdicts=verdicts, pictures=drawn, tables=of_page, sources=sources, choice=told)
     (folder / "report.html").write_text(html, encoding="utf-8")
 
 

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from itertools import product
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
-from transfer_exp.report import class_drawing, control, drawing, paths, tables, words
+from transfer_exp.report import choosing, class_drawing, control, drawing, paths, tables, words
 from transfer_exp.report import classes as classes_of
 from transfer_exp.report import mistakes as kinds_of_mistakes
 from transfer_exp.report.claims import Numbers
@@ -25,8 +26,8 @@ class NamedTable(NamedTuple):
     content: pd.DataFrame
 
 
-def of_page(study: Study, numbers: Numbers, classes: Classes | None) -> list[NamedTable]:
-    """The tables of the page."""
+def of_page(study: Study, numbers: Numbers, classes: Classes | None, choices: pd.DataFrame) -> list[NamedTable]:
+    """The tables of the page. choices: ``choosing.cells``."""
     at = words.strength(study, study.epsilon_reference)
     beyond = f"above what {words.control(study)} does to the same targets; spread: half of the 95% interval over seeds"
     by_target, by_surrogate = (tables.learners_table(study, role) for role in ("target", "surrogate"))
@@ -39,12 +40,25 @@ def of_page(study: Study, numbers: Numbers, classes: Classes | None) -> list[Nam
         ("learners", "surrogates", f"Surrogates at {at}: variability of the loss (V), transfer", by_surrogate),
         ("pairs", "pairs", f"Pairs at {at}: what is measured of a surrogate and a target", tables.pairs(study)),
         ("pairs", "correlations", "Correlations of the measures", numbers.correlations),
+        *_choices(study, choices),
         *_sign_tests(study, numbers.sign_tests, at),
         *_of_classes(study, classes, at),
         ("sizes", "perturbation_sizes", f"Perturbation sizes of each surrogate at {at}", tables.sizes(study)),
         ("paths", "trends", "Trend and turn along each swept number, over the seeds", paths.trends(study)),
     ]
     return [NamedTable(*row) for row in rows]
+
+
+def _choices(study: Study, choices: pd.DataFrame) -> list[tuple[str, str, str, pd.DataFrame]]:
+    """Of the choice of a surrogate: how well each ranking does, and for whom."""
+    every = "Which surrogate to take: what each ranking reaches and loses; spread: half of the 95% interval over seeds"
+    rows = choosing.by_target(choices, study.learners)
+    here = rows[np.isclose(rows["epsilon"].astype(float), study.epsilon_reference)]
+    at = words.strength(study, study.epsilon_reference)
+    return [
+        ("choosing", "which_surrogate", every, choosing.summary(choices)),
+        ("choosing", "which_surrogate_by_target", f"The same for each target at {at}", here.drop(columns="epsilon")),
+    ]
 
 
 def _of_classes(study: Study, classes: Classes | None, at: str) -> list[tuple[str, str, str, pd.DataFrame]]:

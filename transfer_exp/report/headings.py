@@ -17,6 +17,7 @@ _OTHERS = {
     "low": "95% from",
     "high": "95% to",
     "surrogate_fraction": "surrogate data",
+    "worst_target": "regret, worst target",
     "error_ratio": "black-box / white-box error",
 }
 

@@ -44,10 +44,11 @@ def render(
     pictures: Sequence[tuple[Picture, Path]],
     tables: Sequence[tuple[str, str, str, pd.DataFrame]],
     sources: Mapping[str, str],
+    choice: Sequence[str],
 ) -> str:
     """The page. pictures: each with its svg file. tables: section, file name without ending, caption, content.
 
-    sources: of the claims that are not those of the paper, by id.
+    sources: of the claims that are not those of the paper, by id. choice: sentences on the choice of a surrogate.
     """
     environment = Environment(
         loader=PackageLoader("transfer_exp.report", "."), autoescape=True, undefined=StrictUndefined,
@@ -67,6 +68,7 @@ def render(
         counts={answer: sum(v.verdict == answer for v in verdicts) for answer in _SIGNS},
         signs=_SIGNS,
         sources=sources,
+        choice=choice,
         figures=_by_section(pictures),
         tables=[_table(study, *table) for table in tables if len(table[3])],
         provenance=provenance(study),

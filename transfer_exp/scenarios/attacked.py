@@ -28,6 +28,7 @@ from transfer_exp.work.crafted import crafted, extent, goals_on, logits_on, own_
 from transfer_exp.work.fitted import Fitted, fitted
 from transfer_exp.work.gradients import gradient_sizes_at, margin_gradients_at
 from transfer_exp.work.noise import noise_logits
+from transfer_exp.work.panel import panel_alignments
 from transfer_exp.work.variability import varied_logits
 
 
@@ -174,6 +175,21 @@ class Attacked(Looking):
     def gradient_sizes(self) -> Arrays:
         """S of each point by loss, ``own`` and ``cross_entropy``, of the target; empty where it has no gradients."""
         return gradient_sizes_at(self.work, self.target.fitted, self.rows) if self.target.model.differentiable else {}
+
+    @cached_property
+    def surrogate_gradient_sizes(self) -> Arrays:
+        """The same of the surrogate."""
+        model = self.surrogate.model
+        return gradient_sizes_at(self.work, self.surrogate.fitted, self.rows) if model.differentiable else {}
+
+    def panel_alignments(self, panel: Sequence[Learner]) -> Floats | None:
+        """Cosines ``(2 m, n)`` of the surrogate's gradients with those of a panel's m others (``work.panel``).
+
+        None where the surrogate has no gradients.
+        """
+        if not self.surrogate.model.differentiable:
+            return None
+        return panel_alignments(self.work, panel, self.rows)
 
     @cached_property
     def extent(self) -> Arrays:

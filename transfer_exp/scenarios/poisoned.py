@@ -27,6 +27,7 @@ from transfer_exp.types import Floats, Ints
 from transfer_exp.work import Work
 from transfer_exp.work.fitted import fitted
 from transfer_exp.work.linear import linear_data
+from transfer_exp.work.panel import crossed, other_learners
 from transfer_exp.work.poisoned import (
     poisoned,
     random_flips_logits,
@@ -137,6 +138,20 @@ class PoisonedTraining:
     def gradient_sizes(self) -> Arrays:
         """S of each start by the learner's ``own`` loss; empty where the target has no gradients."""
         return {} if self.target_gradients is None else {"own": self.work.ball.dual_size(self.target_gradients)}
+
+    @property
+    def surrogate_gradient_sizes(self) -> Arrays:
+        """The same of the surrogate, whatever the target."""
+        own = self._gradients(self.work.combination.surrogate, self.work.split.surrogate)
+        return {"own": self.work.ball.dual_size(own)}
+
+    def panel_alignments(self, panel: Sequence[Learner]) -> Floats:
+        """Cosines ``(2 m, n)`` of the surrogate's gradients in the starts with those of a panel's m others (``work.panel``).
+
+        A learner that cannot be poisoned has no such gradients and does not count.
+        """
+        others = [learner for learner in other_learners(self.work, panel) if learner.retrainable]
+        return crossed(self.work, others, self._gradients, n=len(self.black_box.start_points))
 
     @cached_property
     def sets(self) -> list[TrainingSet]:
