@@ -14,6 +14,8 @@ from tqdm import tqdm
 from transfer_exp.measures import registry
 from transfer_exp.report import class_drawing, contents, control, drawing, page, path_drawing, paths, tables, words
 from transfer_exp.report import client as store
+from transfer_exp.report.audit_page import is_audit, write_audit
+from transfer_exp.report.audit_points import load_points
 from transfer_exp.report.claims import Claim, Numbers, Verdict, evaluate
 from transfer_exp.report.classes import load_classes
 from transfer_exp.report.contents import cells
@@ -112,6 +114,8 @@ def _fill(folder: Path, study: Study, tracking_uri: str, own: Sequence[Claim]) -
     sources = {claim.id: claim.source for claim in own}
     html = page.render(study, verdicts=verdicts, pictures=drawn, tables=of_page, sources=sources)
     (folder / "report.html").write_text(html, encoding="utf-8")
+    if is_audit(study):
+        write_audit(folder, study, load_points(tracking_uri=tracking_uri, study=study), classes)
 
 
 def _all_differ(stems: list[str]) -> None:

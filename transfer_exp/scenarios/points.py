@@ -55,11 +55,13 @@ def first_fallen(clean: Ints, attacked: Ints, y: Ints) -> Ints:
 
 
 def falls_at(clean: Ints, attacked: Ints, y: Ints) -> Ints:
-    """The place in the grid ``(n,)`` from which on a point that was right is wrong; E where there is none."""
-    right = attacked == y
-    last_right = len(attacked) - 1 - np.argmax(right[::-1], axis=0)
-    at = np.where(right.any(axis=0), last_right + 1, 0)
-    return np.asarray(np.where(clean == y, at, len(attacked)), dtype=np.int64)
+    """The first place in the grid ``(n,)`` where a point that was right is wrong; E where it never is, or was not right.
+
+    An attacker who may go further may also go no further than that.
+    """
+    wrong = attacked != y
+    falls = (clean == y) & wrong.any(axis=0)
+    return np.asarray(np.where(falls, wrong.argmax(axis=0), len(attacked)), dtype=np.int64)
 
 
 def _as_they_fall(attacked: Attacked, places: Ints, black: Ints) -> Floats:
