@@ -46,22 +46,33 @@ def of_scale(study: Study, place: int) -> str:
     return f" ({100 * share:g}% of the typical distance between points of two classes)" if share is not None else ""
 
 
-def shares_of_scale(study: Study) -> dict[int, float]:
-    """The shares of the data's scale that the strengths are, by place in the grid; empty where they were given."""
+def _asked_shares(study: Study) -> list[float]:
+    """The shares of the data's scale that the command asked for; none where it gave strengths."""
     text = str(study.runs["epsilon.shares"].iloc[0]) if "epsilon.shares" in study.runs else ""
     try:
-        found = [float(part) for part in text.strip("[]").split(",")]
+        return [float(part) for part in text.strip("[]").split(",")]
     except ValueError:
-        return {}
-    n = study.curves["epsilon"].nunique()
-    return dict(enumerate(found)) if len(found) == n else {}
+        return []
+
+
+def shares_of_scale(study: Study) -> dict[int, float]:
+    """The shares of the data's scale that the strengths are, by place in the grid; empty where they are none.
+
+    Of counted features several shares may be one strength: then it is not said which.
+    """
+    found = _asked_shares(study)
+    return dict(enumerate(found)) if len(found) == study.curves["epsilon"].nunique() else {}
 
 
 def strengths(study: Study) -> str:
     """How the strengths were chosen."""
     epsilons, shares = sorted(study.curves["epsilon"].unique()), shares_of_scale(study)
+    every = ", ".join(f"{e:g}" for e in epsilons)
+    if not _asked_shares(study):
+        return f"Strengths ({study.norm}) as they were asked for: {every}."
     if not shares:
-        return f"Strengths ({study.norm}) as they were asked for: {', '.join(f'{e:g}' for e in epsilons)}."
+        asked = ", ".join(f"{100 * share:g}%" for share in _asked_shares(study))
+        return f"Strengths are shares of the median distance between two points of different classes ({asked}), in whole features: {every}."
     k = max(shares)
     return (
         f"Strengths are shares of the data's scale, the median {study.norm} distance between two points of different classes, "
