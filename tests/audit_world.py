@@ -1,4 +1,4 @@
-"""A world with an audit's answers known: clouds whose classes lie apart twice, in the first and in the second half of their features.
+"""A world with an audit's answers known: classes lie apart twice, in the first and in the second half of the features.
 
 A model that looks at one half only is reached by attacks on models of that half, and by no others.
 """
@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from mlflow.entities import Run
+
 from transfer_exp import track
 from transfer_exp.attacks.evasion import Evasion
 from transfer_exp.data.strengths import Shares

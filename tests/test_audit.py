@@ -12,6 +12,7 @@ import pandas as pd
 import planted_study
 import pytest
 from audit_world import Half, audited, fake_run
+
 from transfer_exp import stats
 from transfer_exp.learners.predictor import Predictor
 from transfer_exp.report import audit, audit_tables, audit_words
@@ -268,7 +269,9 @@ def test_of_a_given_target_alone_the_points_are_the_unit(world):
     assert zero.unit == "point"
     shown = {row for run in points.of("zero") for row in run.arrays["rows"].tolist()}
     assert len(zero.units) == len(shown)
-    wrong = {int(r): int(c) for run in points.of("zero") for r, c in zip(run.arrays["rows"], run.arrays["classes"], strict=True)}
+    wrong = {
+        int(r): int(c) for run in points.of("zero") for r, c in zip(run.arrays["rows"], run.arrays["classes"], strict=True)
+    }
     assert zero.error == pytest.approx(np.mean(list(wrong.values())))
 
 

@@ -18,7 +18,12 @@ BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 COMMANDS = [body.strip() for kind, body in BLOCK.findall(TEXT) if not kind and body.startswith("python")]
 LESS = (
     *("seed=0,1,2", "dataset.split.test=30", "strength.evasion.n_iter=3", "strength.evasion.n_gradients=3"),
-    *("audit.panel=[ridge_high,logistic_low]", "audit.of_images=[]", "audit.shares=[1.0,0.2]", "epsilon.shares=[0,0.08,0.3]"),
+    *(
+        "audit.panel=[ridge_high,logistic_low]",
+        "audit.of_images=[]",
+        "audit.shares=[1.0,0.2]",
+        "epsilon.shares=[0,0.08,0.3]",
+    ),
     "epsilon.shown_shares=[0.08]",
 )
 
@@ -56,7 +61,9 @@ def page_of(command: str, cli: Cli) -> Path:
 def test_a_command_works_as_it_is_written(command: str, cli: Cli, folder: Path) -> None:
     text = page_of(command, cli).read_text()
     assert "How exposed is" in text
-    assert ("What the model was trained on is unknown" in text) == ("target=rules" in command and "target_rows" not in command)
+    assert ("What the model was trained on is unknown" in text) == (
+        "target=rules" in command and "target_rows" not in command
+    )
     assert ("Which of them is safer?" in text) == ("audit.compare" in command)
     if "target_rows" in command:
         assert "The rows that the model was trained on are those that the command names (10 rows" in text
@@ -78,7 +85,8 @@ function looks(doc, width) {
   blocks.forEach((a, i) => blocks.slice(i + 1).forEach(b => {
     if (a.contains(b) || b.contains(a)) return;
     const p = a.getBoundingClientRect(), q = b.getBoundingClientRect();
-    const across = Math.min(p.right, q.right) - Math.max(p.left, q.left), down = Math.min(p.bottom, q.bottom) - Math.max(p.top, q.top);
+    const across = Math.min(p.right, q.right) - Math.max(p.left, q.left);
+    const down = Math.min(p.bottom, q.bottom) - Math.max(p.top, q.top);
     if (across > 1 && down > 1) wrong.push("overlap: " + a.tagName + " " + b.tagName + " " + b.textContent.slice(0, 30));
   }));
   for (const image of doc.images) if (!image.complete || !image.naturalWidth) wrong.push("image not shown");
@@ -86,7 +94,9 @@ function looks(doc, width) {
 }
 window.onload = () => setTimeout(() => {
   const found = {};
-  for (const frame of document.querySelectorAll("iframe")) found[frame.width] = looks(frame.contentDocument, Number(frame.width));
+  document.querySelectorAll("iframe").forEach(frame => {
+    found[frame.width] = looks(frame.contentDocument, Number(frame.width));
+  });
   document.title = "measured";
   document.body.dataset.found = JSON.stringify(found);
 }, 300);

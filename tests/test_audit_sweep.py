@@ -9,6 +9,7 @@ import pytest
 from conftest import Cli, runs
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
+
 from transfer_exp.cli.audit import prepare_audit
 from transfer_exp.cli.naming import CONFIG
 from transfer_exp.types import UserError

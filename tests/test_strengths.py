@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 import small_world
+
 from transfer_exp.attacks.evasion import Evasion
 from transfer_exp.data.strengths import N_SAMPLED, Shares, class_distance
 from transfer_exp.learners import Ridge
@@ -59,7 +60,9 @@ def test_a_combination_takes_the_grid_that_its_data_and_norm_give():
 def test_of_many_points_a_sample_with_all_classes_stands_for_all():
     x, y = small_world.points(2, n=3000)
     y = np.where(np.arange(len(y)) == 5, 2, y)  # one point of a third class
-    data = replace(small_world.dataset(2), x=x, y=y, class_names=("a", "b", "c"), test_pool=np.zeros(3000, bool), checksum="")
+    data = replace(
+        small_world.dataset(2), x=x, y=y, class_names=("a", "b", "c"), test_pool=np.zeros(3000, bool), checksum=""
+    )
     assert len(y) > N_SAMPLED
     distances = np.linalg.norm(x[:, None] - x[None], axis=2)[y[:, None] != y[None]]
     assert class_distance(data, "l2") == pytest.approx(np.median(distances), rel=0.05)

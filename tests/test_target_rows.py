@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import small_world
+
 from transfer_exp.data.splits import make_split
 from transfer_exp.data.target_rows import target_rows, with_target_rows
 from transfer_exp.learners import Ridge

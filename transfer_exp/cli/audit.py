@@ -1,8 +1,8 @@
-"""An audit is a sweep, of which some depends on the data: what attackers are tried, with how much data, and its study's name.
+"""An audit is a sweep, of which some depends on the data: which attackers are tried, with how much data, the study's name.
 
-    audit.panel      surrogates; of images those of audit.of_images, too
-    audit.shares     of the attacker's data; those that leave a class without a point are left out
-    audit.compare    two targets or more; [] for the one of target=
+audit.panel      surrogates; of images those of audit.of_images, too
+audit.shares     of the attacker's data; those that leave a class without a point are left out
+audit.compare    two targets or more; [] for the one of target=
 """
 
 from __future__ import annotations

@@ -113,9 +113,7 @@ class Sweep(Callback):
             ) from None
         self.opened.callback(release, lock)
 
-    def _open_parent(
-        self, tracker: Tracker, store: Store, identity: str, kind: dict[str, str], *, resume: bool
-    ) -> None:
+    def _open_parent(self, tracker: Tracker, store: Store, identity: str, kind: dict[str, str], *, resume: bool) -> None:
         """Start the parent run, or go on with that of the same command. Its lock says that it is alive."""
         earlier = tracker.find(kind="study", sweep=identity) if resume else None
         lock_file = store.lock_file(f"sweep-{signature(tracking=masked(tracker.uri), sweep=identity)}")

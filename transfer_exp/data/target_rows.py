@@ -1,7 +1,7 @@
 """Which rows of a data set a given model was trained on, where the user knows it: no other part of a split has them.
 
-    target_rows=rows.txt    a text file of row numbers, from 0: the target's part of every split
-    target_rows=none        the target has seen none of these data: its part is empty, the attacker may have the rest
+target_rows=rows.txt    a text file of row numbers, from 0: the target's part of every split
+target_rows=none        the target has seen none of these data: its part is empty, the attacker may have the rest
 """
 
 from __future__ import annotations

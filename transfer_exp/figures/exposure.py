@@ -19,7 +19,9 @@ def exposure_curve(data: pd.DataFrame, ax: Axes, *, title: str, xlabel: str, yla
     data: columns ``epsilon, error, low, high, noise, white_box``; a band from low to high, no line for what is unknown.
     """
     x = data["epsilon"]
-    ax.fill_between(x, data["low"].fillna(data["error"]), data["high"].fillna(data["error"]), color=_TRANSFER, alpha=0.2, lw=0)
+    ax.fill_between(
+        x, data["low"].fillna(data["error"]), data["high"].fillna(data["error"]), color=_TRANSFER, alpha=0.2, lw=0
+    )
     lines = ax.plot(x, data["error"], color=_TRANSFER, marker="o", ms=4.5, lw=1.8, label="strongest transfer attack")
     if data["white_box"].notna().any():
         lines += ax.plot(x, data["white_box"], color=_WHITE, ls=(0, (4, 2)), lw=1.4, label="full access (white box)")

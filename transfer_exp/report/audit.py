@@ -2,8 +2,8 @@
 
 Which surrogate is the strongest is never chosen on what it is judged by. What an error is a mean over, its unit, is
 
-    seed    the test points, the trainings, all is drawn anew: of a target that is trained here. At each strength the surrogate
-            is chosen on the other seeds; intervals are Student's over the seeds (``stats.mean_interval``)
+    seed    the test points, the trainings, all is drawn anew: of a target that is trained here. At each strength the
+            surrogate is chosen on the other seeds; intervals are Student's over the seeds (``stats.mean_interval``)
     point   of a target that is given, of which there is one: the test points are the sample. The surrogate is chosen on the
             other half of the points; a point's error is its mean over the seeds that show it. Intervals are Wilson's, which
             are those of single answers: a little wide where a point was shown several times
@@ -194,7 +194,7 @@ def by_point(runs: Sequence[OfRun], surrogates: Sequence[str], units: Ints, *, o
         counts = a["clean"] == a["classes"] if only_right else np.ones(len(places), dtype=bool)
         total[:, places[counts], column] += (a["black_box"] != a["classes"])[:, counts]
         count[:, places[counts], column] += 1
-    return np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
+    return np.asarray(np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0))
 
 
 def reached(epsilons: Floats, shares: Floats, level: float) -> float:

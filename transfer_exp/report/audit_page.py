@@ -96,7 +96,9 @@ def _part(folder: Path, study: Study, points: Points, one: Exposure, names: Sequ
         "curve": _rows(content["curve"], number, percent, _range, percent, percent, percent, study.learners.label),
         "surrogates": _surrogates(study, content["surrogates"]),
         "shares": _shares(content["shares"]),
-        "thresholds": _rows(content["thresholds"], percent, _strength(one), _strength(one) if one.has_white_box else _unknown),
+        "thresholds": _rows(
+            content["thresholds"], percent, _strength(one), _strength(one) if one.has_white_box else _unknown
+        ),
         "first": _first(content["first"], names),
     }
 
@@ -148,12 +150,9 @@ def _image(clean: Any, moved: Any) -> str:
 
 def _rows(table: pd.DataFrame, *formats: Callable[..., str]) -> Rows:
     """Cells as text, a format each; low and high are one cell."""
-    columns = [column for column in table if column != "high"]
+    columns = [str(column) for column in table if column != "high"]
     return [
-        [
-            form(row[c], row["high"]) if c == "low" else form(row[c])
-            for c, form in zip(columns, formats, strict=True)
-        ]
+        [form(row[c], row["high"]) if c == "low" else form(row[c]) for c, form in zip(columns, formats, strict=True)]
         for _, row in table.iterrows()
     ]
 
@@ -193,7 +192,13 @@ def _class(index: int, names: Sequence[str]) -> str:
 
 def _first(table: pd.DataFrame, names: Sequence[str]) -> Rows:
     return [
-        [str(r["row"]), _class(int(r["class"]), names), _class(int(r["taken_for"]), names), number(r["epsilon"]), f"{r['by']} of {r['of']}"]
+        [
+            str(r["row"]),
+            _class(int(r["class"]), names),
+            _class(int(r["taken_for"]), names),
+            number(r["epsilon"]),
+            f"{r['by']} of {r['of']}",
+        ]
         for r in table.to_dict("records")
     ]
 

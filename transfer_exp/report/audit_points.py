@@ -60,8 +60,8 @@ def load_points(*, tracking_uri: str, study: Study) -> Points:
         except Exception as wrong:  # damaged bytes make the readers of zip and npy raise nearly anything
             notes.append(f"left out: {store.place_of(client, run, _FILE)}: {wrong or type(wrong).__name__}")
         else:
-            own = {"surrogate": str(names["surrogate"]), "target": str(names["target"]), "seed": int(names["seed"])}
-            found.append(OfRun(**own, arrays=arrays))
+            surrogate, target = str(names["surrogate"]), str(names["target"])
+            found.append(OfRun(surrogate=surrogate, target=target, seed=int(names["seed"]), arrays=arrays))
     return Points(runs=found, given=frozenset(given), notes=checked.shortened(notes))
 
 
@@ -73,7 +73,7 @@ def unpack(run: Run, content: bytes | None) -> Arrays:
         raise ValueError(wrong)
     found = read_npz(io.BytesIO(content))
     n, n_epsilons = len(found["rows"]), len(found["epsilon"])
-    expected = {name: (n,) for name in _OF_POINTS} | {name: (n_epsilons, n) for name in _OF_BOTH}
+    expected = dict.fromkeys(_OF_POINTS, (n,)) | dict.fromkeys(_OF_BOTH, (n_epsilons, n))
     shapes = {name: found[name].shape for name in expected}
     if shapes != expected:
         raise ValueError(f"expected arrays of {n} points and {n_epsilons} epsilons, got {shapes}")

@@ -11,7 +11,6 @@ from transfer_exp import stats
 from transfer_exp.report.audit import Exposure
 from transfer_exp.report.audit_tables import orders
 from transfer_exp.report.study import Study
-from transfer_exp.report.taxonomy import family_label
 from transfer_exp.types import counted
 
 
@@ -33,10 +32,11 @@ def sentence(study: Study, one: Exposure) -> str:
         if one.has_white_box
         else "what full access would add is unknown, as the model has no input gradients"
     )
+    name, error, noise = study.learners.label(one.target), float(one.error[k]), float(one.noise[k])
     return (
-        f"Without access to it, an attacker makes {study.learners.label(one.target)} wrong on {percent(float(one.error[k]))} "
-        f"of the test points{sure} by changes of {study.norm} size {one.epsilons[k]:g}{of_scale(study, k)}; without attack "
-        f"it is wrong on {percent(one.clean)}, under random noise of that size on {percent(float(one.noise[k]))}; {full}."
+        f"Without access to it, an attacker makes {name} wrong on {percent(error)} of the test points{sure} by changes of "
+        f"{study.norm} size {one.epsilons[k]:g}{of_scale(study, k)}; without attack it is wrong on {percent(one.clean)}, "
+        f"under random noise of that size on {percent(noise)}; {full}."
     )
 
 
@@ -66,18 +66,17 @@ def shares_of_scale(study: Study) -> dict[int, float]:
 
 def strengths(study: Study) -> str:
     """How the strengths were chosen."""
-    epsilons, shares = sorted(study.curves["epsilon"].unique()), shares_of_scale(study)
-    every = ", ".join(f"{e:g}" for e in epsilons)
-    if not _asked_shares(study):
+    epsilons, shares, asked = sorted(study.curves["epsilon"].unique()), shares_of_scale(study), _asked_shares(study)
+    every = ", ".join(f"{epsilon:g}" for epsilon in epsilons)
+    if not asked:
         return f"Strengths ({study.norm}) as they were asked for: {every}."
+    scale = f"the median {study.norm} distance between two points of different classes"
     if not shares:
-        asked = ", ".join(f"{100 * share:g}%" for share in _asked_shares(study))
-        return f"Strengths are shares of the median distance between two points of different classes ({asked}), in whole features: {every}."
+        wanted = ", ".join(f"{100 * share:g}%" for share in asked)
+        return f"Strengths are shares of {scale} ({wanted}), in whole features: {every}."
     k = max(shares)
-    return (
-        f"Strengths are shares of the data's scale, the median {study.norm} distance between two points of different classes, "
-        f"about {epsilons[k] / shares[k]:.3g} here: {', '.join(f'{100 * shares[i]:g}% ({e:g})' for i, e in enumerate(epsilons))}."
-    )
+    which = ", ".join(f"{100 * shares[i]:g}% ({epsilon:g})" for i, epsilon in enumerate(epsilons))
+    return f"Strengths are shares of the data's scale, {scale}, about {epsilons[k] / shares[k]:.3g} here: {which}."
 
 
 def unit(one: Exposure) -> str:
@@ -132,39 +131,40 @@ def why(study: Study, one: Exposure, table: pd.DataFrame) -> list[str]:
             lines.append(f"{name}: too few different surrogates to say whether it orders them as their attacks do.")
         else:
             chance = "an order that chance hardly gives" if p < stats.ALPHA else "which may be chance"
-            lines.append(f"{name}, and the error it causes: Kendall's tau {tau:.2f} over {len(table)} surrogates (p = {p:.2g}, {chance}).")
+            found = f"Kendall's tau {tau:.2f} over {len(table)} surrogates (p = {p:.2g}, {chance})"
+            lines.append(f"{name}, and the error it causes: {found}.")
     return lines
 
 
 def advice(study: Study, one: Exposure, table: pd.DataFrame, data: pd.DataFrame) -> list[str]:
     """What the findings of Demontis et al. (2019) suggest, with the numbers of this study."""
     k = int(np.abs(one.epsilons - study.epsilon_reference).argmin())
-    low, _ = one.interval(k)
-    noise = float(one.noise[k])
-    lines = []
-    if not low > max(noise, one.clean):
-        lines.append(
-            "At this strength no attack is shown to do more than random noise does. Look at larger strengths before you rest."
-        )
-    lines.append(
+    harmless = not one.interval(k)[0] > max(float(one.noise[k]), one.clean)
+    first = study.learners.label(str(table["surrogate"].iloc[0]))
+    return [
+        *([_HARMLESS] if harmless else []),
         "Regularise more. Demontis et al. (2019) find that models with smaller input gradients, simpler or more regularised "
         "ones, are harder to mislead, with and without access. What that saves here, and what it costs without attack, says "
-        "the same command with audit.compare=[this_model,regularised_model] instead of target=."
-    )
+        "the same command with audit.compare=[this_model,regularised_model] instead of target=.",
+        *_on_data(study, data),
+        f"The most dangerous surrogate here is {first}. The paper finds that simple surrogates, whose loss depends little on "
+        "their training data, attack best: a model that is unlike them is reached less, but a secret architecture alone is "
+        "no defence.",
+    ]
+
+
+_HARMLESS = (
+    "At this strength no attack is shown to do more than random noise of its size. Look at larger strengths before you rest."
+)
+
+
+def _on_data(study: Study, data: pd.DataFrame) -> list[str]:
+    """Whether it helps to keep data from attackers; nothing where that is not known."""
     part = data[data["share"] < study.fraction].dropna(subset=["low"])
-    if len(part):
-        least = part.iloc[-1]
-        fewer = f"{100 * least['share']:g}% of these data"
-        lines.append(
-            f"Keeping data from attackers helps: with {fewer} the strongest attack loses {percent(least['less'])} of the points."
-            if least["low"] > 0
-            else f"Keeping data from attackers is not shown to help: with {fewer} the strongest attack does as well, or the "
-            "difference may be chance."
-        )
-    family = family_label(study.learners.family(str(table["surrogate"].iloc[0])))
-    lines.append(
-        f"The most dangerous surrogate is {study.learners.label(str(table['surrogate'].iloc[0]))} ({family}). The paper finds "
-        "that simple surrogates, whose loss depends little on their training data, attack best: a model that is unlike them "
-        "is reached less, but a secret architecture alone is no defence."
-    )
-    return lines
+    if part.empty:
+        return []
+    least = part.iloc[-1]
+    fewer = f"with {100 * least['share']:g}% of these data the strongest attack"
+    if least["low"] > 0:
+        return [f"Keeping data from attackers helps: {fewer} misleads it on {percent(least['less'])} fewer of the points."]
+    return [f"Keeping data from attackers is not shown to help: {fewer} does as much, or the difference may be chance."]

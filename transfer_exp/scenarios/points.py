@@ -1,13 +1,13 @@
 """What became of each attacked point, for reports that speak of points: which fall, when, and how the first of them look.
 
-    rows, classes    (n,)     rows of the data set, their classes
-    epsilon          (E,)
-    clean            (n,)     the class that the target gives the point before the attack
-    black_box        (E, n)   ... and the point made on the surrogate
-    white_box        (E, n)   ... and the worst point known; not there where the target has no gradients
-    noise            (E, n)   share of the random moves of that size after which the target errs
-    first            (k,)     places among the n of the points that fall at the smallest epsilons, of those that were right
-    first_clean, first_attacked   (k, *shape) of image data: these points, and as they fall
+rows, classes    (n,)     rows of the data set, their classes
+epsilon          (E,)
+clean            (n,)     the class that the target gives the point before the attack
+black_box        (E, n)   ... and the point made on the surrogate
+white_box        (E, n)   ... and the worst point known; not there where the target has no gradients
+noise            (E, n)   share of the random moves of that size after which the target errs
+first            (k,)     places among the n of the points that fall at the smallest epsilons, of those that were right
+first_clean, first_attacked   (k, *shape) of image data: these points, and as they fall
 """
 
 from __future__ import annotations
