@@ -165,6 +165,31 @@ def test_less_data_costs_what_was_planted():
     assert [line for line in lines if "Keeping data from attackers helps" in line and "10%" in line]
 
 
+def test_a_target_that_noise_misleads_is_called_so():
+    def plant(rows):
+        one_family(rows)
+        rows["noise_error"] = 0.9
+
+    study = planted(plant)
+    one = of(audit.exposures(study, Points()), "ridge_low")
+    lines = audit_words.advice(study, one, audit_tables.surrogates(study, Points(), one), audit_tables.shares(study, one))
+    assert lines[0].startswith("Random noise does more than any of the attacks: it makes the model wrong on 90%")
+
+
+def test_a_noise_robust_target_is_said_to_fall_to_attacks_alone():
+    study = planted(one_family)  # noise leaves the error at 5%
+    one = of(audit.exposures(study, Points()), "ridge_low")
+    assert "under random noise of that size on 5.0%" in audit_words.sentence(study, one)
+    lines = audit_words.advice(study, one, audit_tables.surrogates(study, Points(), one), audit_tables.shares(study, one))
+    assert not [line for line in lines if "noise" in line]
+
+
+def test_intervals_of_shares_stay_between_0_and_1():
+    low, high = audit.interval(np.array([0.0, 0.0, 0.3]), "seed")
+    assert (low, high) == (0.0, pytest.approx(stats.mean_interval(np.array([0.0, 0.0, 0.3]))[1])) or high == 1.0
+    assert all(math.isnan(bound) for bound in audit.interval(np.array([0.1, 0.2]), "seed"))
+
+
 def test_two_targets_are_compared_seed_by_seed():
     def plant(rows):
         one_family(rows)

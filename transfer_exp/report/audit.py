@@ -74,8 +74,11 @@ class Exposure:
 
 
 def interval(values: Floats, unit: Unit) -> stats.Interval:
-    """95% interval of the mean of values by unit."""
-    return stats.mean_interval(values) if unit == "seed" else wilson(float(values.mean()), len(values))
+    """95% interval of the mean of shares by unit; a share lies between 0 and 1. Undefined for too few seeds."""
+    if unit == "point":
+        return wilson(float(values.mean()), len(values))
+    low, high = stats.mean_interval(values)
+    return (low, high) if math.isnan(low) else (max(0.0, low), min(1.0, high))
 
 
 def wilson(share: float, n: int) -> stats.Interval:

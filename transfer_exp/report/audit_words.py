@@ -138,24 +138,32 @@ def why(study: Study, one: Exposure, table: pd.DataFrame) -> list[str]:
 
 def advice(study: Study, one: Exposure, table: pd.DataFrame, data: pd.DataFrame) -> list[str]:
     """What the findings of Demontis et al. (2019) suggest, with the numbers of this study."""
-    k = int(np.abs(one.epsilons - study.epsilon_reference).argmin())
-    harmless = not one.interval(k)[0] > max(float(one.noise[k]), one.clean)
     first = study.learners.label(str(table["surrogate"].iloc[0]))
     return [
-        *([_HARMLESS] if harmless else []),
+        *_beside_noise(study, one),
         "Regularise more. Demontis et al. (2019) find that models with smaller input gradients, simpler or more regularised "
         "ones, are harder to mislead, with and without access. What that saves here, and what it costs without attack, says "
         "the same command with audit.compare=[this_model,regularised_model] instead of target=.",
         *_on_data(study, data),
-        f"The most dangerous surrogate here is {first}. The paper finds that simple surrogates, whose loss depends little on "
-        "their training data, attack best: a model that is unlike them is reached less, but a secret architecture alone is "
+        f"The most dangerous surrogate here is {first}. The paper finds that simple surrogates, whose loss depends little "
+        "on their training data, attack best: a model that is unlike them is reached less, but a secret architecture alone is "
         "no defence.",
     ]
 
 
-_HARMLESS = (
-    "At this strength no attack is shown to do more than random noise of its size. Look at larger strengths before you rest."
-)
+def _beside_noise(study: Study, one: Exposure) -> list[str]:
+    """What random noise says of the model; nothing where attacks do more than it does, as they should."""
+    k = int(np.abs(one.epsilons - study.epsilon_reference).argmin())
+    noise, (low, high) = float(one.noise[k]), one.interval(k)
+    if noise > max(high, one.clean):
+        return [
+            f"Random noise does more than any of the attacks: it makes the model wrong on {percent(noise)}, so nobody "
+            "needs a surrogate. Some directions, in which the data hardly vary, matter to it far too much: look for features "
+            "that are divided by a tiny spread."
+        ]
+    if not low > max(noise, one.clean):
+        return ["At this strength no attack is shown to do more than random noise. Look at larger strengths, too."]
+    return []
 
 
 def _on_data(study: Study, data: pd.DataFrame) -> list[str]:
@@ -166,5 +174,7 @@ def _on_data(study: Study, data: pd.DataFrame) -> list[str]:
     least = part.iloc[-1]
     fewer = f"with {100 * least['share']:g}% of these data the strongest attack"
     if least["low"] > 0:
-        return [f"Keeping data from attackers helps: {fewer} misleads it on {percent(least['less'])} fewer of the points."]
+        return [f"Keeping data from attackers helps: {fewer} loses {percent(least['less'])} of the points."]
+    if least["high"] < 0:
+        return [f"Keeping data from attackers does not help: {fewer} even does more."]
     return [f"Keeping data from attackers is not shown to help: {fewer} does as much, or the difference may be chance."]
