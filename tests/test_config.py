@@ -221,6 +221,8 @@ def test_every_experiment_is_made_of_shipped_choices(name: str) -> None:
     assert config.study == name
     for block in config.hydra.sweeper.blocks or [{}]:
         swept = {key: str(values).split(",") for key, values in {**config.hydra.sweeper.params, **block}.items()}
+        if "audit" in config:  # its sweep is completed when the data are known
+            swept |= {"surrogate": [*config.audit.panel, *config.audit.of_images], "target": []}
         for role in ("surrogate", "target"):
             assert set(swept[role]) <= set(choices(role))
     text = (CONF / "experiment" / f"{name}.yaml").read_text()

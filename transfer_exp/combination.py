@@ -10,12 +10,15 @@ from dataclasses import dataclass, field, fields
 from typing import Any, cast
 
 import numpy as np
+import numpy.typing as npt
 
 from transfer_exp.attacks.base import Attack
 from transfer_exp.attacks.foreign import Foreign
 from transfer_exp.attacks.goals import ANY, resolve_goal
 from transfer_exp.attacks.iterative import Iterative
 from transfer_exp.data.binary import require_binary
+from transfer_exp.data.strengths import Shares
+from transfer_exp.data.target_rows import target_rows
 from transfer_exp.learners import Learner
 from transfer_exp.learners.scaling import require_scalable
 from transfer_exp.measures.base import Measure, mean_defined
@@ -44,6 +47,7 @@ _CODE = (
 class Combination:
     """One surrogate, one target, one attack, on one random split of one data set.
 
+    ``epsilon``: a grid, or shares of the data's scale, of which it becomes one (``data.strengths``).
     ``n_variability``: training sets for V (``data.training_sets``). ``device``: cpu, cuda or auto. ``measures``: the user's
     own, taken beside those of ``measures.registry``; no part of the identity, as they change nothing else.
     Raises UserError on parts that do not fit together.
@@ -61,6 +65,8 @@ class Combination:
     measures: tuple[Measure, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
+        if isinstance(self.epsilon, Shares):
+            object.__setattr__(self, "epsilon", self.epsilon.on(self.dataset, self.attack.norm))
         for name in sorted(self.attack.requires):
             _REQUIREMENTS[name](self)
         _ = self.goal
@@ -72,6 +78,11 @@ class Combination:
         for name, least in (("seed", 0), ("n_variability", 2)):
             if getattr(self, name) < least:
                 raise UserError(f"{name}: expected a whole number >= {least}, got {getattr(self, name)}")
+        known = target_rows(self.dataset)
+        if known is not None and not len(known) and not self.target.given:
+            raise UserError(
+                f"target_rows: expected rows to train {self.target.label} on, got none; that is for a target that is given"
+            )
         object.__setattr__(self, "measures", tuple(self.measures))
         check_own(self.measures)
 
@@ -91,6 +102,7 @@ class Combination:
             f"{role} {one.label} is given: whether its training data are disjoint from those of the others, and from the "
             "test points, is unknown"
             for role, one in given.items()
+            if role == "surrogate" or target_rows(self.dataset) is None
         ]
         if "surrogate" in given:
             told.append(f"V of {self.surrogate.label} is unknown: it cannot be trained on other data")
@@ -166,7 +178,8 @@ class Outcome:
     """What a combination gives: scalars, curves over the grid (NaN where undefined), sizes, examples of image data.
 
     A scalar that is undefined (a forest has no gradient) is absent. confusion: at the reference epsilon, by role, counts
-    ``(K, K)`` of points of a class (rows) taken for a class (columns); of more than two classes only.
+    ``(K, K)`` of points of a class (rows) taken for a class (columns); of more than two classes only. points: what became of
+    each attacked point (``scenarios.points``).
     """
 
     metrics: dict[str, float] = field(default_factory=dict)
@@ -174,6 +187,7 @@ class Outcome:
     sizes: dict[str, int] = field(default_factory=dict)
     examples: Examples | None = None
     confusion: dict[str, Ints] = field(default_factory=dict)
+    points: dict[str, npt.NDArray[Any]] = field(default_factory=dict)
 
     def measure_all(self, context: Any, combination: Combination) -> None:
         """Take every measure of what the scenario offers, those of the registry and the user's own."""

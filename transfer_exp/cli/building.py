@@ -17,6 +17,7 @@ from transfer_exp.cli.own import measures_of
 from transfer_exp.cli.schema import check_node, check_values
 from transfer_exp.combination import Combination
 from transfer_exp.data.loaders import with_origin
+from transfer_exp.data.target_rows import with_target_rows
 from transfer_exp.tracking.studies import check_study
 from transfer_exp.tracking.system_metrics import require_psutil
 from transfer_exp.types import Dataset, UserError
@@ -30,6 +31,7 @@ _SETTINGS = {
     "paths.store": str,
     "tracking.uri": str | None,
     "tracking.system_metrics": bool | None,
+    "target_rows": str | None,
 }
 _PARTS = ("dataset", "surrogate", "target", "attack", "epsilon")
 _OPTIONS = ("seed", "surrogate_fraction", "n_variability", "device")
@@ -50,7 +52,9 @@ def build(config: DictConfig) -> Combination:
     """The combination that a composed configuration describes. Raises UserError on values that do not fit."""
     options = {name: config[name] for name in _OPTIONS}
     check_values(options, get_type_hints(Combination))
-    return Combination(**parts_of(config, _PARTS), measures=measures_of(config), **options)
+    parts = parts_of(config, _PARTS)
+    dataset = with_target_rows(parts.pop("dataset"), config.get("target_rows"))
+    return Combination(dataset=dataset, **parts, measures=measures_of(config), **options)
 
 
 def parts_of(config: DictConfig, parts: Collection[str]) -> dict[str, Any]:

@@ -32,6 +32,7 @@ def summarise(
     study. runs: ids of the sweep's runs. note: ``notes.of_sweep`` without the matrices and the report. claims: as of
     ``build_report``.
     """
+    from transfer_exp.report.audit_page import AUDIT
     from transfer_exp.report.build import build_report, study_summary  # here: pandas and matplotlib, which no job needs
 
     uri, study = tracker.uri, tracker.study
@@ -44,6 +45,8 @@ def summarise(
         out = tracker.root / "reports" / study_folder(study)
         page = build_report(tracking_uri=uri, study=study, out=out, claims=claims)
         print(f"Report: {page}")
+        if (out / AUDIT).is_file():
+            print(f"Audit:  {out / AUDIT}")
         report = notes.address(tracker.experiment_id, parent, "report/report.html")
     tracker.log(parent, Record(metrics=summary.metrics))
     text = note(matrices=summary.markdown, report=report)

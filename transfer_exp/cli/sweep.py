@@ -19,6 +19,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from transfer_exp.cli import progress
+from transfer_exp.cli.audit import is_audit, prepare_audit
 from transfer_exp.cli.building import check_settings
 from transfer_exp.cli.errors import one_line
 from transfer_exp.cli.own import claims_of, make_importable
@@ -78,6 +79,7 @@ class Sweep(Callback):
 
     def _open(self, config: DictConfig) -> None:
         make_importable(config.hydra.runtime)
+        prepare_audit(config)
         check_settings(config)
         self.claims = claims_of(config)
         if self.claims and not config.hydra.runtime.choices.experiment:
@@ -99,7 +101,8 @@ class Sweep(Callback):
         start_collecting()
         self.total = search.total if search else len(jobs)
         identity = signature(study=config.study, overrides=[masked(one) for one in overrides], axes=axes)
-        self._open_parent(self.tracker, store, identity, resume=config.resume)
+        kind = {"audit": "true"} if is_audit(config) else {}
+        self._open_parent(self.tracker, store, identity, kind, resume=config.resume)
         atexit.register(self._close_if_open)
         self.opened.enter_context(closing(lambda _reason: self._close_if_open()))
         varied = varied_keys(jobs) if len(jobs) > 1 else [] if search else None
@@ -123,7 +126,7 @@ class Sweep(Callback):
             ) from None
         self.opened.callback(release, lock)
 
-    def _open_parent(self, tracker: Tracker, store: Store, identity: str, *, resume: bool) -> None:
+    def _open_parent(self, tracker: Tracker, store: Store, identity: str, kind: dict[str, str], *, resume: bool) -> None:
         """Start the parent run, or go on with that of the same command. Its lock says that it is alive."""
         earlier = tracker.find(kind="study", sweep=identity) if resume else None
         lock_file = store.lock_file(f"sweep-{signature(tracking=masked(tracker.uri), sweep=identity)}")
@@ -133,7 +136,7 @@ class Sweep(Callback):
         command = notes.command_line(sys.argv[1:])
         self.note = partial(notes.of_sweep, tracker.study, counted(self.total, "combination"), command)
         about = {"kind": "study", "sweep": identity, "command": command, "lock": str(lock_file)}
-        tags = {**about, **made_by(), notes.NOTE: notes.with_note("", self.note())}
+        tags = {**about, **kind, **made_by(), notes.NOTE: notes.with_note("", self.note())}
         self.run_id = earlier or tracker.start(f"study {tracker.study}", tags=tags)
         if earlier:
             tracker.reopen(earlier)

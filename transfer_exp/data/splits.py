@@ -6,6 +6,8 @@ the first part of the surrogate's points, so smaller fractions are subsets of la
 
 Rows of one group of the data set never stand in two parts: groups are shuffled, not rows, and what a part leaves of a
 group (at most one group of each class, for groups of one class) is used by no part.
+
+Where it is known which rows the target was trained on (``target_rows``), they are its part, and no other part has them.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from collections.abc import Hashable
 
 import numpy as np
 
+from transfer_exp.data.target_rows import target_rows
 from transfer_exp.seeds import generator
 from transfer_exp.signature import checksum
 from transfer_exp.types import Dataset, Ints, Split, UserError, counted
@@ -126,14 +129,18 @@ def _new_split(dataset: Dataset, seed: int, surrogate_fraction: float) -> Split:
     if not 0 < surrogate_fraction <= 1:
         raise UserError(f"surrogate_fraction: expected a number in (0, 1], got {surrogate_fraction}")
     sizes = dataset.sizes
-    rows = shuffled(dataset, np.arange(len(dataset.y)), generator(seed, "split"))
+    rows, known = shuffled(dataset, np.arange(len(dataset.y)), generator(seed, "split")), target_rows(dataset)
+    rows = rows if known is None else apart(dataset, rows, known)
     has_pool = bool(dataset.test_pool.any())
     pool, rest = (rows[dataset.test_pool[rows]], rows[~dataset.test_pool[rows]]) if has_pool else (rows, rows)
     test, left = _part(dataset, "test", pool, sizes.test)
     rest = apart(dataset, rest, test) if has_pool else left
     validation, rest = _part(dataset, "validation", rest, sizes.validation)
-    n_target, n_surrogate = _training_sizes(dataset, len(rest))
-    target, rest = _part(dataset, "target", rest, n_target)
+    if known is None:
+        n_target, n_surrogate = _training_sizes(dataset, len(rest))
+        target, rest = _part(dataset, "target", rest, n_target)
+    else:
+        target, n_surrogate = known, len(rest) if sizes.surrogate is None else sizes.surrogate
     if sizes.surrogate is None:  # what the target left of a group is gone
         n_surrogate = min(n_surrogate, len(rest))
     surrogate, _ = _part(dataset, "surrogate", rest, n_surrogate)

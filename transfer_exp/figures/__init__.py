@@ -1,6 +1,7 @@
 """One function a figure: data and axes in, artist out."""
 
 from transfer_exp.figures.canvas import blank, save, single
+from transfer_exp.figures.exposure import exposure_curve
 from transfer_exp.figures.images import example_grid
 from transfer_exp.figures.lines import legend_of, security_curves
 from transfer_exp.figures.matrix import heat_map
@@ -11,6 +12,7 @@ __all__ = [
     "blank",
     "dots",
     "example_grid",
+    "exposure_curve",
     "heat_map",
     "legend_of",
     "path_lines",

@@ -26,6 +26,8 @@ from transfer_exp.report import (
     words,
 )
 from transfer_exp.report import client as store
+from transfer_exp.report.audit_page import is_audit, write_audit
+from transfer_exp.report.audit_points import load_points
 from transfer_exp.report.claims import Claim, Numbers, Verdict, evaluate
 from transfer_exp.report.classes import load_classes
 from transfer_exp.report.contents import cells
@@ -126,6 +128,8 @@ def _fill(folder: Path, study: Study, tracking_uri: str, own: Sequence[Claim]) -
     told = choosing_drawing.in_words(study, ranked)
     html = page.render(study, verdicts=verdicts, pictures=drawn, tables=of_page, sources=sources, choice=told)
     (folder / "report.html").write_text(html, encoding="utf-8")
+    if is_audit(study):
+        write_audit(folder, study, load_points(tracking_uri=tracking_uri, study=study), classes)
 
 
 def _all_differ(stems: list[str]) -> None:

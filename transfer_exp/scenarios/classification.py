@@ -13,6 +13,7 @@ from transfer_exp.measures.errors import confusion, error
 from transfer_exp.scenarios import evasion
 from transfer_exp.scenarios.attacked import Attacked, surrogate_of, target_of
 from transfer_exp.scenarios.looking import Party
+from transfer_exp.scenarios.points import of_points
 from transfer_exp.store import Store
 from transfer_exp.types import Examples, Floats, Ints, UserError
 from transfer_exp.work import Work
@@ -49,6 +50,7 @@ def run(combination: Combination, store: Store) -> Outcome:
     else:
         evasion.log_constant(attacked.surrogate, "surrogate", attacked.surrogate_clean, work.dataset)
         evasion.log_constant(attacked.target, "target", attacked.target_clean, work.dataset)
+    outcome.points = of_points(attacked)
     if work.dataset.n_classes > 2:
         outcome.confusion = _confusion(attacked)
     if work.dataset.shape is not None:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from transfer_exp.combination import Combination
+from transfer_exp.data.target_rows import KnownTarget
 from transfer_exp.types import RECORDED, Dataset
 
 ROLES = ("attack", "surrogate", "target")
@@ -42,8 +43,9 @@ def _of_dataset(dataset: Dataset) -> dict[str, Any]:
     """Its loader and options, as far as it remembers them (``data.loaders``) and is still what was loaded."""
     options = dict(dataset.made_by)
     if options.pop("_checksum_", None) != dataset.checksum:
-        options = {"_target_": _name_of(Dataset), "checksum": dataset.checksum, "n_features": dataset.n_selected}
-    return {"name": dataset.name, **plain(options), "split": plain(dataset.sizes)}
+        options = {"_target_": _name_of(Dataset), "checksum": str(dataset.checksum), "n_features": dataset.n_selected}
+    known = {"target_rows": dataset.in_words} if isinstance(dataset, KnownTarget) else {}
+    return {"name": dataset.name, **plain(options), "split": plain(dataset.sizes), **known}
 
 
 def plain(value: Any) -> Any:

@@ -55,6 +55,7 @@ def tags_of(combination: Combination, named: Sequence[Any] = ()) -> dict[str, st
     parts = {part: getattr(combination, part) for part in ("dataset", "surrogate", "target", "attack", "epsilon")}
     kinds = {f"{role}.family": getattr(parts[role], "family", "") for role in ("surrogate", "target")}
     kinds["scenario"] = getattr(combination.attack, "scenario", "")
+    kinds["given"] = " ".join(role for role in ("surrogate", "target") if getattr(parts[role], "given", False))
     if combination.unknown:
         kinds["not_known"] = "; ".join(combination.unknown)
     return {
@@ -96,6 +97,8 @@ def _files(combination: Combination, outcome: Outcome, store: Store, names: Mapp
     files = {"curves.csv": _curves_csv(names, combination.epsilon.grid, outcome, combination.measures)}
     if outcome.confusion:
         files[confusions.FILE] = confusions.to_csv(outcome.confusion, combination.dataset.class_names)
+    if outcome.points:
+        files["points.npz"] = _npz(outcome.points)
     if outcome.examples is not None:
         files["examples.npz"] = _npz(vars(outcome.examples))
         files["examples.png"] = _picture(outcome.examples, store)

@@ -18,9 +18,11 @@ NAMED = ("dataset", "attack", "surrogate", "target")  # nodes whose display name
 TABLES = ("hyperparameters", "strength")  # of values, which stand in the learners and attacks that take them
 # Where results go and how they are made, and tables: the values that were taken from them are settings. What is measured
 # beside all else, and which claims a report judges, changes no result (``tracking.measured``).
+# The target's rows stand with the data set, where they are known; an audit is a choice of combinations.
 NOT_SETTINGS = (
-    "hydra", "paths", "tracking", *TABLES, "resume", "dry_run", "study", "experiment", "objective", "measures", "claims",
-)  # fmt: skip
+    *("hydra", "paths", "tracking", *TABLES, "resume", "dry_run", "study", "experiment", "objective", "measures", "claims"),
+    *("target_rows", "audit"),
+)
 _HOW = ("_partial_", "_recursive_", "_convert_")  # how Hydra makes an object; no option of it
 _PLACES = ("folder", "file", "store", "path")  # of a data set, for whose content its checksum stands
 _PLAIN_KEY = re.compile(r"[\w\- .]+", re.ASCII)
