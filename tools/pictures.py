@@ -1,7 +1,7 @@
 """The pictures of the documentation, made again from results: docs/images/.
 
-    python tools/pictures.py figures REPORTS     figures of studies, from the folder of their reports (those that are there)
-    python tools/pictures.py screens ROOT STUDY  a study's report and MLflow's pages on it, of the results in ROOT
+python tools/pictures.py figures REPORTS     figures of studies, from the folder of their reports (those that are there)
+python tools/pictures.py screens ROOT STUDY  a study's report and MLflow's pages on it, of the results in ROOT
 """
 
 from __future__ import annotations

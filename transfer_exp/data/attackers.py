@@ -39,5 +39,5 @@ def attackers_part(*, of: Dataset, seed: int = 0, name: str | None = None) -> Da
     )
 
 
-def _of_rows(x: Points, rows: np.ndarray) -> Points:  # type: ignore[type-arg]
+def _of_rows(x: Points, rows: np.ndarray) -> Points:
     return Pixels(values=x.values[rows]) if isinstance(x, Pixels) else x[rows]

@@ -18,7 +18,8 @@ from transfer_exp.optim.balls import BALLS
 from transfer_exp.points.file import PointsFile
 from transfer_exp.points.fitting import Fitting, fitted_to
 from transfer_exp.scenarios import detection
-from transfer_exp.scenarios.attacked import Party, target_of
+from transfer_exp.scenarios.attacked import target_of
+from transfer_exp.scenarios.looking import Party
 from transfer_exp.scenarios.poisoning import poisoning_counts
 from transfer_exp.store import Store
 from transfer_exp.types import Floats, Ints, UserError, counted, dense

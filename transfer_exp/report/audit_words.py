@@ -146,8 +146,8 @@ def advice(study: Study, one: Exposure, table: pd.DataFrame, data: pd.DataFrame)
         "the same command with audit.compare=[this_model,regularised_model] instead of target=.",
         *_on_data(study, data),
         f"The most dangerous surrogate here is {first}. The paper finds that simple surrogates, whose loss depends little "
-        "on their training data, attack best: a model that is unlike them is reached less, but a secret architecture alone is "
-        "no defence.",
+        "on their training data, attack best: a model that is unlike them is reached less, but a secret architecture alone "
+        "is no defence.",
     ]
 
 
@@ -158,8 +158,8 @@ def _beside_noise(study: Study, one: Exposure) -> list[str]:
     if noise > max(high, one.clean):
         return [
             f"Random noise does more than any of the attacks: it makes the model wrong on {percent(noise)}, so nobody "
-            "needs a surrogate. Some directions, in which the data hardly vary, matter to it far too much: look for features "
-            "that are divided by a tiny spread."
+            "needs a surrogate. Some directions, in which the data hardly vary, matter to it far too much: look for "
+            "features that are divided by a tiny spread."
         ]
     if not low > max(noise, one.clean):
         return ["At this strength no attack is shown to do more than random noise. Look at larger strengths, too."]

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from transfer_exp.attacks.crafted import Crafted
 from transfer_exp.data.training_sets import TrainingSet
+from transfer_exp.learners import Learner
 from transfer_exp.measures.base import mean_defined
 from transfer_exp.measures.losses import CROSS_ENTROPY, losses
 from transfer_exp.measures.perturbations import perturbation_correlation

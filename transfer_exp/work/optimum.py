@@ -38,7 +38,7 @@ def best_objective(work: Work, of: Fitted, rows: Ints) -> tuple[Floats, float]:
         x, y = work.part(rows)
         goals, box, shape = goals_on(work, of, rows), work.dataset.box, work.dataset.shape
         begin = time.perf_counter()
-        made = crafted_by(attack, of.model, x, y, goals=goals, epsilons=work.epsilons, box=box, shape=shape)
+        made = crafted_by(attack, of.model, x, y, goals=goals, epsilons=work.epsilons, box=box, shape=shape, known=None)
         reached = objective(logits_on(work, of, rows, made), y, goals)
         return {"objective": reached, "seconds": np.array(time.perf_counter() - begin)}
 
