@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -17,6 +18,8 @@ from transfer_exp.types import Box, Floats
 
 _N_IMAGES, _STEPS, _EPSILON = 200, 20, 2 / 255
 _MOST_APART = 0.03
+_N_DRAWS = {"difgsm": 4}
+"""Seeds whose mean is taken, of theirs, too: one draw serves all images of a batch, and moves a cell by several points."""
 _PRESETS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {  # name and options there, options here
     "pgd": ("PGD", {}, {"random_start": True, "length": 2.5}),
     "mifgsm": ("MIFGSM", {}, {"momentum": 1.0}),
@@ -45,15 +48,22 @@ def test_errors(surrogate: str, preset: str, quick: bool, benchmark: Any, add: A
     box = Box.uniform(one.x.shape[1])
     attack = Iterative(n_gradients=_STEPS, **ours)
 
-    def craft() -> Floats:
-        made = attack.craft(one.model, one.x, one.y, epsilons=(_EPSILON,), box=box, shape=one.shape)
+    seeds = range(_N_DRAWS.get(preset, 1))
+    alpha = attack.length * _EPSILON / _STEPS
+
+    def craft(seed: int) -> Floats:
+        seeded = replace(attack, seed=seed)
+        made = seeded.craft(one.model, one.x, one.y, epsilons=(_EPSILON,), box=box, shape=one.shape)
         return made.points(0, one.x, box)
 
-    own = errors(benchmark.pedantic(craft, rounds=1), quick)
-    torch.manual_seed(0)
-    alpha = attack.length * _EPSILON / _STEPS
-    points = by_torchattacks(kind, one.model, one.shape, one.x, one.y, eps=_EPSILON, alpha=alpha, steps=_STEPS, **theirs)
-    other = errors(points, quick)
+    def peer(seed: int) -> Floats:
+        torch.manual_seed(seed)
+        settings = {"eps": _EPSILON, "alpha": alpha, "steps": _STEPS, **theirs}
+        return by_torchattacks(kind, one.model, one.shape, one.x, one.y, **settings)
+
+    crafted = benchmark.pedantic(lambda: [craft(seed) for seed in seeds], rounds=1)
+    own = np.mean([errors(points, quick) for points in crafted], axis=0)
+    other = np.mean([errors(peer(seed), quick) for seed in seeds], axis=0)
     apart = float(np.abs(own - other).max())
     benchmark.extra_info.update(own=own.tolist(), torchattacks=other.tolist())
     shown = [" ".join(f"{100 * value:.1f}" for value in row) for row in (own, other)]
@@ -61,5 +71,5 @@ def test_errors(surrogate: str, preset: str, quick: bool, benchmark: Any, add: A
         f"{surrogate}, {preset}",
         f"errors of {', '.join(DEPTHS)}: {shown[0]}; torchattacks: {shown[1]}",
         f"<= {100 * _MOST_APART:g} points apart",
-        apart <= _MOST_APART,
+        apart <= _MOST_APART + 1e-9,  # shares of 200 are not exact
     )
