@@ -47,7 +47,12 @@ def shown(tmp_path: Path, *words: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     "words",
-    [SMALL, pytest.param((*SMALL, "dataset=digits", "attack.goal=next"), marks=pytest.mark.slow), MALWARE, POISONING],
+    [
+        SMALL,
+        pytest.param((*SMALL, "dataset=digits", "attack.goal=next"), marks=pytest.mark.slow),
+        pytest.param(MALWARE, marks=pytest.mark.slow),
+        POISONING,
+    ],
     ids=["two classes", "ten classes", "malware", "poisoning"],
 )
 def test_the_error_of_exported_points_is_that_of_the_run(
@@ -73,6 +78,7 @@ def test_the_error_of_exported_points_is_that_of_the_run(
     assert "recorded error" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_study_gives_one_file_a_surrogate_and_seed_and_any_model_may_be_shown_them(
     cli: Cli, root: Path, tmp_path: Path
 ) -> None:
@@ -240,32 +246,25 @@ def test_bad_words_end_in_one_line(words: list[str], expected: str, world: Path,
     assert expected in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    ("words", "expected"),
-    [
-        ([], "expected run=ID or study=NAME, one of them"),
-        (["run=x", "study=y"], "one of them"),
-        (["run=x"], "expected the id of a run, got x"),
-        (["study=none"], "study: expected one of"),
-        (["study=single", "png=-1"], "png: expected a whole number >= 0, got -1"),
-        (["study=single", "epsilons=0.3"], "epsilons: expected values of the grid [0, 0.5], got [0.3]"),
-        (["study=single", "epsilons=some"], "epsilons: expected shown, all, or numbers"),
-        (["study=single", "where=seed.x=1"], "where: expected a setting"),
-        (["study=single", "where=surrogate=mine"], "where: expected surrogate=ridge_high, got surrogate=mine"),
-        (["points=x"], "got points=x; see --help"),
-    ],
+BAD_EXPORTS: tuple[tuple[list[str], str], ...] = (
+    ([], "expected run=ID or study=NAME, one of them"),
+    (["run=x", "study=y"], "one of them"),
+    (["run=x"], "expected the id of a run, got x"),
+    (["study=none"], "study: expected one of"),
+    (["study=single", "png=-1"], "png: expected a whole number >= 0, got -1"),
+    (["study=single", "epsilons=0.3"], "epsilons: expected values of the grid [0, 0.5], got [0.3]"),
+    (["study=single", "epsilons=some"], "epsilons: expected shown, all, or numbers"),
+    (["study=single", "where=seed.x=1"], "where: expected a setting"),
+    (["study=single", "where=surrogate=mine"], "where: expected surrogate=ridge_high, got surrogate=mine"),
+    (["points=x"], "got points=x; see --help"),
 )
-def test_bad_words_of_export_end_in_one_line(
-    words: list[str], expected: str, exported: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert export(words) == 2
-    assert expected in capsys.readouterr().err
 
 
-@pytest.fixture
-def exported(cli: Cli, root: Path) -> Path:
+def test_bad_words_of_export_end_in_one_line(cli: Cli, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli(*SMALL).rc == 0
-    return root
+    for words, expected in BAD_EXPORTS:
+        assert export(words) == 2
+        assert expected in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("seed", range(3))
