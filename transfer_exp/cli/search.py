@@ -78,7 +78,7 @@ class Search:
         if config.get("objective") is None:
             raise UserError("objective: expected what to search for; add objective=transfer, robustness or metric")
         objective = parts_of(config, ["objective"])["objective"]
-        params = [f"{key}={value}" for key, value in OmegaConf.to_container(sweeper.params).items()]  # type: ignore[union-attr]
+        params = [f"{key}={sweeper.params[key]}" for key in map(str, sweeper.params)]
         typed = [*params, *objective.overrides, *overrides]
         space, listed = Space.of(_parser().parse_overrides(typed))
         if not space:
