@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from hydra_plugins.transfer_exp_sweeper import split
 from transfer_exp.cli import progress
@@ -78,7 +78,7 @@ class Search:
         if config.get("objective") is None:
             raise UserError("objective: expected what to search for; add objective=transfer, robustness or metric")
         objective = parts_of(config, ["objective"])["objective"]
-        params = [f"{key}={value}" for key, value in OmegaConf.to_container(sweeper.params).items()]  # type: ignore[union-attr]
+        params = [f"{key}={sweeper.params[key]}" for key in map(str, sweeper.params)]
         typed = [*params, *objective.overrides, *overrides]
         space, listed = Space.of(_parser().parse_overrides(typed))
         if not space:

@@ -59,24 +59,23 @@ def _is_searched(one: Override) -> bool:
 
 
 def _check(key: str, value: Any) -> None:
-    strange = set(value.tags) - _TAGS
+    strange, is_interval = set(value.tags) - _TAGS, isinstance(value, IntervalSweep)
     if strange:
         raise UserError(f"{key}: expected tags of {', '.join(sorted(_TAGS))}, got {', '.join(sorted(strange))}")
-    if isinstance(value, IntervalSweep):
-        if not value.start < value.end:
-            raise UserError(f"{key}: expected an interval from a smaller to a larger number, got {value.start}, {value.end}")
-        if "log" in value.tags and not value.start > 0:
-            raise UserError(f"{key}: expected an interval above 0 for a logarithmic scale, got one from {value.start}")
+    if is_interval and not value.start < value.end:
+        raise UserError(f"{key}: expected an interval from a smaller to a larger number, got {value.start}, {value.end}")
+    if is_interval and "log" in value.tags and not value.start > 0:
+        raise UserError(f"{key}: expected an interval above 0 for a logarithmic scale, got one from {value.start}")
 
 
 def _first(one: Override) -> Any:
     value: Any = one.value()
-    if isinstance(value, IntervalSweep):
+    if one.is_interval_sweep():
         return int(value.start) if _is_whole(value) else value.start
     return next(one.sweep_string_iterator())
 
 
-def _is_whole(value: IntervalSweep) -> bool:
+def _is_whole(value: Any) -> bool:
     return "int" in value.tags or (isinstance(value.start, int) and isinstance(value.end, int))
 
 
@@ -84,7 +83,7 @@ def _distribution(one: Override) -> BaseDistribution:
     from optuna import distributions
 
     value: Any = one.value()
-    if isinstance(value, IntervalSweep):
+    if one.is_interval_sweep():
         log = "log" in value.tags
         if _is_whole(value):
             return distributions.IntDistribution(int(value.start), int(value.end), log=log)

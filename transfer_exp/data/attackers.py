@@ -13,7 +13,7 @@ import numpy as np
 from transfer_exp.data.loaders import remembered
 from transfer_exp.data.splits import make_split
 from transfer_exp.signature import signature
-from transfer_exp.types import Dataset, Pixels, Points, Sizes
+from transfer_exp.types import Dataset, Ints, Pixels, Points, Sizes
 
 
 @remembered
@@ -39,5 +39,5 @@ def attackers_part(*, of: Dataset, seed: int = 0, name: str | None = None) -> Da
     )
 
 
-def _of_rows(x: Points, rows: np.ndarray) -> Points:
+def _of_rows(x: Points, rows: Ints) -> Points:
     return Pixels(values=x.values[rows]) if isinstance(x, Pixels) else x[rows]

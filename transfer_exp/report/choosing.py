@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -179,7 +179,7 @@ def _regret(error: pd.Series[float], best: pd.Series[float]) -> pd.Series[float]
     return 1 - error / best.where(best > 0)
 
 
-def _named(key: object) -> dict[str, object]:
+def _named(key: object) -> dict[str, Any]:
     assert isinstance(key, tuple)
     return dict(zip(_RANKING, key, strict=True))
 
