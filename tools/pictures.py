@@ -156,8 +156,9 @@ async def _shoot_all(port: int, server: str, report: Path, study: str, uri: str,
     await page.shoot(address, images / "mlflow_compare.png", size=(1100, 700), press=["Scatter Plot"])
 
 
-def screens(root: Path, study: str, images: Path = IMAGES) -> None:
+def screens(root: Path, study: str, images: Path) -> None:
     """Pictures of a study's report and of MLflow's pages on it."""
+    images.mkdir(parents=True, exist_ok=True)
     at, debug = free_port(), free_port()
     server, report = f"http://127.0.0.1:{at}", root.resolve() / "reports" / study / "report.html"
     mlflow = [sys.executable, "-m", "transfer_exp.ui", "--port", str(at)]
@@ -176,8 +177,8 @@ def main(words: Sequence[str]) -> int:
         case ["figures", reports]:
             missing = figures(Path(reports))
             print(f"{len(FIGURES) - len(missing)} figures; not there: {', '.join(missing) or 'none'}")
-        case ["screens", root, study]:
-            screens(Path(root), study)
+        case ["screens", root, study, folder]:
+            screens(Path(root), study, Path(folder))
         case _:
             print(__doc__)
             return 2
