@@ -1,7 +1,14 @@
-"""The pictures of the documentation, made again from results: docs/images/.
+"""The pictures of the documentation, made again from results.
 
+<<<<<<< HEAD
 python tools/pictures.py figures REPORTS     figures of studies, from the folder of their reports (those that are there)
 python tools/pictures.py screens ROOT STUDY  a study's report and MLflow's pages on it, of the results in ROOT
+=======
+    python tools/pictures.py figures REPORTS             those of studies that have a report in this folder, to docs/images/
+    python tools/pictures.py screens ROOT STUDY FOLDER   a study's report and MLflow's pages on it, of the results in ROOT
+
+The screens go to a folder to choose from: those of MLflow in the documentation have columns and axes chosen by hand.
+>>>>>>> w-docs
 """
 
 from __future__ import annotations
@@ -42,7 +49,12 @@ FIGURES = {
 }
 """Name in the documentation: study, and figure of its report."""
 
-PRESS = "[...document.querySelectorAll('button,[role=tab],a')].find(e => e.innerText.trim() === %s)?.click()"
+PLACE = """(() => {
+  const all = [...document.querySelectorAll("button,[role=tab],[role=radio],label,a")];
+  const it = all.find(e => e.innerText.trim() === WORDS || e.getAttribute("aria-label") === WORDS);
+  const box = it && it.getBoundingClientRect();
+  return box ? [box.left + box.width / 2, box.top + box.height / 2] : null;
+})()"""
 
 
 def figures(reports: Path, images: Path = IMAGES) -> list[str]:
@@ -102,7 +114,7 @@ class Page:
                 return dict(answer["result"])
 
     async def shoot(
-        self, address: str, file: Path, *, size: tuple[int, int], press: Sequence[str] = (), seconds: float = 8
+        self, address: str, file: Path, *, size: tuple[int, int], press: Sequence[str] = (), seconds: float = 20
     ) -> None:
         """Open an address, press what bears these words, and take a picture of the size."""
         await self.call(
@@ -112,15 +124,25 @@ class Page:
         await self.call("Page.navigate", url=address)
         await asyncio.sleep(seconds)
         for words in press:
-            await self.call("Runtime.evaluate", expression=PRESS % json.dumps(words))
-            await asyncio.sleep(seconds / 2)
+            await self.press(words)
+            await asyncio.sleep(seconds / 4)
         picture = await self.call("Page.captureScreenshot", format="png")
         file.write_bytes(base64.b64decode(picture["data"]))
+
+    async def press(self, words: str) -> None:
+        """Click what bears these words, by its text or its label; nothing where there is no such thing."""
+        found = await self.call("Runtime.evaluate", expression=PLACE.replace("WORDS", json.dumps(words)), returnByValue=True)
+        at = found["result"].get("value")
+        for event in ("mousePressed", "mouseReleased") if at else ():
+            mouse = {"x": at[0], "y": at[1], "button": "left", "clickCount": 1}
+            await self.call("Input.dispatchMouseEvent", type=event, **mouse)
 
 
 async def _shoot_all(port: int, server: str, report: Path, study: str, uri: str, images: Path) -> None:
     from mlflow.tracking import MlflowClient
     from tornado.websocket import websocket_connect
+
+    from transfer_exp.tracking import notes
 
     tabs = json.loads(urllib.request.urlopen(f"http://127.0.0.1:{port}/json").read())
     tab = next(tab for tab in tabs if tab["type"] == "page")
@@ -129,18 +151,21 @@ async def _shoot_all(port: int, server: str, report: Path, study: str, uri: str,
     experiment = client.get_experiment_by_name(study).experiment_id
     runs = client.search_runs([experiment], "tags.kind = 'combination'", max_results=100)
     parents = client.search_runs([experiment], "tags.kind = 'study'")
-    await page.shoot(report.as_uri(), images / "report.png", size=(1280, 900), seconds=3)
-    start = f"{server}/#/experiments/{experiment}"
-    await page.shoot(f"{start}/runs?workflowType=machine_learning", images / "mlflow_runs.png", size=(1600, 640))
+    await page.shoot(report.as_uri(), images / "report.png", size=(1280, 900), seconds=5)
+    bare = ["Model training", "Close assistant", "Close"]  # once: the browser remembers
+    await page.shoot(notes.page(server, experiment), images / "mlflow_runs.png", size=(1600, 640), press=bare)
+    await page.shoot(notes.page(server, experiment), images / "mlflow_runs.png", size=(1600, 640))
     if parents:
-        await page.shoot(f"{start}/runs/{parents[0].info.run_id}", images / "mlflow_description.png", size=(1200, 900))
+        address = f"{server}/#/experiments/{experiment}/runs/{parents[0].info.run_id}"
+        await page.shoot(address, images / "mlflow_description.png", size=(1200, 1500))
     compared = json.dumps([run.info.run_id for run in runs])
     address = f"{server}/#/compare-runs?runs={compared}&experiments={json.dumps([experiment])}"
-    await page.shoot(address, images / "mlflow_compare.png", size=(1100, 900), press=["Scatter Plot"])
+    await page.shoot(address, images / "mlflow_compare.png", size=(1100, 700), press=["Scatter Plot"])
 
 
-def screens(root: Path, study: str, images: Path = IMAGES) -> None:
+def screens(root: Path, study: str, images: Path) -> None:
     """Pictures of a study's report and of MLflow's pages on it."""
+    images.mkdir(parents=True, exist_ok=True)
     at, debug = free_port(), free_port()
     server, report = f"http://127.0.0.1:{at}", root.resolve() / "reports" / study / "report.html"
     mlflow = [sys.executable, "-m", "transfer_exp.ui", "--port", str(at)]
@@ -159,8 +184,8 @@ def main(words: Sequence[str]) -> int:
         case ["figures", reports]:
             missing = figures(Path(reports))
             print(f"{len(FIGURES) - len(missing)} figures; not there: {', '.join(missing) or 'none'}")
-        case ["screens", root, study]:
-            screens(Path(root), study)
+        case ["screens", root, study, folder]:
+            screens(Path(root), study, Path(folder))
         case _:
             print(__doc__)
             return 2
