@@ -173,7 +173,7 @@ def test_a_target_that_noise_misleads_is_called_so():
     study = planted(plant)
     one = of(audit.exposures(study, Points()), "ridge_low")
     lines = audit_words.advice(study, one, audit_tables.surrogates(study, Points(), one), audit_tables.shares(study, one))
-    assert lines[0].startswith("Random noise does more than any of the attacks: it makes the model wrong on 90%")
+    assert lines[0].startswith("Random noise does more than any attack: it makes the model wrong on 90%")
 
 
 def test_a_noise_robust_target_is_said_to_fall_to_attacks_alone():

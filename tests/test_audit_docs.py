@@ -22,9 +22,9 @@ LESS = (
         "audit.panel=[ridge_high,logistic_low]",
         "audit.of_images=[]",
         "audit.shares=[1.0,0.2]",
-        "epsilon.shares=[0,0.08,0.3]",
+        "epsilon.shares=[0,0.16,0.3]",
     ),
-    "epsilon.shown_shares=[0.08]",
+    "epsilon.shown_shares=[0.16]",
 )
 
 

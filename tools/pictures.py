@@ -1,14 +1,9 @@
 """The pictures of the documentation, made again from results.
 
-<<<<<<< HEAD
-python tools/pictures.py figures REPORTS     figures of studies, from the folder of their reports (those that are there)
-python tools/pictures.py screens ROOT STUDY  a study's report and MLflow's pages on it, of the results in ROOT
-=======
     python tools/pictures.py figures REPORTS             those of studies that have a report in this folder, to docs/images/
     python tools/pictures.py screens ROOT STUDY FOLDER   a study's report and MLflow's pages on it, of the results in ROOT
 
 The screens go to a folder to choose from: those of MLflow in the documentation have columns and axes chosen by hand.
->>>>>>> w-docs
 """
 
 from __future__ import annotations

@@ -146,8 +146,8 @@ def advice(study: Study, one: Exposure, table: pd.DataFrame, data: pd.DataFrame)
         "the same command with audit.compare=[this_model,regularised_model] instead of target=.",
         *_on_data(study, data),
         f"The most dangerous surrogate here is {first}. The paper finds that simple surrogates, whose loss depends little "
-        "on their training data, attack best: a model that is unlike them is reached less, but a secret architecture alone "
-        "is no defence.",
+        "on their training data, attack best: a model that is unlike them is reached less, but a secret architecture is "
+        "no defence.",
     ]
 
 
@@ -157,7 +157,7 @@ def _beside_noise(study: Study, one: Exposure) -> list[str]:
     noise, (low, high) = float(one.noise[k]), one.interval(k)
     if noise > max(high, one.clean):
         return [
-            f"Random noise does more than any of the attacks: it makes the model wrong on {percent(noise)}, so nobody "
+            f"Random noise does more than any attack: it makes the model wrong on {percent(noise)}, so nobody "
             "needs a surrogate. Some directions, in which the data hardly vary, matter to it far too much: look for "
             "features that are divided by a tiny spread."
         ]
