@@ -132,7 +132,7 @@ class Attacked(Looking):
         """Where the points made on the surrogate were worse for the target than those made on it, ``(E, n)``."""
         return None if self._whitebox is None else self._whitebox[1]
 
-    @property
+    @cached_property
     def noise_decisions(self) -> Floats:
         """Decisions ``(E, draws, n, K)`` of the target on points moved at random."""
         return self.target.decisions(noise_logits(self.work, self.target.fitted, self.rows))
