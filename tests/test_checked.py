@@ -176,7 +176,7 @@ def test_a_tag_of_checksums_that_is_none_is_as_none(uri: str) -> None:
 def test_a_run_records_the_checksums_of_its_files_and_is_done_again_when_one_is_lost(cli: Cli, root: Path) -> None:
     assert cli(*SMALL).rc == 0
     (run,) = runs(root)
-    names = ("config.yaml", "overrides.yaml", "curves.csv", "examples.npz", "examples.png")
+    names = ("config.yaml", "overrides.yaml", "curves.csv", "examples.npz", "examples.png", "points.npz")
     files = {name: file_of(run, name).read_bytes() for name in names}
     assert json.loads(run.data.tags[CHECKSUMS]) == json.loads(checksums(files))
     assert "skipped" in cli(*SMALL).stderr

@@ -60,6 +60,8 @@ OTHERS: dict[str, Any] = {
     "Grid.reference": lambda grid: grid.grid[1],
     "Grid.shown": lambda grid: grid.grid[1:],
     "MLP.hidden": (7,),
+    "MLP.schedule": "cosine",
+    "ResNet.schedule": "cosine",
     "CNN.channels": (2, 3),
     "CNN.optimiser": lambda _: torch.optim.SGD,
     "CNN.schedule": lambda _: torch.optim.lr_scheduler.LinearLR,
@@ -233,6 +235,9 @@ class Memory(Store):
         self.hits, self.misses = Counter(), Counter()
         self.made: dict[tuple[str, str], Arrays] = {}
 
+    def has(self, kind: str, key: str) -> bool:
+        return (kind, key) in self.made
+
     def get(self, kind: str, key: str, make: Callable[[], Mapping[str, Any]]) -> Arrays:
         if (kind, key) not in self.made:
             self.made[kind, key] = {name: np.asarray(array) for name, array in make().items()}
@@ -245,6 +250,9 @@ class Watched(Memory):
     def __init__(self) -> None:
         super().__init__()
         self.files: dict[tuple[str, str], set[str]] = {}
+
+    def has(self, kind: str, key: str) -> bool:
+        return (kind, key) in self.made
 
     def get(self, kind: str, key: str, make: Callable[[], Mapping[str, Any]]) -> Arrays:
         def watched() -> Mapping[str, Any]:

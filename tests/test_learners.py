@@ -19,7 +19,7 @@ from torch.autograd.profiler import profile
 
 from transfer_exp.learners import LOSSES, MLP, RBFSVM, Forest, Learner, LinearSVM, Logistic, Model, Ridge
 from transfer_exp.learners.mlp import Perceptron
-from transfer_exp.learners.network import mean_loss
+from transfer_exp.learners.training_loss import point_losses
 from transfer_exp.signature import signature
 from transfer_exp.types import Floats, Ints, UserError
 
@@ -395,7 +395,7 @@ def test_the_training_loss_of_an_mlp_is_the_mean_cross_entropy_with_its_gradient
     def loss(*tensors: torch.Tensor) -> torch.Tensor:
         named = dict(zip(("weight_0", "bias_0", "weight_1", "bias_1"), tensors, strict=True))
         outputs = torch.func.functional_call(Perceptron([7, 6, n_outputs]).double(), named, torch.tensor(x))
-        return mean_loss(outputs[:, 0] if n_classes == 2 else outputs, labels)
+        return point_losses(outputs[:, 0] if n_classes == 2 else outputs, labels).mean()
 
     outputs = np.maximum(x @ arrays[0].T + arrays[1], 0) @ arrays[2].T + arrays[3]
     logits = np.hstack([-outputs / 2, outputs / 2]) if n_classes == 2 else outputs

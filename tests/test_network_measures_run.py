@@ -265,14 +265,14 @@ def test_shipped_choices_are_these_measures_and_budgets_those_of_exhaustive() ->
     def named(*words: str) -> set[str]:
         return {measure.name for measure in built(*words).measures}
 
-    assert named("+measures=networks") == {
+    assert named("measures=networks") == {
         *("input_curvature", "gradient_lipschitz", "flatness_at_attack", "interaction", "cka")
     }
-    assert named(f"+measures=[{','.join(choices('measures'))}]") == NAMES
-    (one,) = built("+measures=flatness_at_attack", "measures.flatness_at_attack.radius=0.5").measures
+    assert named(f"measures=[{','.join(choices('measures'))}]") == NAMES
+    (one,) = built("measures=flatness_at_attack", "measures.flatness_at_attack.radius=0.5").measures
     assert one.compute.keywords["options"] == {"radius": 0.5, "n_draws": 5}  # type: ignore[union-attr]
     budgets = yaml.safe_load((SOURCE / "conf" / "strength" / "exhaustive.yaml").read_text())
     assert {"classification": budgets["evasion"], "detection": budgets["evasion_add"]} == BEST
-    of_target = {m.name: m for m in built("+measures=targets").measures}
+    of_target = {m.name: m for m in built("measures=targets").measures}
     assert {m.of for m in of_target.values()} == {"target"}
     assert isinstance(of_target["input_curvature_target"], Measure)

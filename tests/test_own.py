@@ -279,8 +279,8 @@ def make(name, words):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["+measures=level", "+measures.level.depth=3"], "measures.level.depth: expected one of name,"),
-        (["+measures=level", "measures.level.compute=my_module.judge"], "measures.level: expected values, got TypeError"),
+        (["measures=level", "+measures.level.depth=3"], "measures.level.depth: expected one of name,"),
+        (["measures=level", "measures.level.compute=my_module.judge"], "measures.level: expected values, got TypeError"),
         (["dataset=beads", "dataset._target_=my_module.pearls"], "dataset._target_: expected module.name of a class or"),
         (
             ["dataset=beads", "dataset._target_=my_module.claims", "~dataset.n", "~dataset.split"],

@@ -26,7 +26,11 @@ from transfer_exp.report.__main__ import options, settings
 
 PAGES = reader.pages(SOURCE)
 COMMANDS = [command for page in PAGES for command in reader.commands(page, SOURCE)]
-ELSEWHERE = {"docs/extending.md"}  # test_extending.py
+ELSEWHERE = {
+    "docs/extending.md",
+    "docs/audit.md",
+    "docs/search.md",
+}  # test_extending.py, test_audit_docs.py, test_search_page.py
 EXTRAS = re.compile(r"(?:transfer-exp|-e '?\.|'\.)\[([\w,]+)\]")
 BLOCK = re.MULTILINE | re.DOTALL
 LAUNCHERS = {"slurm": "submitit", "ray_workers": "ray", "submitit": "submitit"}

@@ -140,7 +140,7 @@ def world(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     rng = np.random.default_rng(0)
     x = rng.uniform(-1, 1, (60, 2))
     np.savez(root / "data.npz", X=x, y=np.where(x[:, 0] > 0, "right", "left"), lower=-1.0, upper=1.0)
-    (root / "own_rules.py").write_text(ANYBODY)
+    (root / "own_answers.py").write_text(ANYBODY)
     monkeypatch.chdir(root)
     return root
 
@@ -158,7 +158,7 @@ def anybody(file: Path, **arrays: Any) -> Path:
 
 MODEL = (
     *("dataset=arrays", "dataset.file=data.npz", "dataset.split.test=20", "target=predictor"),
-    *("target.function._target_=own_rules.positive", "target.gives=labels"),
+    *("target.function._target_=own_answers.positive", "target.gives=labels"),
 )
 
 

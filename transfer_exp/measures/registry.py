@@ -7,7 +7,7 @@ property of, a curve by its value at the reference epsilon, and draws it against
 Where is what: V in ``losses``, S and R in ``gradients``, rho and sizes in ``perturbations``, errors and transfer rate in
 ``errors``, same and other mistakes in ``mistakes``. To add a measure: a ``Measure`` (``base``) in the ``MEASURES`` of the
 file with its formula; to add a file: its ``MEASURES`` below. Measures that cost further passes are asked for instead,
-``+measures=networks`` (``subject``; conf/measures; docs/measures_networks.md). So are those of one's own, which may lie in
+``measures=networks`` (``subject``; conf/measures; docs/measures_networks.md). So are those of one's own, which may lie in
 any module: ``+measures.mine._target_=...`` (``own``; docs/extending.md). What a measure is computed from:
 ``scenarios.attacked.Attacked``, or ``scenarios.poisoned.PoisonedTraining``.
 """

@@ -1,7 +1,7 @@
 """Measures of one model that take many passes through it: asked for by name, made once a model, kept in the store.
 
-    +measures=networks        those of surrogates and pairs, by conf/measures/networks.yaml
-    +measures=[cka,interaction]
+    measures=networks        those of surrogates and pairs, by conf/measures/networks.yaml
+    measures=[cka,interaction]
 
 Each is a function of a ``Subject``, and ``of_model`` makes the ``compute`` of a measure from it. What a model has not (no
 gradients, no second derivatives) the function says by returning None: then the measure is absent.
