@@ -101,7 +101,7 @@ def combinations(client: record.Client, runs: Sequence[Run], *, data: str | None
         if run_id in damage or run_id not in files["config.yaml"]:
             lost = damage.get(run_id, "config.yaml: expected the file that was logged, got none, or another")
             raise UserError(f"run {run_id}: {lost}")
-        configuration = yaml.load(files["config.yaml"][run_id], Loader=SafeLoader)
+        configuration = yaml.load(files["config.yaml"][run_id], Loader=SafeLoader)  # noqa: S506  (safe, in C)
         combination = _built(run, configuration, data)
         table = curves_frame({run_id: texts[run_id]})
         yield Recorded(
