@@ -268,7 +268,8 @@ def test_shipped_choices_are_these_measures_and_budgets_those_of_exhaustive() ->
     assert named("measures=networks") == {
         *("input_curvature", "gradient_lipschitz", "flatness_at_attack", "interaction", "cka")
     }
-    assert named(f"measures=[{','.join(choices('measures'))}]") == NAMES
+    of_others = {"centrality", "surrogate_gradient_size"}  # measures=which_surrogate: test_choosing.py
+    assert named(f"measures=[{','.join(choices('measures'))}]") == NAMES | of_others
     (one,) = built("measures=flatness_at_attack", "measures.flatness_at_attack.radius=0.5").measures
     assert one.compute.keywords["options"] == {"radius": 0.5, "n_draws": 5}  # type: ignore[union-attr]
     budgets = yaml.safe_load((SOURCE / "conf" / "strength" / "exhaustive.yaml").read_text())

@@ -16,7 +16,7 @@ from transfer_exp.work.base import Work
 from transfer_exp.work.fitted import Fitted
 from transfer_exp.work.recent import Recent
 
-_CODE = ("measures", "optim", *trained.CODE, "work/gradients.py")
+_CODE = ("measures", "optim", "signature", *trained.CODE, "work/gradients.py", "work/recent.py")
 _recent = Recent(200_000_000)  # of 1,000 points with 784 features: those of 31 models
 
 
