@@ -64,6 +64,7 @@ OTHERS: dict[str, Any] = {
     "ResNet.schedule": "cosine",
     "CNN.channels": (2, 3),
     "CNN.optimiser": lambda _: torch.optim.SGD,
+    "ResNet.depth": 14,
     "ResNet.optimiser": lambda _: torch.optim.SGD,
     "CNN.schedule": lambda _: torch.optim.lr_scheduler.LinearLR,
     "TorchModule.module": lambda _: partial(torch.nn.Linear, bias=False),

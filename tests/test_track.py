@@ -101,9 +101,8 @@ def test_an_option_that_a_configuration_leaves_to_its_default_is_a_parameter_eit
 CHOICES = [(g, f.stem) for g in ("target", "attack", "epsilon") for f in sorted((SOURCE / "conf" / g).glob("*.yaml"))]
 
 
-SHARES = {
-    f"epsilon.{key}" for key in ("shares", "reference_share", "shown_shares")
-}  # of the data's scale: epsilons, once built
+# Of the data's scale: they are epsilons once they are built.
+SHARES = {f"epsilon.{key}" for key in ("_target_", "shares", "reference_share", "shown_shares")}
 
 
 @pytest.mark.parametrize(("group", "name"), CHOICES)
@@ -126,8 +125,9 @@ def test_of_every_shipped_choice_the_object_has_the_settings_of_the_configuratio
         }
         config = compose("config", [f"{group}={name}", *words.get(name, [])])
     typed, written = leaves(settings_of(config)), leaves(as_configuration(build(config)))
-    assert set(typed) - set(written) - (SHARES if name == "data_scale" else set()) == {"threads", "scale"}  # which ``track`` adds
-    other = {(key, value) for key, value in typed.items() - written.items() if not (name == "data_scale" and key in SHARES)}
+    built_from = SHARES if name == "data_scale" else set()
+    assert set(typed) - set(written) - built_from == {"threads", "scale"}  # which ``track`` adds
+    other = {(key, value) for key, value in typed.items() - written.items() if key not in built_from}
     assert other == {("threads", "1"), ("scale", "none")}
 
 
