@@ -95,3 +95,22 @@ def test_the_rows_are_part_of_the_identity(file):
 def test_a_learner_needs_rows_to_train_on():
     with pytest.raises(UserError, match="expected rows to train ridge on"):
         small_world.combination(Ridge(name="ridge", alpha=1.0), dataset=with_target_rows(data(), "none"))
+
+
+def test_a_split_that_was_made_without_the_rows_is_not_taken_for_one_with_them(file, tmp_path):
+    """All in one process, as a sweep over target_rows does."""
+    (tmp_path / "others.txt").write_text("7 8 9")
+    make_split(data(), seed=0)
+    for said, rows in ((str(file), [1, 3, 4, 5]), ("none", []), (str(tmp_path / "others.txt"), [7, 8, 9])):
+        split = make_split(with_target_rows(data(), said), seed=0)
+        assert split.target.tolist() == rows
+        assert not np.isin(split.surrogate, rows).any()
+    assert len(make_split(data(), seed=0).target) == 60
+
+
+def test_equals_of_the_rows_are_kept_apart_in_data_without_groups(file):
+    plain = data()
+    x = plain.x.copy()
+    x[100:104] = x[[1, 3, 4, 5]]
+    split = make_split(with_target_rows(replace(plain, x=x, checksum="with equal rows"), str(file)), seed=0)
+    assert not np.isin(np.concatenate([split.surrogate, split.test]), [100, 101, 102, 103]).any()
