@@ -16,7 +16,7 @@ from audit_world import Half, audited, fake_run
 from transfer_exp import stats
 from transfer_exp.learners.predictor import Predictor
 from transfer_exp.report import audit, audit_tables, audit_words
-from transfer_exp.report.audit_page import is_audit, write_audit
+from transfer_exp.report.audit_page import is_audit, part_told, write_audit
 from transfer_exp.report.audit_points import OfRun, Points
 
 NAN = math.nan
@@ -331,3 +331,17 @@ def test_which_studies_are_audits(world):
     assert not is_audit(study)
     assert is_audit(replace(study, parents=(fake_run({"audit": "true"}),)))
     assert not is_audit(replace(study, scenario="poisoning", parents=(fake_run({"audit": "true"}),)))
+
+
+def test_the_page_tells_of_the_sweep_that_was_typed_not_of_the_largest():
+    old, new = planted(planted_study.nothing), planted_study.study(planted_study.nothing, seeds=3)
+    old, new = (
+        replace(one, runs=one.runs.assign(start_time=time, run_id=[f"{time}-{k}" for k in range(len(one.runs))]))
+        for time, one in ((1, old), (2, new))
+    )
+    both = replace(old, gaps=("a gap",), others=(replace(new, is_first=False),))
+    for runs in ((), ["2-0", "2-1"]):
+        told = part_told(both, runs)
+        assert told.runs is new.runs
+        assert (told.gaps, [one.runs is old.runs for one in told.others]) == (("a gap",), [True])
+    assert part_told(both, ["1-0"]) is both

@@ -62,6 +62,10 @@ def _check(key: str, value: Any) -> None:
     strange, is_interval = set(value.tags) - _TAGS, isinstance(value, IntervalSweep)
     if strange:
         raise UserError(f"{key}: expected tags of {', '.join(sorted(_TAGS))}, got {', '.join(sorted(strange))}")
+    if value.tags and not is_interval:
+        raise UserError(
+            f"{key}: expected tags of an interval, got {', '.join(sorted(value.tags))} of other values; leave them out"
+        )
     if is_interval and not value.start < value.end:
         raise UserError(f"{key}: expected an interval from a smaller to a larger number, got {value.start}, {value.end}")
     if is_interval and "log" in value.tags and not value.start > 0:
@@ -76,7 +80,8 @@ def _first(one: Override) -> Any:
 
 
 def _is_whole(value: Any) -> bool:
-    return "int" in value.tags or (isinstance(value.start, int) and isinstance(value.end, int))
+    are_whole = isinstance(value.start, int) and isinstance(value.end, int)
+    return "int" in value.tags or (are_whole and "float" not in value.tags)
 
 
 def _distribution(one: Override) -> BaseDistribution:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import io
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,21 @@ Rows = list[list[str]]
 def is_audit(study: Study) -> bool:
     """Whether a study has been made as an audit, and of points that are attacked at test time."""
     return study.scenario == "classification" and any("audit" in run.data.tags for run in study.parents)
+
+
+def part_told(study: Study, runs: Collection[str] = ()) -> Study:
+    """The part of a study that the page tells of: that of the sweep with these ``runs``, else the newest, not the largest.
+
+    Otherwise other data of the same name, or another norm, would be answered with the numbers of an earlier audit.
+    """
+
+    def fits(one: Study) -> tuple[int, Any]:
+        return len(set(runs) & set(one.runs["run_id"])), one.runs["start_time"].max()
+
+    parts = [study, *study.others]
+    chosen = max(parts, key=fits)
+    others = tuple(one for one in parts if one is not chosen)
+    return study if chosen is study else replace(chosen, gaps=study.gaps, parents=study.parents, others=others)
 
 
 def write_audit(folder: Path, study: Study, points: Points, classes: Classes | None) -> None:

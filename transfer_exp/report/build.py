@@ -26,7 +26,7 @@ from transfer_exp.report import (
     words,
 )
 from transfer_exp.report import client as store
-from transfer_exp.report.audit_page import is_audit, write_audit
+from transfer_exp.report.audit_page import is_audit, part_told, write_audit
 from transfer_exp.report.audit_points import load_points
 from transfer_exp.report.claims import Claim, Numbers, Verdict, evaluate
 from transfer_exp.report.classes import load_classes
@@ -54,12 +54,14 @@ def build_report(
     log_to_parent: bool = True,
     where: Mapping[str, str] | None = None,
     claims: Mapping[str, Sequence[Claim]] | None = None,
+    runs: Collection[str] = (),
 ) -> Path:
     """Make the report of a study in the folder ``out``; returns its page. Reads the tracking store, nothing else.
 
     ``where``: only runs with these settings. Of several values of a factor that is no learner, the one with most runs is
     reported, with the matrices of the others. ``claims``: the user's own, by where they come from, to be judged beside the
     published ones; the parent run says in a tag which they were, and a later report without them says that they are missing.
+    ``runs``: ids of the sweep's, of which the page of an audit tells (default: of the newest settings).
     An earlier report in ``out`` is replaced as a whole; any other content is refused. With ``log_to_parent`` all files are
     also logged to the newest parent run (folder ``report``, or ``report-`` and the settings). Raises UserError for an
     unreachable store, an unknown study, one without finished runs, settings that no run has, an ``out`` that cannot be
@@ -68,7 +70,7 @@ def build_report(
     records, own = load(tracking_uri=tracking_uri, study=study, where=where), claims or {}
     records = replace(records, gaps=(*records.gaps, *_claims_left_out(records.parents, own)))
     with replacing(out) as folder, registry.extended(records.measures):
-        _fill(folder, records, tracking_uri, [claim for several in own.values() for claim in several])
+        _fill(folder, records, tracking_uri, [claim for several in own.values() for claim in several], runs)
     artifacts = f"{_ARTIFACTS}-{drawing.file_name(where)}" if where else _ARTIFACTS
     if log_to_parent and records.parents:
         with store.speaking_of(tracking_uri, f"the report is whole and lies in {out}; expected to be able to log it to"):
@@ -101,7 +103,7 @@ def _note(study: Study, parent: Run) -> str:
     )
 
 
-def _fill(folder: Path, study: Study, tracking_uri: str, own: Sequence[Claim]) -> None:
+def _fill(folder: Path, study: Study, tracking_uri: str, own: Sequence[Claim], runs: Collection[str]) -> None:
     numbers = Numbers.of(study)
     verdicts = evaluate(study, numbers, own)
     examples, lost = load_examples(tracking_uri=tracking_uri, study=study)
@@ -129,7 +131,12 @@ def _fill(folder: Path, study: Study, tracking_uri: str, own: Sequence[Claim]) -
     html = page.render(study, verdicts=verdicts, pictures=drawn, tables=of_page, sources=sources, choice=told)
     (folder / "report.html").write_text(html, encoding="utf-8")
     if is_audit(study):
-        write_audit(folder, study, load_points(tracking_uri=tracking_uri, study=study), classes)
+        _fill_audit(folder, part_told(study, runs), tracking_uri)
+
+
+def _fill_audit(folder: Path, study: Study, tracking_uri: str) -> None:
+    classes, _ = load_classes(tracking_uri=tracking_uri, study=study)
+    write_audit(folder, study, load_points(tracking_uri=tracking_uri, study=study), classes)
 
 
 def _all_differ(stems: list[str]) -> None:
