@@ -236,6 +236,7 @@ def test_points_that_were_wrong_before_cannot_fall():
 
 def test_the_first_to_fall_come_first():
     runs = [of_run("a", 0, [3, 5, 7], [1, 2, 0]), of_run("b", 0, [3, 5, 7], [0, 2, 0])]
+    runs.append(of_run("a", 1, [3, 5, 9], [0, 1, 0], clean=[0, 1, 0]))  # row 5 is wrong before: it cannot fall here
     one = audit.Exposure(
         target="t", unit="point", given=True, epsilons=np.array([0.0, 1.0]), units=np.array([3, 5, 7]),
         values=np.zeros((3, 2)), fallen=np.zeros((3, 2)), chosen=["a", "a"], noise=np.zeros(2), white=np.zeros(2),
@@ -243,7 +244,7 @@ def test_the_first_to_fall_come_first():
     )  # fmt: skip
     table = audit_tables.first_to_fall(Points(runs=runs), one)
     assert table.to_dict("list") == {
-        "row": [5, 3], "class": [0, 0], "taken_for": [2, 1], "epsilon": [1.0, 1.0], "by": [2, 1], "of": [2, 2],
+        "row": [5, 3], "class": [0, 0], "taken_for": [2, 1], "epsilon": [1.0, 1.0], "by": [2, 1], "of": [2, 3],
     }  # fmt: skip
 
 

@@ -140,16 +140,16 @@ def first_to_fall(points: Points, one: Exposure) -> pd.DataFrame:
     """The points that fall at the smallest strengths, of those that were right before, by any surrogate with all data.
 
     epsilon: the smallest. by, of: how many of the attacks at that strength mislead the target, of how many (surrogates and
-    seeds). taken_for: the class that most of these take it for.
+    seeds in which it is right before). taken_for: the class that most of these take it for.
     """
     columns = ["row", "class", "taken_for", "epsilon", "by", "of"]
     earliest: dict[int, list[tuple[float, int, int]]] = {}
-    shown: Counter[int] = Counter()
+    right: Counter[int] = Counter()
     classes: dict[int, int] = {}
     for run in points.of(one.target):
         a = run.arrays
         wrong = (a["black_box"] != a["classes"]) & (a["clean"] == a["classes"])
-        shown.update(a["rows"].tolist())
+        right.update(a["rows"][a["clean"] == a["classes"]].tolist())
         for place in np.flatnonzero(wrong.any(axis=0)):
             k, row = int(wrong[:, place].argmax()), int(a["rows"][place])
             earliest.setdefault(row, []).append((float(a["epsilon"][k]), int(a["black_box"][k, place]), k))
@@ -159,7 +159,7 @@ def first_to_fall(points: Points, one: Exposure) -> pd.DataFrame:
         epsilon = min(fall[0] for fall in falls)
         answers = [answer for at, answer, _ in falls if at == epsilon]
         taken = Counter(answers).most_common(1)[0][0]
-        rows.append(dict(zip(columns, (row, classes[row], taken, epsilon, len(answers), shown[row]), strict=True)))
+        rows.append(dict(zip(columns, (row, classes[row], taken, epsilon, len(answers), right[row]), strict=True)))
     found = pd.DataFrame(rows, columns=columns)
     found = found.assign(share=-found["by"] / found["of"]).sort_values(["epsilon", "share", "row"], kind="stable")
     return found.drop(columns="share").head(N_FIRST).reset_index(drop=True)
