@@ -346,3 +346,21 @@ def test_the_page_tells_of_the_sweep_that_was_typed_not_of_the_largest():
         assert told.runs is new.runs
         assert (told.gaps, [one.runs is old.runs for one in told.others]) == (("a gap",), [True])
     assert part_told(both, ["1-0"]) is both
+
+
+def test_a_target_that_cannot_be_judged_is_named_and_no_page_is_not_silent(world, tmp_path, caplog):
+    study, points = world
+    for name in ("tables", "figures"):
+        (tmp_path / name).mkdir()
+    short = {"half": [0, 1, 2], "zero": [0]}  # by seed, as one target is trained: of the other there is no other seed
+    runs, curves = (
+        pd.concat([every[(every["target"] == target) & every["seed"].isin(seeds)] for target, seeds in short.items()])
+        for every in (study.runs, study.curves)
+    )
+    write_audit(tmp_path, replace(study, runs=runs, curves=curves), points, None)
+    assert "zero is left out: too little is known" in (tmp_path / "audit.html").read_text()
+    (tmp_path / "audit.html").unlink()
+    one_seed = replace(study, runs=runs[runs["seed"] == 0], curves=curves[curves["seed"] == 0])
+    write_audit(tmp_path, one_seed, Points(), None)  # nor is anything known of single points
+    assert not (tmp_path / "audit.html").exists()
+    assert "audit: no page" in caplog.text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import logging
 import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
@@ -26,6 +27,8 @@ from transfer_exp.report.provenance import provenance
 from transfer_exp.report.study import Study
 
 AUDIT = "audit.html"
+_TOO_LITTLE = "too little is known to choose its strongest attacker elsewhere; do it on two seeds or more"
+_log = logging.getLogger(__name__)
 _FIRST_SHOWN = 4
 Rows = list[list[str]]
 
@@ -54,7 +57,9 @@ def write_audit(folder: Path, study: Study, points: Points, classes: Classes | N
     """Write the page, its figures and its tables into the folder of a report. Nothing where no target can be judged."""
     every = exposures(study, points)
     if not every:
+        _log.warning("audit: no page, as %s", _TOO_LITTLE)
         return
+    unknown = sorted(set(study.runs["target"]) - {one.target for one in every})
     names = classes.names if classes is not None else ()
     parts = [_part(folder, study, points, one, names) for one in every]
     compared = audit_tables.comparison(every)
@@ -74,7 +79,12 @@ def write_audit(folder: Path, study: Study, points: Points, classes: Classes | N
         comparison=_comparison(study, compared),
         compared_by=compared["unit"].iloc[0] if len(compared) else "",
         few=_few(compared),
-        notes=[*points.notes, *study.warnings, *(gap for gap in study.gaps if not gap.startswith("no run has"))],
+        notes=[
+            *(f"{study.learners.label(one)} is left out: {_TOO_LITTLE}" for one in unknown),
+            *points.notes,
+            *study.warnings,
+            *(gap for gap in study.gaps if not gap.startswith("no run has")),
+        ],
         elsewhere=[factors.in_words(other.settings) for other in study.others],
         provenance=provenance(study),
     )
