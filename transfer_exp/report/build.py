@@ -119,7 +119,7 @@ def _fill(folder: Path, study: Study, tracking_uri: str, own: Sequence[Claim], r
         path_drawing.pictures(study, along),
         choosing_drawing.pictures(study, ranked),
     )
-    drawn = _draw(folder / "figures", pictures)
+    drawn = _draw(folder / "figures", pictures, ["svg"] if is_audit(study) else ["png", "svg"])
     write_csv(study.curves[curve_columns()], folder / "curves.csv")
     write_csv(study.runs.assign(study=study.name), folder / "runs.csv")
     (folder / "tables").mkdir()
@@ -146,11 +146,11 @@ def _all_differ(stems: list[str]) -> None:
         raise UserError(f"epsilon.grid: expected values that differ in six digits, got several for {twice[0]}; round them")
 
 
-def _draw(folder: Path, pictures: Iterable[Picture]) -> list[tuple[Picture, Path]]:
+def _draw(folder: Path, pictures: Iterable[Picture], formats: Sequence[str]) -> list[tuple[Picture, Path]]:
     folder.mkdir()
     drawn = []
     for picture in tqdm(pictures, desc="figures", disable=None, leave=False):
-        drawing.write(picture, folder)
+        drawing.write(picture, folder, formats)
         drawn.append((picture, folder / f"{picture.stem}.svg"))
     return drawn
 
@@ -167,7 +167,8 @@ def study_summary(*, tracking_uri: str, study: str, out: Path, only: Collection[
 
     ``only``: ids of the sweep's own runs; white boxes then are the largest of these runs, not of the study. Text: the
     matrices of the chosen epsilons; markdown: those of the reference epsilon; both for each value of a factor that is no
-    learner. Raises UserError as ``build_report``.
+    learner. Of an audit few matrices are drawn: those of the chosen epsilons on all of the data.
+    Raises UserError as ``build_report``.
     """
     records = load(tracking_uri=tracking_uri, study=study, only=only)
     with registry.extended(records.measures):
@@ -183,7 +184,8 @@ def _summary(records: Study, out: Path) -> Summary:
             for picture in drawing.error_map(part, epsilon, fraction):
                 content = control.error_table(part, epsilon, fraction).rename_axis("surrogate")
                 write_csv(content, out / f"{picture.stem}.csv")
-                drawing.write(picture, out, ["png"])
+                if not is_audit(records) or (fraction == part.fraction and epsilon in part.epsilon_shown):
+                    drawing.write(picture, out, ["png"])
     for picture in drawing.white_box(records):
         drawing.write(picture, out, ["png"])
     text = "\n\n".join(_as_text(part, epsilon) for part in parts for epsilon in part.epsilon_shown)
