@@ -229,6 +229,15 @@ def test_a_points_error_is_its_mean_over_the_seeds_that_show_it():
     assert (found[0, :2] == 0).all()
 
 
+def test_what_stands_beside_an_error_is_a_mean_over_the_same_points():
+    runs = [of_run("a", 0, [3, 5], [1, 0], clean=[0, 1]), of_run("a", 1, [5, 9], [1, 1], clean=[1, 0])]
+    for run, noise in zip(runs, ([[0, 1], [0, 0.5]], [[1, 0], [1, 0.6]]), strict=True):
+        run.arrays["noise"] = np.array(noise)
+    noise, clean = audit.beside(runs)
+    assert clean == pytest.approx(1 / 3)  # row 5, which both seeds show, is one of three points
+    assert noise == pytest.approx([1 / 3, (0 + 0.75 + 0.6) / 3])
+
+
 def test_points_that_were_wrong_before_cannot_fall():
     found = audit.by_point([of_run("a", 0, [3, 5], [1, 1], clean=[0, 1])], ["a"], np.array([3, 5]), only_right=True)
     assert found[1, :, 0].tolist() == pytest.approx([1.0, NAN], nan_ok=True)
@@ -299,6 +308,8 @@ def test_of_a_given_target_alone_the_points_are_the_unit(world):
         int(r): int(c) for run in points.of("zero") for r, c in zip(run.arrays["rows"], run.arrays["classes"], strict=True)
     }
     assert zero.error == pytest.approx(np.mean(list(wrong.values())))
+    assert zero.clean == pytest.approx(zero.error[0], abs=1e-12)  # the same points, each counted once
+    assert zero.noise == pytest.approx(zero.error, abs=1e-6)
 
 
 def test_the_page_says_it_all(world, tmp_path):
@@ -364,3 +375,19 @@ def test_a_target_that_cannot_be_judged_is_named_and_no_page_is_not_silent(world
     write_audit(tmp_path, one_seed, Points(), None)  # nor is anything known of single points
     assert not (tmp_path / "audit.html").exists()
     assert "audit: no page" in caplog.text
+
+
+def test_the_surrogate_that_misleads_most_is_not_called_so_beyond_its_interval():
+    def scattered(rows):
+        one_family(rows)
+        rows["error"] += np.where(rows["surrogate"] == "svm_low", 0.3 * rows["seed"].mod(2), 0.0)
+
+    lines = []
+    for plant in (one_family, scattered):
+        study = planted(plant)
+        one = of(audit.exposures(study, Points()), "ridge_low")
+        table = audit_tables.surrogates(study, Points(), one)
+        lines.append(audit_words.advice(study, one, table, audit_tables.shares(study, one))[-1])
+    assert all("though the intervals of others overlap" in line for line in lines)  # of two SVMs that are alike
+    table = table.assign(low=[0.5] * len(table), high=[0.6] + [0.4] * (len(table) - 1))
+    assert "beyond the others' intervals" in audit_words.advice(study, one, table, audit_tables.shares(study, one))[-1]
