@@ -45,6 +45,7 @@ def test_the_last_of_a_key_counts() -> None:
     [
         ("a=interval(1,0)", "a: expected an interval from a smaller to a larger number, got 1.0, 0.0"),
         ("a=tag(log,interval(0,1))", "a: expected an interval above 0 for a logarithmic scale, got one from 0.0"),
+        ("a=tag(int,interval(0.2,0.8))", "a: expected an interval with a whole number in it, got 0.2, 0.8"),
         ("a=tag(log,choice(1,10))", "a: expected tags of an interval, got log of other values; leave them out"),
         ("a=tag(cube,interval(0,1))", "a: expected tags of float, int, log, got cube"),
     ],
@@ -63,6 +64,7 @@ def test_distributions_are_those_of_the_overrides() -> None:
         "d=tag(log,interval(0.1,10))",
         "e=tag(int,interval(2,5))",
         "f=tag(float,interval(1,10))",
+        "g=tag(int,log,interval(0.5,3.5))",
     )[0].distributions()
     of = optuna.distributions
     assert found == {
@@ -72,6 +74,7 @@ def test_distributions_are_those_of_the_overrides() -> None:
         "d": of.FloatDistribution(0.1, 10, log=True),
         "e": of.IntDistribution(2, 5),
         "f": of.FloatDistribution(1, 10),
+        "g": of.IntDistribution(1, 3, log=True),
     }
 
 
