@@ -391,3 +391,19 @@ def test_the_surrogate_that_misleads_most_is_not_called_so_beyond_its_interval()
     assert all("though the intervals of others overlap" in line for line in lines)  # of two SVMs that are alike
     table = table.assign(low=[0.5] * len(table), high=[0.6] + [0.4] * (len(table) - 1))
     assert "beyond the others' intervals" in audit_words.advice(study, one, table, audit_tables.shares(study, one))[-1]
+
+
+@pytest.mark.parametrize(("shared", "told"), [(0.3, True), (0.99, False)])
+def test_v_of_training_sets_that_hardly_differ_is_not_told(shared, told):
+    """As where the attacker has nearly all of the data."""
+
+    def plant(rows):
+        one_family(rows)
+        rows["loss_variability_cross_entropy"] = 0.1
+
+    study = planted(plant)
+    study = replace(study, runs=study.runs.assign(**{"health/variability_overlap": shared}))
+    one = of(audit.exposures(study, Points()), "ridge_low")
+    table = audit_tables.surrogates(study, Points(), one)
+    assert table["variability"].notna().any() == told
+    assert any("share 99% of their points" in line for line in audit_words.why(study, one, table)) != told

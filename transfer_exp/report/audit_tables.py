@@ -21,6 +21,8 @@ from transfer_exp.types import Floats
 LEVELS = (0.1, 0.5)
 """Shares of the points whose fall a strength is given for."""
 N_FIRST = 10
+_OVERLAP, MOST_IN_COMMON = "health/variability_overlap", 0.6
+"""Share of the points that two training sets of V have in common, and above which V is far too small to be told."""
 _V = ("loss_variability_cross_entropy", "loss_variability")
 
 
@@ -72,7 +74,7 @@ def surrogates(study: Study, points: Points, one: Exposure) -> pd.DataFrame:
             "error": over["error"].mean(),
             "strongest": over["strongest"].mean(),
             "gradient_alignment": over["gradient_alignment"].mean(),
-            "variability": over[variability].mean(),
+            "variability": over[variability].mean() if overlap(study) <= MOST_IN_COMMON else math.nan,
             "own_error": over["surrogate_clean_error"].mean(),
         }
     )
@@ -82,6 +84,12 @@ def surrogates(study: Study, points: Points, one: Exposure) -> pd.DataFrame:
     found = found.sort_values("error", ascending=False, kind="stable").rename_axis("surrogate").reset_index()
     shown = ["surrogate", "error", "low", "high", "above_noise", "strongest", "gradient_alignment", "variability"]
     return found[[*shown, "own_error"]]
+
+
+def overlap(study: Study) -> float:
+    """Mean share of points that the training sets of V have in common, with all of the data; 0 where it is not recorded."""
+    runs = study.runs[np.isclose(study.runs["surrogate_fraction"], study.fraction)]
+    return float(runs[_OVERLAP].mean()) if _OVERLAP in runs and runs[_OVERLAP].notna().any() else 0.0
 
 
 def _by_surrogate(study: Study, points: Points, one: Exposure, at: pd.DataFrame) -> dict[str, Floats]:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from transfer_exp import stats
 from transfer_exp.report.audit import Exposure
-from transfer_exp.report.audit_tables import orders
+from transfer_exp.report.audit_tables import MOST_IN_COMMON, orders, overlap
 from transfer_exp.report.study import Study
 from transfer_exp.types import counted
 
@@ -119,9 +119,14 @@ def why(study: Study, one: Exposure, table: pd.DataFrame) -> list[str]:
         if math.isfinite(size)
         else "S, the size of the model's input gradients, is unknown: it has none."
     ]
+    shared = overlap(study)
+    alike = f"training sets like the attacker's share {percent(shared)} of their points, which would make it far too small"
     named = {
         "gradient_alignment": ("R, how well a surrogate's gradients agree with the model's", "it has no input gradients"),
-        "variability": ("V, how much a surrogate depends on its training data", "the surrogates are given"),
+        "variability": (
+            "V, how much a surrogate depends on its training data",
+            alike if shared > MOST_IN_COMMON else "the surrogates are given",
+        ),
     }
     for measure, (name, reason) in named.items():
         tau, p = orders(table, measure)
