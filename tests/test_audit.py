@@ -16,7 +16,7 @@ from audit_world import Half, audited, fake_run
 from transfer_exp import stats
 from transfer_exp.learners.predictor import Predictor
 from transfer_exp.report import audit, audit_tables, audit_words
-from transfer_exp.report.audit_page import is_audit, write_audit
+from transfer_exp.report.audit_page import is_audit, part_told, write_audit
 from transfer_exp.report.audit_points import OfRun, Points
 
 NAN = math.nan
@@ -229,6 +229,15 @@ def test_a_points_error_is_its_mean_over_the_seeds_that_show_it():
     assert (found[0, :2] == 0).all()
 
 
+def test_what_stands_beside_an_error_is_a_mean_over_the_same_points():
+    runs = [of_run("a", 0, [3, 5], [1, 0], clean=[0, 1]), of_run("a", 1, [5, 9], [1, 1], clean=[1, 0])]
+    for run, noise in zip(runs, ([[0, 1], [0, 0.5]], [[1, 0], [1, 0.6]]), strict=True):
+        run.arrays["noise"] = np.array(noise)
+    noise, clean = audit.beside(runs)
+    assert clean == pytest.approx(1 / 3)  # row 5, which both seeds show, is one of three points
+    assert noise == pytest.approx([1 / 3, (0 + 0.75 + 0.6) / 3])
+
+
 def test_points_that_were_wrong_before_cannot_fall():
     found = audit.by_point([of_run("a", 0, [3, 5], [1, 1], clean=[0, 1])], ["a"], np.array([3, 5]), only_right=True)
     assert found[1, :, 0].tolist() == pytest.approx([1.0, NAN], nan_ok=True)
@@ -236,6 +245,7 @@ def test_points_that_were_wrong_before_cannot_fall():
 
 def test_the_first_to_fall_come_first():
     runs = [of_run("a", 0, [3, 5, 7], [1, 2, 0]), of_run("b", 0, [3, 5, 7], [0, 2, 0])]
+    runs.append(of_run("a", 1, [3, 5, 9], [0, 1, 0], clean=[0, 1, 0]))  # row 5 is wrong before: it cannot fall here
     one = audit.Exposure(
         target="t", unit="point", given=True, epsilons=np.array([0.0, 1.0]), units=np.array([3, 5, 7]),
         values=np.zeros((3, 2)), fallen=np.zeros((3, 2)), chosen=["a", "a"], noise=np.zeros(2), white=np.zeros(2),
@@ -243,7 +253,7 @@ def test_the_first_to_fall_come_first():
     )  # fmt: skip
     table = audit_tables.first_to_fall(Points(runs=runs), one)
     assert table.to_dict("list") == {
-        "row": [5, 3], "class": [0, 0], "taken_for": [2, 1], "epsilon": [1.0, 1.0], "by": [2, 1], "of": [2, 2],
+        "row": [5, 3], "class": [0, 0], "taken_for": [2, 1], "epsilon": [1.0, 1.0], "by": [2, 1], "of": [2, 3],
     }  # fmt: skip
 
 
@@ -298,6 +308,8 @@ def test_of_a_given_target_alone_the_points_are_the_unit(world):
         int(r): int(c) for run in points.of("zero") for r, c in zip(run.arrays["rows"], run.arrays["classes"], strict=True)
     }
     assert zero.error == pytest.approx(np.mean(list(wrong.values())))
+    assert zero.clean == pytest.approx(zero.error[0], abs=1e-12)  # the same points, each counted once
+    assert zero.noise == pytest.approx(zero.error, abs=1e-6)
 
 
 def test_the_page_says_it_all(world, tmp_path):
@@ -331,3 +343,67 @@ def test_which_studies_are_audits(world):
     assert not is_audit(study)
     assert is_audit(replace(study, parents=(fake_run({"audit": "true"}),)))
     assert not is_audit(replace(study, scenario="poisoning", parents=(fake_run({"audit": "true"}),)))
+
+
+def test_the_page_tells_of_the_sweep_that_was_typed_not_of_the_largest():
+    old, new = planted(planted_study.nothing), planted_study.study(planted_study.nothing, seeds=3)
+    old, new = (
+        replace(one, runs=one.runs.assign(start_time=time, run_id=[f"{time}-{k}" for k in range(len(one.runs))]))
+        for time, one in ((1, old), (2, new))
+    )
+    both = replace(old, gaps=("a gap",), others=(replace(new, is_first=False),))
+    for runs in ((), ["2-0", "2-1"]):
+        told = part_told(both, runs)
+        assert told.runs is new.runs
+        assert (told.gaps, [one.runs is old.runs for one in told.others]) == (("a gap",), [True])
+    assert part_told(both, ["1-0"]) is both
+
+
+def test_a_target_that_cannot_be_judged_is_named_and_no_page_is_not_silent(world, tmp_path, caplog):
+    study, points = world
+    for name in ("tables", "figures"):
+        (tmp_path / name).mkdir()
+    short = {"half": [0, 1, 2], "zero": [0]}  # by seed, as one target is trained: of the other there is no other seed
+    runs, curves = (
+        pd.concat([every[(every["target"] == target) & every["seed"].isin(seeds)] for target, seeds in short.items()])
+        for every in (study.runs, study.curves)
+    )
+    write_audit(tmp_path, replace(study, runs=runs, curves=curves), points, None)
+    assert "zero is left out: too little is known" in (tmp_path / "audit.html").read_text()
+    (tmp_path / "audit.html").unlink()
+    one_seed = replace(study, runs=runs[runs["seed"] == 0], curves=curves[curves["seed"] == 0])
+    write_audit(tmp_path, one_seed, Points(), None)  # nor is anything known of single points
+    assert not (tmp_path / "audit.html").exists()
+    assert "audit: no page" in caplog.text
+
+
+def test_the_surrogate_that_misleads_most_is_not_called_so_beyond_its_interval():
+    def scattered(rows):
+        one_family(rows)
+        rows["error"] += np.where(rows["surrogate"] == "svm_low", 0.3 * rows["seed"].mod(2), 0.0)
+
+    lines = []
+    for plant in (one_family, scattered):
+        study = planted(plant)
+        one = of(audit.exposures(study, Points()), "ridge_low")
+        table = audit_tables.surrogates(study, Points(), one)
+        lines.append(audit_words.advice(study, one, table, audit_tables.shares(study, one))[-1])
+    assert all("though the intervals of others overlap" in line for line in lines)  # of two SVMs that are alike
+    table = table.assign(low=[0.5] * len(table), high=[0.6] + [0.4] * (len(table) - 1))
+    assert "beyond the others' intervals" in audit_words.advice(study, one, table, audit_tables.shares(study, one))[-1]
+
+
+@pytest.mark.parametrize(("shared", "told"), [(0.3, True), (0.99, False)])
+def test_v_of_training_sets_that_hardly_differ_is_not_told(shared, told):
+    """As where the attacker has nearly all of the data."""
+
+    def plant(rows):
+        one_family(rows)
+        rows["loss_variability_cross_entropy"] = 0.1
+
+    study = planted(plant)
+    study = replace(study, runs=study.runs.assign(**{"health/variability_overlap": shared}))
+    one = of(audit.exposures(study, Points()), "ridge_low")
+    table = audit_tables.surrogates(study, Points(), one)
+    assert table["variability"].notna().any() == told
+    assert any("share 99% of their points" in line for line in audit_words.why(study, one, table)) != told

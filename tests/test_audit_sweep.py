@@ -73,6 +73,9 @@ def test_models_to_compare_are_the_targets():
         (["audit.compare=[svm_low]"], "use target=svm_low"),
         (["audit.panel=[]", "audit.of_images=[]"], "expected surrogates"),
         (["audit.shares=[0.001]"], "expected surrogates"),
+        (["target=svm_low", "dataset=digits89", "attack=poisoning", "epsilon=poisoning"], "expected one at test time"),
+        (["target=svm_low", "surrogate=ridge_low"], r"type audit.panel=\[ridge_low\]"),
+        (["target=svm_low", "surrogate_fraction=0.5"], r"type audit.shares=\[0.5\]"),
         (["audit.shares=all"], "audit.shares: expected a list"),
     ],
 )

@@ -195,6 +195,8 @@ def test_files_hold_the_resolved_configuration_what_was_typed_and_the_pictures(
     with np.load(io.BytesIO(record.files["examples.npz"]), allow_pickle=False) as found:
         np.testing.assert_equal(dict(found), vars(outcome.examples))
     assert record.files["examples.png"].startswith(b"\x89PNG")
+    few = recording.record(combination, outcome, Store(tmp_path), IDENTITY, pictures=False)
+    assert set(few.files) == {"curves.csv", "examples.npz"}
     outcome.examples = None
     without = recording.record(combination, outcome, Store(tmp_path), IDENTITY)
     assert set(without.files) == {"curves.csv"}

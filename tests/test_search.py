@@ -45,6 +45,8 @@ def test_the_last_of_a_key_counts() -> None:
     [
         ("a=interval(1,0)", "a: expected an interval from a smaller to a larger number, got 1.0, 0.0"),
         ("a=tag(log,interval(0,1))", "a: expected an interval above 0 for a logarithmic scale, got one from 0.0"),
+        ("a=tag(int,interval(0.2,0.8))", "a: expected an interval with a whole number in it, got 0.2, 0.8"),
+        ("a=tag(log,choice(1,10))", "a: expected tags of an interval, got log of other values; leave them out"),
         ("a=tag(cube,interval(0,1))", "a: expected tags of float, int, log, got cube"),
     ],
 )
@@ -56,7 +58,13 @@ def test_what_cannot_be_searched_is_refused(word: str, message: str) -> None:
 def test_distributions_are_those_of_the_overrides() -> None:
     optuna = pytest.importorskip("optuna")
     found = space_of(
-        "a=interval(0,1)", "b=choice(x,y)", "c=range(1,9,3)", "d=tag(log,interval(0.1,10))", "e=tag(int,interval(2,5))"
+        "a=interval(0,1)",
+        "b=choice(x,y)",
+        "c=range(1,9,3)",
+        "d=tag(log,interval(0.1,10))",
+        "e=tag(int,interval(2,5))",
+        "f=tag(float,interval(1,10))",
+        "g=tag(int,log,interval(0.5,3.5))",
     )[0].distributions()
     of = optuna.distributions
     assert found == {
@@ -65,20 +73,24 @@ def test_distributions_are_those_of_the_overrides() -> None:
         "c": of.IntDistribution(1, 7, step=3),
         "d": of.FloatDistribution(0.1, 10, log=True),
         "e": of.IntDistribution(2, 5),
+        "f": of.FloatDistribution(1, 10),
+        "g": of.IntDistribution(1, 3, log=True),
     }
 
 
 def test_a_value_is_the_mean_over_runs_at_the_reference_epsilon_and_accuracy_has_a_limit() -> None:
     runs_ = [{"error_at_0.5": 0.2, "clean_error": 0.01}, {"error_at_0.5": 0.4, "clean_error": 0.03}]
     objective = Objective(metric="error", direction="minimize", max_accuracy_loss=0.05)
-    assert objective.value(runs_, 0.5) == pytest.approx(0.3)
+    assert objective.value(runs_, [0.5, 0.5]) == pytest.approx(0.3)
+    of_scale = [{"error_at_0.5": 0.2}, {"error_at_3.1": 0.4}]  # strengths from the data's scale, of two data sets
+    assert objective.value(of_scale, [0.5, 3.1]) == pytest.approx(0.3)
     assert objective.clean_error(runs_) == pytest.approx(0.02)
     assert objective.excess(0.09, 0.02) == pytest.approx(0.02)
     assert objective.excess(0.06, 0.02) < 0
     with pytest.raises(
         UserError, match=r"objective.metric: expected a metric .*, got size; choose of clean_error, error_at_0.5"
     ):
-        Objective(metric="size", direction="minimize").value(runs_, 0.5)
+        Objective(metric="size", direction="minimize").value(runs_, [0.5, 0.5])
     with pytest.raises(UserError, match=r"objective.max_accuracy_loss: expected a share >= 0 or null, got -1"):
         Objective(metric="error", direction="minimize", max_accuracy_loss=-1)
 
@@ -96,6 +108,7 @@ def test_the_best_trial_is_allowed_and_did_not_fail() -> None:
         "error, to maximize: best of 4 trials 0.7, the configuration as it is 0.5",
         "1 trial lost more clean accuracy than allowed",
         "1 trial failed",
+        "the best of several looks better than it is on what chose it: judge it with other seeds",
         "to type: x=3",
     ]
     assert best_of(trials, Objective(metric="error", direction="minimize")) is trials[0]
@@ -106,9 +119,9 @@ def test_the_best_trial_is_allowed_and_did_not_fail() -> None:
 class Planted(Search):
     """Combinations whose metrics are known: error is (x - 0.7)^2, the clean error x / 10."""
 
-    def _metrics(self, run_id: str) -> dict[str, float]:
+    def _measured(self, run_id: str) -> tuple[dict[str, float], float]:
         x = float(run_id)
-        return {"error_at_1": (x - 0.7) ** 2, "clean_error": x / 10}
+        return {"error_at_1": (x - 0.7) ** 2, "clean_error": x / 10}, 1.0
 
     def jobs(self, chosen: Any) -> list[list[str]]:
         return [list(chosen)]
@@ -117,7 +130,7 @@ class Planted(Search):
 def planted(folder: Path, *, n_trials: int, limit: float | None, seed: int = 0) -> list[Trial]:
     pytest.importorskip("optuna")
     sweeper = {"n_trials": n_trials, "trials_at_once": 2, "seed": seed}
-    config = OmegaConf.create({"hydra": {"sweeper": sweeper}, "epsilon": {"reference": 1}})
+    config = OmegaConf.create({"hydra": {"sweeper": sweeper}})
     objective = Objective(metric="error", direction="minimize", max_accuracy_loss=limit)
     search = Planted(config=config, objective=objective, space=space_of("x=interval(0,1)")[0], listed=[])
     number = 0
@@ -157,9 +170,7 @@ def test_more_trials_begin_with_the_same_ones(tmp_path: Path) -> None:
 
 def test_a_combination_that_failed_fails_its_trial_alone(tmp_path: Path) -> None:
     pytest.importorskip("optuna")
-    config = OmegaConf.create(
-        {"hydra": {"sweeper": {"n_trials": 1, "trials_at_once": 1, "seed": 0}}, "epsilon": {"reference": 1}}
-    )
+    config = OmegaConf.create({"hydra": {"sweeper": {"n_trials": 1, "trials_at_once": 1, "seed": 0}}})
     objective = Objective(metric="error", direction="minimize", max_accuracy_loss=0.1)
     search = Planted(config=config, objective=objective, space=space_of("x=interval(0,1)")[0], listed=[])
     for number, status in enumerate(("finished", "failed")):
@@ -168,6 +179,18 @@ def test_a_combination_that_failed_fails_its_trial_alone(tmp_path: Path) -> None
         search.collect(tmp_path)
     assert [one.value for one in search.trials] == [pytest.approx(0.04), None]
     assert search.is_done
+
+
+def test_where_the_configuration_as_it_is_failed_there_is_no_limit_and_no_search(tmp_path: Path) -> None:
+    pytest.importorskip("optuna")
+    config = OmegaConf.create({"hydra": {"sweeper": {"n_trials": 3, "trials_at_once": 1, "seed": 0}}})
+    objective = Objective(metric="error", direction="minimize", max_accuracy_loss=0.1)
+    search = Planted(config=config, objective=objective, space=space_of("x=interval(0,1)")[0], listed=[])
+    search.next_jobs()
+    (tmp_path / "job-0.json").write_text(json.dumps({"run_id": "0.5", "status": "failed"}))
+    search.collect(tmp_path)
+    assert search.is_done
+    assert len(search.trials) == 1
 
 
 SEARCH = (

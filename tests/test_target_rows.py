@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 import small_world
 
+from transfer_exp.cli.recorded import Recorded
 from transfer_exp.data.splits import make_split
 from transfer_exp.data.target_rows import target_rows, with_target_rows
 from transfer_exp.learners import Ridge
 from transfer_exp.learners.predictor import Predictor
+from transfer_exp.points import PointsFile, show
+from transfer_exp.store import Store
 from transfer_exp.types import Sizes, UserError
 
 
@@ -95,3 +98,51 @@ def test_the_rows_are_part_of_the_identity(file):
 def test_a_learner_needs_rows_to_train_on():
     with pytest.raises(UserError, match="expected rows to train ridge on"):
         small_world.combination(Ridge(name="ridge", alpha=1.0), dataset=with_target_rows(data(), "none"))
+
+
+def test_a_split_that_was_made_without_the_rows_is_not_taken_for_one_with_them(file, tmp_path):
+    """All in one process, as a sweep over target_rows does."""
+    (tmp_path / "others.txt").write_text("7 8 9")
+    make_split(data(), seed=0)
+    for said, rows in ((str(file), [1, 3, 4, 5]), ("none", []), (str(tmp_path / "others.txt"), [7, 8, 9])):
+        split = make_split(with_target_rows(data(), said), seed=0)
+        assert split.target.tolist() == rows
+        assert not np.isin(split.surrogate, rows).any()
+    assert len(make_split(data(), seed=0).target) == 60
+
+
+def test_equals_of_the_rows_are_kept_apart_in_data_without_groups(file):
+    plain = data()
+    x = plain.x.copy()
+    x[100:104] = x[[1, 3, 4, 5]]
+    split = make_split(with_target_rows(replace(plain, x=x, checksum="with equal rows"), str(file)), seed=0)
+    assert not np.isin(np.concatenate([split.surrogate, split.test]), [100, 101, 102, 103]).any()
+
+
+def test_points_of_attackers_who_have_other_rows_are_other_points(file):
+    given = Predictor(name="rules", function=first_class, gives="labels")
+    made = {
+        Recorded(
+            run=None,
+            combination=small_world.combination(given, dataset=with_target_rows(data(), said)),
+            curves={},
+            overrides=(),
+            configuration={},
+        ).made()
+        for said in (None, "none", str(file))
+    }
+    assert len(made) == 3
+
+
+@pytest.mark.parametrize(
+    ("rows", "note"),
+    [(None, ["whether it has learned these points is unknown"]), ("none", []), ("rows.txt", ["2 of the points are in"])],
+)
+def test_whether_a_given_model_has_learned_the_points_is_known_with_its_rows(rows, note, file, tmp_path):
+    dataset = with_target_rows(data(), str(file) if rows == "rows.txt" else rows)
+    given = Predictor(name="rules", function=first_class, gives="labels")
+    clean, y = (np.asarray(values)[[1, 3, 7]] for values in (dataset.x, dataset.y))
+    content = PointsFile(points=clean[None], labels=y, epsilon=np.array([0.0]), clean=clean)
+    found = show(content, small_world.combination(given, dataset=dataset), Store(tmp_path)).notes
+    assert len(found) == len(note)
+    assert all(part in text for part, text in zip(note, found, strict=True))

@@ -25,6 +25,8 @@ from transfer_exp.types import Dataset, UserError, counted
 
 _log = logging.getLogger(__name__)
 _OPTIONS = {"panel": list[str], "of_images": list[str], "shares": list[float], "compare": list[str]}
+_NAMED_ELSEWHERE = {"surrogate": "audit.panel", "surrogate_fraction": "audit.shares"}
+_SCENARIO = "classification"  # points are attacked when the model is used, and any error counts
 _UNNAMED = "audit"  # the study of the shipped configuration: it is named by what is audited
 
 
@@ -45,6 +47,8 @@ def prepare_audit(config: DictConfig) -> None:
     typed = {text.lstrip("+~").partition("=")[0]: text.partition("=")[2] for text in config.hydra.overrides.task}
     _check_typed(typed, options["compare"])
     parts = parts_of(config, ["dataset", "attack", "epsilon"])
+    if parts["attack"].scenario != _SCENARIO:
+        raise UserError(f"attack: expected one at test time for an audit, got {parts['attack'].name}; choose attack=evasion")
     dataset = with_target_rows(parts["dataset"], config.get("target_rows"))
     available = len(make_split(dataset, seed=0).surrogate)
     shares = [share for share in options["shares"] if round(share * available) >= dataset.n_classes]
@@ -69,6 +73,9 @@ def prepare_audit(config: DictConfig) -> None:
 def _check_typed(typed: dict[str, str], compare: Sequence[str]) -> None:
     if "," in re.sub(r"\[.*?\]", "", typed.get("dataset", "")):
         raise UserError(f"dataset: expected one for an audit, got {typed['dataset']}; type a command for each")
+    for key, option in _NAMED_ELSEWHERE.items():
+        if key in typed:
+            raise UserError(f"{key}: expected {option} for an audit, got {key}={typed[key]}; type {option}=[{typed[key]}]")
     if compare and "target" in typed:
         raise UserError("audit.compare: expected no target= beside it, got both; name all targets in audit.compare")
     if len(compare) == 1:

@@ -9,6 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from transfer_exp.system.commands import find_modules_in, results_root, run_command, values
 from transfer_exp.types import UserError, counted
 
@@ -130,7 +132,7 @@ def _compare(one: Recorded, name: str, outcome: Outcome) -> None:
     if name not in one.curves:
         raise UserError(f"run {one.run_id}: expected {name} in its curves.csv, got none: its points cannot be checked")
     was, now = one.curves[name], outcome.curves[name]
-    if len(was) != len(now) or max(abs(a - b) for a, b in zip(was, now, strict=True)) > _TOLERANCE:
+    if len(was) != len(now) or not np.allclose(was, now, rtol=0, atol=_TOLERANCE, equal_nan=True):
         why = "" if one.is_same_code else " (its code, options or libraries were others)"
         shown = [f"{value:g}" for value in was], [f"{value:g}" for value in now]
         raise UserError(

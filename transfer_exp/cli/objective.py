@@ -37,9 +37,12 @@ class Objective:
         """The panel as a command line has it."""
         return [f"{group}={','.join(choices)}" for group, choices in self.panel.items()]
 
-    def value(self, runs: Sequence[Mapping[str, float]], reference: float) -> float:
-        """Mean of the metric over the metrics of runs. Raises UserError where a run has no such metric."""
-        return _mean([_of(one, self.metric, reference) for one in runs])
+    def value(self, runs: Sequence[Mapping[str, float]], references: Sequence[float]) -> float:
+        """Mean of the metric over the metrics of runs, each with its reference epsilon.
+
+        Raises UserError where a run has no such metric.
+        """
+        return _mean([_of(one, self.metric, reference) for one, reference in zip(runs, references, strict=True)])
 
     def clean_error(self, runs: Sequence[Mapping[str, float]]) -> float | None:
         """Mean clean error of the targets; None where no limit is set."""

@@ -17,6 +17,7 @@ from omegaconf import OmegaConf
 
 from transfer_exp.cli.building import build
 from transfer_exp.combination import Combination
+from transfer_exp.data.target_rows import target_rows
 from transfer_exp.report import checked, factors
 from transfer_exp.report import client as record
 from transfer_exp.report.curves import curves_frame
@@ -54,7 +55,7 @@ class Recorded:
         one = self.combination
         parts = {"surrogate": one.surrogate, "attack": one.attack, "epsilon": one.epsilon, "seed": one.seed}
         others = {"fraction": one.surrogate_fraction, "data": one.dataset.checksum, "device": one.device}
-        return signature(**parts, **others, sizes=one.dataset.sizes)
+        return signature(**parts, **others, sizes=one.dataset.sizes, known=target_rows(one.dataset))
 
 
 def runs_of_study(client: record.Client, study: str, where: Mapping[str, str]) -> list[Run]:

@@ -101,8 +101,10 @@ class Search:
 
     @property
     def is_done(self) -> bool:
-        """Whether no trial is left."""
-        return len(self.trials) > int(self.config.hydra.sweeper.n_trials)
+        """Whether no trial is left, or none is worth it: a limit that is measured against a trial that failed is none."""
+        first = self.trials[0] if self.trials and not self._open else None
+        unlimited = first is not None and first.value is None and self.objective.max_accuracy_loss is not None
+        return unlimited or len(self.trials) > int(self.config.hydra.sweeper.n_trials)
 
     def jobs(self, chosen: Sequence[str]) -> list[list[str]]:
         """The combinations of a trial."""
@@ -153,17 +155,19 @@ class Search:
         trial.runs = [job["run_id"] for job in jobs if job and job["run_id"] and job["status"] != "failed"]
         if len(trial.runs) < len(jobs):
             return
-        metrics = [self._metrics(run_id) for run_id in trial.runs]
-        trial.value = self.objective.value(metrics, float(self.config.epsilon.reference))
+        measured = [self._measured(run_id) for run_id in trial.runs]
+        metrics = [one for one, _ in measured]
+        trial.value = self.objective.value(metrics, [reference for _, reference in measured])
         trial.clean_error = self.objective.clean_error(metrics)
         trial.allowed = self.objective.excess(trial.clean_error, self.trials[0].clean_error) <= 0
 
-    def _metrics(self, run_id: str) -> dict[str, float]:
+    def _measured(self, run_id: str) -> tuple[dict[str, float], float]:
+        """Metrics of a run, and its reference epsilon, which may be a share of its data's scale."""
         if self._tracker is None:
             config = self.config
             self._tracker = Tracker(uri=config.tracking.uri, root=config.paths.root, study=config.study, is_reachable=True)
-        found: dict[str, float] = self._tracker.client.get_run(run_id).data.metrics
-        return found
+        found = self._tracker.client.get_run(run_id).data
+        return found.metrics, float(found.params["epsilon.reference"])
 
     def _optuna(self) -> optuna.Study:
         if self._study is None:

@@ -28,7 +28,8 @@ def summarise_search(tracker: Tracker, parent: str, folder: Path, note: Callable
     trials = [Trial(**one) for one in content["trials"]]
     best = best_of(trials, objective)
     if best is None:
-        return "search: expected a trial that ended well, got none"
+        limited = " (without the clean error of the configuration as it is there is no limit)" if len(trials) == 1 else ""
+        return f"search: expected a trial that ended well, got none{limited}"
     text = told(trials, best, objective)
     values = [math.nan if one.value is None else one.value for one in trials]
     known = {"best": best.value, "as_it_is": trials[0].value}
@@ -73,6 +74,7 @@ def told(trials: Sequence[Trial], best: Trial, objective: Objective) -> str:
     if failed:
         lines.append(f"{counted(failed, 'trial')} failed")
     if best.overrides:
+        lines.append("the best of several looks better than it is on what chose it: judge it with other seeds")
         lines.append("to type: " + " ".join(f"'{one}'" if set(one) & set(" ()[],") else one for one in best.overrides))
     return "\n".join(lines)
 

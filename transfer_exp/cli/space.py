@@ -8,6 +8,7 @@ choice(relu, tanh)     one of these, in no order
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -62,8 +63,14 @@ def _check(key: str, value: Any) -> None:
     strange, is_interval = set(value.tags) - _TAGS, isinstance(value, IntervalSweep)
     if strange:
         raise UserError(f"{key}: expected tags of {', '.join(sorted(_TAGS))}, got {', '.join(sorted(strange))}")
+    if value.tags and not is_interval:
+        raise UserError(
+            f"{key}: expected tags of an interval, got {', '.join(sorted(value.tags))} of other values; leave them out"
+        )
     if is_interval and not value.start < value.end:
         raise UserError(f"{key}: expected an interval from a smaller to a larger number, got {value.start}, {value.end}")
+    if is_interval and _is_whole(value) and math.ceil(value.start) > math.floor(value.end):
+        raise UserError(f"{key}: expected an interval with a whole number in it, got {value.start}, {value.end}")
     if is_interval and "log" in value.tags and not value.start > 0:
         raise UserError(f"{key}: expected an interval above 0 for a logarithmic scale, got one from {value.start}")
 
@@ -71,12 +78,13 @@ def _check(key: str, value: Any) -> None:
 def _first(one: Override) -> Any:
     value: Any = one.value()
     if one.is_interval_sweep():
-        return int(value.start) if _is_whole(value) else value.start
+        return math.ceil(value.start) if _is_whole(value) else value.start
     return next(one.sweep_string_iterator())
 
 
 def _is_whole(value: Any) -> bool:
-    return "int" in value.tags or (isinstance(value.start, int) and isinstance(value.end, int))
+    are_whole = isinstance(value.start, int) and isinstance(value.end, int)
+    return "int" in value.tags or (are_whole and "float" not in value.tags)
 
 
 def _distribution(one: Override) -> BaseDistribution:
@@ -86,7 +94,7 @@ def _distribution(one: Override) -> BaseDistribution:
     if one.is_interval_sweep():
         log = "log" in value.tags
         if _is_whole(value):
-            return distributions.IntDistribution(int(value.start), int(value.end), log=log)
+            return distributions.IntDistribution(math.ceil(value.start), math.floor(value.end), log=log)
         return distributions.FloatDistribution(float(value.start), float(value.end), log=log)
     listed = list(one.sweep_string_iterator())
     if isinstance(value, RangeSweep) and all(text.lstrip("-").isdigit() for text in listed) and len(listed) > 1:

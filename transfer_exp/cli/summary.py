@@ -43,7 +43,7 @@ def summarise(
     report = ""
     if is_study:
         out = tracker.root / "reports" / study_folder(study)
-        page = build_report(tracking_uri=uri, study=study, out=out, claims=claims)
+        page = build_report(tracking_uri=uri, study=study, out=out, claims=claims, runs=runs)
         print(f"Report: {page}")
         if (out / AUDIT).is_file():
             print(f"Audit:  {out / AUDIT}")

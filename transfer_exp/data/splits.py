@@ -7,7 +7,8 @@ the first part of the surrogate's points, so smaller fractions are subsets of la
 Rows of one group of the data set never stand in two parts: groups are shuffled, not rows, and what a part leaves of a
 group (at most one group of each class, for groups of one class) is used by no part.
 
-Where it is known which rows the target was trained on (``target_rows``), they are its part, and no other part has them.
+Where it is known which rows the target was trained on (``target_rows``), they are its part, and no other part has them, nor
+rows equal to them.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from collections.abc import Hashable
 
 import numpy as np
 
+from transfer_exp.data.groups import equal_rows
 from transfer_exp.data.target_rows import target_rows
 from transfer_exp.seeds import generator
 from transfer_exp.signature import checksum
@@ -111,7 +113,8 @@ def make_split(dataset: Dataset, *, seed: int, surrogate_fraction: float = 1.0) 
     """
     group = None if dataset.group is None else checksum(dataset.group)
     about = checksum(dataset.y), checksum(dataset.test_pool), group, dataset.sizes, dataset.n_classes
-    place = *about, seed, surrogate_fraction
+    known = target_rows(dataset)
+    place = *about, None if known is None else (checksum(known), dataset.checksum), seed, surrogate_fraction
     if place not in _recent:
         made = _new_split(dataset, seed, surrogate_fraction)  # before anything is forgotten: it may raise
         if len(_recent) >= _MOST_KEPT:
@@ -130,7 +133,7 @@ def _new_split(dataset: Dataset, seed: int, surrogate_fraction: float) -> Split:
         raise UserError(f"surrogate_fraction: expected a number in (0, 1], got {surrogate_fraction}")
     sizes = dataset.sizes
     rows, known = shuffled(dataset, np.arange(len(dataset.y)), generator(seed, "split")), target_rows(dataset)
-    rows = rows if known is None else apart(dataset, rows, known)
+    rows = rows if known is None else _unseen(dataset, rows, known)
     has_pool = bool(dataset.test_pool.any())
     pool, rest = (rows[dataset.test_pool[rows]], rows[~dataset.test_pool[rows]]) if has_pool else (rows, rows)
     test, left = _part(dataset, "test", pool, sizes.test)
@@ -152,6 +155,12 @@ def _new_split(dataset: Dataset, seed: int, surrogate_fraction: float) -> Split:
         )
     surrogate, _ = _take(surrogate, dataset.y, n_kept)
     return Split(target=target, surrogate=surrogate, validation=validation, test=test)
+
+
+def _unseen(dataset: Dataset, rows: Ints, known: Ints) -> Ints:
+    """Those of ``rows``, in order, that a target trained on the ``known`` rows has not seen, nor their equals."""
+    equal = equal_rows(dataset.x)
+    return apart(dataset, rows[~np.isin(equal[rows], equal[known])], known)
 
 
 def _training_sizes(dataset: Dataset, available: int) -> tuple[int, int]:

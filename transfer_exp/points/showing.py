@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from transfer_exp.combination import Combination
+from transfer_exp.data.target_rows import target_rows
 from transfer_exp.measures.errors import confusion, error, success
 from transfer_exp.optim.balls import BALLS
 from transfer_exp.points.file import PointsFile
@@ -102,7 +103,7 @@ def _sizes(offsets: Floats) -> dict[str, Floats]:
 def _notes(content: PointsFile, fitting: Fitting, work: Work) -> list[str]:
     """What a reader of the numbers must know: points that the target has learned, and balls that are larger than said."""
     combination, notes = work.combination, []
-    if combination.target.given:
+    if combination.target.given and target_rows(work.dataset) is None:
         notes.append("the target is given: whether it has learned these points is unknown")
     elif fitting.clean is not None:
         training = {row.tobytes() for row in np.ascontiguousarray(dense(work.dataset.x[work.split.target]))}

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import io
+import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,8 @@ from transfer_exp.report.provenance import provenance
 from transfer_exp.report.study import Study
 
 AUDIT = "audit.html"
+_TOO_LITTLE = "too little is known to choose its strongest attacker elsewhere; do it on two seeds or more"
+_log = logging.getLogger(__name__)
 _FIRST_SHOWN = 4
 Rows = list[list[str]]
 
@@ -34,11 +38,28 @@ def is_audit(study: Study) -> bool:
     return study.scenario == "classification" and any("audit" in run.data.tags for run in study.parents)
 
 
+def part_told(study: Study, runs: Collection[str] = ()) -> Study:
+    """The part of a study that the page tells of: that of the sweep with these ``runs``, else the newest, not the largest.
+
+    Otherwise other data of the same name, or another norm, would be answered with the numbers of an earlier audit.
+    """
+
+    def fits(one: Study) -> tuple[int, Any]:
+        return len(set(runs) & set(one.runs["run_id"])), one.runs["start_time"].max()
+
+    parts = [study, *study.others]
+    chosen = max(parts, key=fits)
+    others = tuple(one for one in parts if one is not chosen)
+    return study if chosen is study else replace(chosen, gaps=study.gaps, parents=study.parents, others=others)
+
+
 def write_audit(folder: Path, study: Study, points: Points, classes: Classes | None) -> None:
     """Write the page, its figures and its tables into the folder of a report. Nothing where no target can be judged."""
     every = exposures(study, points)
     if not every:
+        _log.warning("audit: no page, as %s", _TOO_LITTLE)
         return
+    unknown = sorted(set(study.runs["target"]) - {one.target for one in every})
     names = classes.names if classes is not None else ()
     parts = [_part(folder, study, points, one, names) for one in every]
     compared = audit_tables.comparison(every)
@@ -58,7 +79,12 @@ def write_audit(folder: Path, study: Study, points: Points, classes: Classes | N
         comparison=_comparison(study, compared),
         compared_by=compared["unit"].iloc[0] if len(compared) else "",
         few=_few(compared),
-        notes=[*points.notes, *study.warnings, *(gap for gap in study.gaps if not gap.startswith("no run has"))],
+        notes=[
+            *(f"{study.learners.label(one)} is left out: {_TOO_LITTLE}" for one in unknown),
+            *points.notes,
+            *study.warnings,
+            *(gap for gap in study.gaps if not gap.startswith("no run has")),
+        ],
         elsewhere=[factors.in_words(other.settings) for other in study.others],
         provenance=provenance(study),
     )

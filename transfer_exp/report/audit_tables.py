@@ -21,6 +21,8 @@ from transfer_exp.types import Floats
 LEVELS = (0.1, 0.5)
 """Shares of the points whose fall a strength is given for."""
 N_FIRST = 10
+_OVERLAP, MOST_IN_COMMON = "health/variability_overlap", 0.6
+"""Share of the points that two training sets of V have in common, and above which V is far too small to be told."""
 _V = ("loss_variability_cross_entropy", "loss_variability")
 
 
@@ -72,7 +74,7 @@ def surrogates(study: Study, points: Points, one: Exposure) -> pd.DataFrame:
             "error": over["error"].mean(),
             "strongest": over["strongest"].mean(),
             "gradient_alignment": over["gradient_alignment"].mean(),
-            "variability": over[variability].mean(),
+            "variability": over[variability].mean() if overlap(study) <= MOST_IN_COMMON else math.nan,
             "own_error": over["surrogate_clean_error"].mean(),
         }
     )
@@ -82,6 +84,12 @@ def surrogates(study: Study, points: Points, one: Exposure) -> pd.DataFrame:
     found = found.sort_values("error", ascending=False, kind="stable").rename_axis("surrogate").reset_index()
     shown = ["surrogate", "error", "low", "high", "above_noise", "strongest", "gradient_alignment", "variability"]
     return found[[*shown, "own_error"]]
+
+
+def overlap(study: Study) -> float:
+    """Mean share of points that the training sets of V have in common, with all of the data; 0 where it is not recorded."""
+    runs = study.runs[np.isclose(study.runs["surrogate_fraction"], study.fraction)]
+    return float(runs[_OVERLAP].mean()) if _OVERLAP in runs and runs[_OVERLAP].notna().any() else 0.0
 
 
 def _by_surrogate(study: Study, points: Points, one: Exposure, at: pd.DataFrame) -> dict[str, Floats]:
@@ -140,16 +148,16 @@ def first_to_fall(points: Points, one: Exposure) -> pd.DataFrame:
     """The points that fall at the smallest strengths, of those that were right before, by any surrogate with all data.
 
     epsilon: the smallest. by, of: how many of the attacks at that strength mislead the target, of how many (surrogates and
-    seeds). taken_for: the class that most of these take it for.
+    seeds in which it is right before). taken_for: the class that most of these take it for.
     """
     columns = ["row", "class", "taken_for", "epsilon", "by", "of"]
     earliest: dict[int, list[tuple[float, int, int]]] = {}
-    shown: Counter[int] = Counter()
+    right: Counter[int] = Counter()
     classes: dict[int, int] = {}
     for run in points.of(one.target):
         a = run.arrays
         wrong = (a["black_box"] != a["classes"]) & (a["clean"] == a["classes"])
-        shown.update(a["rows"].tolist())
+        right.update(a["rows"][a["clean"] == a["classes"]].tolist())
         for place in np.flatnonzero(wrong.any(axis=0)):
             k, row = int(wrong[:, place].argmax()), int(a["rows"][place])
             earliest.setdefault(row, []).append((float(a["epsilon"][k]), int(a["black_box"][k, place]), k))
@@ -159,7 +167,7 @@ def first_to_fall(points: Points, one: Exposure) -> pd.DataFrame:
         epsilon = min(fall[0] for fall in falls)
         answers = [answer for at, answer, _ in falls if at == epsilon]
         taken = Counter(answers).most_common(1)[0][0]
-        rows.append(dict(zip(columns, (row, classes[row], taken, epsilon, len(answers), shown[row]), strict=True)))
+        rows.append(dict(zip(columns, (row, classes[row], taken, epsilon, len(answers), right[row]), strict=True)))
     found = pd.DataFrame(rows, columns=columns)
     found = found.assign(share=-found["by"] / found["of"]).sort_values(["epsilon", "share", "row"], kind="stable")
     return found.drop(columns="share").head(N_FIRST).reset_index(drop=True)

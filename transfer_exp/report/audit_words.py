@@ -9,7 +9,7 @@ import pandas as pd
 
 from transfer_exp import stats
 from transfer_exp.report.audit import Exposure
-from transfer_exp.report.audit_tables import orders
+from transfer_exp.report.audit_tables import MOST_IN_COMMON, orders, overlap
 from transfer_exp.report.study import Study
 from transfer_exp.types import counted
 
@@ -119,9 +119,14 @@ def why(study: Study, one: Exposure, table: pd.DataFrame) -> list[str]:
         if math.isfinite(size)
         else "S, the size of the model's input gradients, is unknown: it has none."
     ]
+    shared = overlap(study)
+    alike = f"training sets like the attacker's share {percent(shared)} of their points, which would make it far too small"
     named = {
         "gradient_alignment": ("R, how well a surrogate's gradients agree with the model's", "it has no input gradients"),
-        "variability": ("V, how much a surrogate depends on its training data", "the surrogates are given"),
+        "variability": (
+            "V, how much a surrogate depends on its training data",
+            alike if shared > MOST_IN_COMMON else "the surrogates are given",
+        ),
     }
     for measure, (name, reason) in named.items():
         tau, p = orders(table, measure)
@@ -139,15 +144,21 @@ def why(study: Study, one: Exposure, table: pd.DataFrame) -> list[str]:
 def advice(study: Study, one: Exposure, table: pd.DataFrame, data: pd.DataFrame) -> list[str]:
     """What the findings of Demontis et al. (2019) suggest, with the numbers of this study."""
     first = study.learners.label(str(table["surrogate"].iloc[0]))
+    chance = not table["low"].iloc[0] > table["high"].iloc[1:].max()
+    sure = (
+        "though the intervals of others overlap with its own"
+        if chance and len(table) > 1
+        else "beyond the others' intervals"
+    )
     return [
         *_beside_noise(study, one),
         "Regularise more. Demontis et al. (2019) find that models with smaller input gradients, simpler or more regularised "
         "ones, are harder to mislead, with and without access. What that saves here, and what it costs without attack, says "
         "the same command with audit.compare=[this_model,regularised_model] instead of target=.",
         *_on_data(study, data),
-        f"The most dangerous surrogate here is {first}. The paper finds that simple surrogates, whose loss depends little "
-        "on their training data, attack best: a model that is unlike them is reached less, but a secret architecture is "
-        "no defence.",
+        f"The surrogate that misleads it most here is {first}, {sure}. The paper finds that simple surrogates, whose "
+        "loss depends little on their training data, attack best: a model that is unlike them is reached less, but a secret "
+        "architecture is no defence.",
     ]
 
 

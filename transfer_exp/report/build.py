@@ -26,7 +26,7 @@ from transfer_exp.report import (
     words,
 )
 from transfer_exp.report import client as store
-from transfer_exp.report.audit_page import is_audit, write_audit
+from transfer_exp.report.audit_page import is_audit, part_told, write_audit
 from transfer_exp.report.audit_points import load_points
 from transfer_exp.report.claims import Claim, Numbers, Verdict, evaluate
 from transfer_exp.report.classes import load_classes
@@ -54,12 +54,14 @@ def build_report(
     log_to_parent: bool = True,
     where: Mapping[str, str] | None = None,
     claims: Mapping[str, Sequence[Claim]] | None = None,
+    runs: Collection[str] = (),
 ) -> Path:
     """Make the report of a study in the folder ``out``; returns its page. Reads the tracking store, nothing else.
 
     ``where``: only runs with these settings. Of several values of a factor that is no learner, the one with most runs is
     reported, with the matrices of the others. ``claims``: the user's own, by where they come from, to be judged beside the
     published ones; the parent run says in a tag which they were, and a later report without them says that they are missing.
+    ``runs``: ids of the sweep's, of which the page of an audit tells (default: of the newest settings).
     An earlier report in ``out`` is replaced as a whole; any other content is refused. With ``log_to_parent`` all files are
     also logged to the newest parent run (folder ``report``, or ``report-`` and the settings). Raises UserError for an
     unreachable store, an unknown study, one without finished runs, settings that no run has, an ``out`` that cannot be
@@ -68,7 +70,7 @@ def build_report(
     records, own = load(tracking_uri=tracking_uri, study=study, where=where), claims or {}
     records = replace(records, gaps=(*records.gaps, *_claims_left_out(records.parents, own)))
     with replacing(out) as folder, registry.extended(records.measures):
-        _fill(folder, records, tracking_uri, [claim for several in own.values() for claim in several])
+        _fill(folder, records, tracking_uri, [claim for several in own.values() for claim in several], runs)
     artifacts = f"{_ARTIFACTS}-{drawing.file_name(where)}" if where else _ARTIFACTS
     if log_to_parent and records.parents:
         with store.speaking_of(tracking_uri, f"the report is whole and lies in {out}; expected to be able to log it to"):
@@ -101,7 +103,7 @@ def _note(study: Study, parent: Run) -> str:
     )
 
 
-def _fill(folder: Path, study: Study, tracking_uri: str, own: Sequence[Claim]) -> None:
+def _fill(folder: Path, study: Study, tracking_uri: str, own: Sequence[Claim], runs: Collection[str]) -> None:
     numbers = Numbers.of(study)
     verdicts = evaluate(study, numbers, own)
     examples, lost = load_examples(tracking_uri=tracking_uri, study=study)
@@ -117,7 +119,7 @@ def _fill(folder: Path, study: Study, tracking_uri: str, own: Sequence[Claim]) -
         path_drawing.pictures(study, along),
         choosing_drawing.pictures(study, ranked),
     )
-    drawn = _draw(folder / "figures", pictures)
+    drawn = _draw(folder / "figures", pictures, ["svg"] if is_audit(study) else ["png", "svg"])
     write_csv(study.curves[curve_columns()], folder / "curves.csv")
     write_csv(study.runs.assign(study=study.name), folder / "runs.csv")
     (folder / "tables").mkdir()
@@ -129,7 +131,12 @@ def _fill(folder: Path, study: Study, tracking_uri: str, own: Sequence[Claim]) -
     html = page.render(study, verdicts=verdicts, pictures=drawn, tables=of_page, sources=sources, choice=told)
     (folder / "report.html").write_text(html, encoding="utf-8")
     if is_audit(study):
-        write_audit(folder, study, load_points(tracking_uri=tracking_uri, study=study), classes)
+        _fill_audit(folder, part_told(study, runs), tracking_uri)
+
+
+def _fill_audit(folder: Path, study: Study, tracking_uri: str) -> None:
+    classes, _ = load_classes(tracking_uri=tracking_uri, study=study)
+    write_audit(folder, study, load_points(tracking_uri=tracking_uri, study=study), classes)
 
 
 def _all_differ(stems: list[str]) -> None:
@@ -139,11 +146,11 @@ def _all_differ(stems: list[str]) -> None:
         raise UserError(f"epsilon.grid: expected values that differ in six digits, got several for {twice[0]}; round them")
 
 
-def _draw(folder: Path, pictures: Iterable[Picture]) -> list[tuple[Picture, Path]]:
+def _draw(folder: Path, pictures: Iterable[Picture], formats: Sequence[str]) -> list[tuple[Picture, Path]]:
     folder.mkdir()
     drawn = []
     for picture in tqdm(pictures, desc="figures", disable=None, leave=False):
-        drawing.write(picture, folder)
+        drawing.write(picture, folder, formats)
         drawn.append((picture, folder / f"{picture.stem}.svg"))
     return drawn
 
@@ -160,7 +167,8 @@ def study_summary(*, tracking_uri: str, study: str, out: Path, only: Collection[
 
     ``only``: ids of the sweep's own runs; white boxes then are the largest of these runs, not of the study. Text: the
     matrices of the chosen epsilons; markdown: those of the reference epsilon; both for each value of a factor that is no
-    learner. Raises UserError as ``build_report``.
+    learner. Of an audit few matrices are drawn: those of the chosen epsilons on all of the data.
+    Raises UserError as ``build_report``.
     """
     records = load(tracking_uri=tracking_uri, study=study, only=only)
     with registry.extended(records.measures):
@@ -176,7 +184,8 @@ def _summary(records: Study, out: Path) -> Summary:
             for picture in drawing.error_map(part, epsilon, fraction):
                 content = control.error_table(part, epsilon, fraction).rename_axis("surrogate")
                 write_csv(content, out / f"{picture.stem}.csv")
-                drawing.write(picture, out, ["png"])
+                if not is_audit(records) or (fraction == part.fraction and epsilon in part.epsilon_shown):
+                    drawing.write(picture, out, ["png"])
     for picture in drawing.white_box(records):
         drawing.write(picture, out, ["png"])
     text = "\n\n".join(_as_text(part, epsilon) for part in parts for epsilon in part.epsilon_shown)

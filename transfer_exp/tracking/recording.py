@@ -77,10 +77,17 @@ def _called(attack: Any) -> dict[str, str]:
     return {} if code is None else sources([code])
 
 
-def record(combination: Combination, outcome: Outcome, store: Store, names: Mapping[str, Any]) -> Record:
-    """All that is logged of one combination when it ends; ``names``: the first columns of its tables."""
+def record(
+    combination: Combination, outcome: Outcome, store: Store, names: Mapping[str, Any], *, pictures: bool = True
+) -> Record:
+    """All that is logged of one combination when it ends; ``names``: the first columns of its tables.
+
+    pictures: whether examples are drawn; their numbers are there without.
+    """
     grid = combination.epsilon
-    files = _files(combination, outcome, store, names)  # before the counts: a picture is a piece of the store, too
+    files = _files(
+        combination, outcome, store, names, pictures=pictures
+    )  # before the counts: a picture is a piece of the store, too
     counts: dict[str, float] = {"store/hits": store.hits.total(), "store/misses": store.misses.total()}
     counts["store/bytes"] = store.written
     return Record(
@@ -92,7 +99,9 @@ def record(combination: Combination, outcome: Outcome, store: Store, names: Mapp
     )
 
 
-def _files(combination: Combination, outcome: Outcome, store: Store, names: Mapping[str, Any]) -> dict[str, bytes]:
+def _files(
+    combination: Combination, outcome: Outcome, store: Store, names: Mapping[str, Any], *, pictures: bool
+) -> dict[str, bytes]:
     """Artifacts by name: tables first, then pictures."""
     files = {"curves.csv": _curves_csv(names, combination.epsilon.grid, outcome, combination.measures)}
     if outcome.confusion:
@@ -101,7 +110,8 @@ def _files(combination: Combination, outcome: Outcome, store: Store, names: Mapp
         files["points.npz"] = _npz(outcome.points)
     if outcome.examples is not None:
         files["examples.npz"] = _npz(vars(outcome.examples))
-        files["examples.png"] = _picture(outcome.examples, store)
+        if pictures:
+            files["examples.png"] = _picture(outcome.examples, store)
     return files
 
 

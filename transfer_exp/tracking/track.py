@@ -54,7 +54,8 @@ class About:
 
     name: of the run. names: of study, data set, attack, learners ...: the first columns of ``curves.csv``. config: the
     resolved configuration. note: the description on MLflow's page. files: of the configuration. parent: the sweep's run.
-    named: classes and functions that the configuration names. words: the overrides of the command.
+    named: classes and functions that the configuration names. words: the overrides of the command. pictures: whether its
+    examples are drawn.
     """
 
     name: str
@@ -65,6 +66,7 @@ class About:
     parent: str | None = None
     named: Sequence[Any] = ()
     words: Sequence[str] | None = None
+    pictures: bool = True
 
     def tags(self) -> dict[str, str]:
         """Tags that are known before the combination is built."""
@@ -149,7 +151,7 @@ def do_and_record(
             system_metrics(run_id, uri=tracker.uri, wanted=with_system_metrics),
         ):
             outcome = run(combination, store)
-            made = record(combination, outcome, store, about.names)
+            made = record(combination, outcome, store, about.names, pictures=about.pictures)
             made.files |= about.files
             made.metrics["seconds"] = time.monotonic() - begin
             tracker.log(run_id, made)
