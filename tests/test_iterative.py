@@ -186,6 +186,16 @@ def test_objectives_have_the_gradients_of_their_definitions() -> None:
             np.testing.assert_allclose(found, direction / np.abs(direction).max(), rtol=1e-6)
 
 
+@pytest.mark.parametrize("lead", [5.0, 20.0, 60.0])
+def test_the_direction_is_right_where_a_network_in_single_precision_is_sure(lead: float) -> None:
+    """1 - p is lost in p there: of p - 1 nothing is left, and the gradient would lack what lowers the own logit."""
+    model = Linear(THREE, np.array([lead, 0.0, 1.0])).float()
+    odds = np.exp([0.0, 1.0]) / np.exp([0.0, 1.0]).sum()
+    for goals, direction in ((None, odds @ THREE[1:] - THREE[0]), (np.array([1]), THREE[1] - THREE[0])):
+        found = one_step(model, np.zeros((1, 4)), goals=goals)[0]
+        np.testing.assert_allclose(found, direction / np.abs(direction).max(), atol=0.02)
+
+
 def test_several_surrogates_by_their_mean_logit_or_by_their_mean_loss() -> None:
     sure, unsure = np.array([3.0, 1.0]), np.array([-0.2, 0.4])
     members: list[Any] = [Linear.score(sure, -4.0), Linear.score(unsure, 0.0)]
