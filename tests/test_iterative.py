@@ -196,6 +196,20 @@ def test_the_direction_is_right_where_a_network_in_single_precision_is_sure(lead
         np.testing.assert_allclose(found, direction / np.abs(direction).max(), atol=0.02)
 
 
+@pytest.mark.parametrize("momentum", [0.0, 1.0])
+@pytest.mark.parametrize("norm", ["l1", "l2", "linf"])
+def test_steps_are_as_long_where_it_is_sure_as_elsewhere(norm: str, momentum: float) -> None:
+    """Squares of gradients of 1e-26 are 0 in single precision."""
+    sizes = [
+        np.linalg.norm(
+            craft(Linear(THREE, np.array([lead, 0.0, 1.0])).float(), np.zeros((1, 4)), norm=norm, momentum=momentum)[0],
+            ord={"l1": 1, "l2": 2, "linf": np.inf}[norm],
+        )
+        for lead in (5.0, 60.0, 90.0)
+    ]
+    np.testing.assert_allclose(sizes, 1, rtol=0.01)
+
+
 def test_several_surrogates_by_their_mean_logit_or_by_their_mean_loss() -> None:
     sure, unsure = np.array([3.0, 1.0]), np.array([-0.2, 0.4])
     members: list[Any] = [Linear.score(sure, -4.0), Linear.score(unsure, 0.0)]

@@ -34,6 +34,8 @@ class Stepping:
 
     def unit(self, gradient: Tensor) -> Tensor:
         """Gradients ``(n, d)`` of which none counts for more than another; what is 0 stays so."""
+        largest = gradient.abs().amax(1, keepdim=True)  # whose squares may be 0 in single precision
+        gradient = gradient / torch.where(largest > 0, largest, 1.0)
         is_linf = np.isinf(self.ball.order)
         size = gradient.abs().mean(1, keepdim=True) if is_linf else self._size(gradient)
         return gradient / torch.where(size > 0, size, 1.0)
