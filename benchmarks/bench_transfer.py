@@ -18,8 +18,9 @@ from transfer_exp.types import Box, Floats
 
 _N_IMAGES, _STEPS, _EPSILON = 200, 20, 2 / 255
 _MOST_APART = 0.03
-_N_DRAWS = {"difgsm": 4}
-"""Seeds whose mean is taken, of theirs, too: one draw serves all images of a batch, and moves a cell by several points."""
+_N_DRAWS, _AT_ONCE = {"difgsm": 4}, {"difgsm": 10}
+"""Seeds whose mean is taken, of theirs, too (what is drawn decides for many an image whether it falls); images that
+torchattacks sees together, 50 of other presets: it has one size and place for all of these."""
 _PRESETS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {  # name and options there, options here
     "pgd": ("PGD", {}, {"random_start": True, "length": 2.5}),
     "mifgsm": ("MIFGSM", {}, {"momentum": 1.0}),
@@ -49,7 +50,6 @@ def test_errors(surrogate: str, preset: str, quick: bool, benchmark: Any, add: A
     attack = Iterative(n_gradients=_STEPS, **ours)
 
     seeds = range(_N_DRAWS.get(preset, 1))
-    alpha = attack.length * _EPSILON / _STEPS
 
     def craft(seed: int) -> Floats:
         seeded = replace(attack, seed=seed)
@@ -58,8 +58,8 @@ def test_errors(surrogate: str, preset: str, quick: bool, benchmark: Any, add: A
 
     def peer(seed: int) -> Floats:
         torch.manual_seed(seed)
-        settings = {"eps": _EPSILON, "alpha": alpha, "steps": _STEPS, **theirs}
-        return by_torchattacks(kind, one.model, one.shape, one.x, one.y, **settings)
+        settings = {"eps": _EPSILON, "alpha": attack.length * _EPSILON / _STEPS, "steps": _STEPS, **theirs}
+        return by_torchattacks(kind, one.model, one.shape, one.x, one.y, at_once=_AT_ONCE.get(preset, 50), **settings)
 
     crafted = benchmark.pedantic(lambda: [craft(seed) for seed in seeds], rounds=1)
     own = np.mean([errors(points, quick) for points in crafted], axis=0)

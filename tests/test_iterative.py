@@ -15,7 +15,8 @@ from test_network_attack import Passes, best_step, single
 from torch import Tensor
 
 from transfer_exp.attacks.iterative import Iterative
-from transfer_exp.attacks.iterative_inputs import Copies, Images, Known, gaussian_kernel, smoothed
+from transfer_exp.attacks.iterative_draws import Draws
+from transfer_exp.attacks.iterative_inputs import Copies, Images, Known, gaussian_kernel, resizing, smoothed
 from transfer_exp.learners import Ridge
 from transfer_exp.learners.ensemble import EnsembleModel
 from transfer_exp.scenarios import run
@@ -140,16 +141,18 @@ def test_a_step_has_the_size_that_it_is_given(norm: str, step: Any) -> None:
     np.testing.assert_allclose(made, 0.3 * direction / size, rtol=1e-6)
 
 
-def test_a_random_start_lies_in_the_ball_is_the_seeds_and_the_same_for_all_points() -> None:
+def test_a_random_start_lies_in_the_ball_and_is_the_seeds_and_the_points_own() -> None:
     flat = Score(lambda x: 0 * x.sum(1))
-    box, x, y = Box.uniform(1000), np.full((2, 1000), 0.5), np.zeros(2, dtype=np.int64)
+    box, x, y = Box.uniform(1000), np.full((3, 1000), 0.5), np.zeros(3, dtype=np.int64)
+    x[2, 0] = 0.4
     for norm, order in (("l1", 1), ("l2", 2), ("linf", np.inf)):
         first, other = (
             Iterative(norm=norm, random_start=True, seed=s).craft(flat, x, y, epsilons=(0.1,), box=box) for s in (0, 1)
         )
         start = first.offsets[0][0]
         assert 0.099 < np.linalg.norm(start, ord=order) <= 0.1 + 1e-6
-        assert (first.offsets[0][1] == start).all()
+        assert (first.offsets[0][1] == start).all()  # the same point
+        assert abs(np.corrcoef(first.offsets[0][2], start)[0, 1]) < 5 / np.sqrt(1000)
         assert (other.offsets[0][0] != start).all()
         assert first.zero_gradient.all()
     assert abs(start.mean()) < 5 * 0.1 / np.sqrt(3 * 1000)  # uniform: of variance epsilon^2 / 3
@@ -181,6 +184,30 @@ def test_objectives_have_the_gradients_of_their_definitions() -> None:
             found = one_step(model, x, objective=objective, goals=goals)[0]
             direction = expected[objective]
             np.testing.assert_allclose(found, direction / np.abs(direction).max(), rtol=1e-6)
+
+
+@pytest.mark.parametrize("lead", [5.0, 20.0, 60.0])
+def test_the_direction_is_right_where_a_network_in_single_precision_is_sure(lead: float) -> None:
+    """1 - p is lost in p there: of p - 1 nothing is left, and the gradient would lack what lowers the own logit."""
+    model = Linear(THREE, np.array([lead, 0.0, 1.0])).float()
+    odds = np.exp([0.0, 1.0]) / np.exp([0.0, 1.0]).sum()
+    for goals, direction in ((None, odds @ THREE[1:] - THREE[0]), (np.array([1]), THREE[1] - THREE[0])):
+        found = one_step(model, np.zeros((1, 4)), goals=goals)[0]
+        np.testing.assert_allclose(found, direction / np.abs(direction).max(), atol=0.02)
+
+
+@pytest.mark.parametrize("momentum", [0.0, 1.0])
+@pytest.mark.parametrize("norm", ["l1", "l2", "linf"])
+def test_steps_are_as_long_where_it_is_sure_as_elsewhere(norm: str, momentum: float) -> None:
+    """Squares of gradients of 1e-26 are 0 in single precision."""
+    sizes = [
+        np.linalg.norm(
+            craft(Linear(THREE, np.array([lead, 0.0, 1.0])).float(), np.zeros((1, 4)), norm=norm, momentum=momentum)[0],
+            ord={"l1": 1, "l2": 2, "linf": np.inf}[norm],
+        )
+        for lead in (5.0, 60.0, 90.0)
+    ]
+    np.testing.assert_allclose(sizes, 1, rtol=0.01)
 
 
 def test_several_surrogates_by_their_mean_logit_or_by_their_mean_loss() -> None:
@@ -224,10 +251,14 @@ def test_points_of_another_class_are_mixed_in() -> None:
 
 
 def test_what_is_mixed_in_is_drawn_from_all_known_points_of_other_classes() -> None:
-    known = Known(torch.arange(6.0)[:, None], torch.tensor([0, 0, 1, 1, 2, 2]))
-    rng = np.random.default_rng(0)
-    drawn = np.stack([known.drawn(torch.tensor([0, 1, 2]), rng)[:, 0].numpy() for _ in range(200)])
-    assert [set(column) for column in drawn.T] == [{2, 3, 4, 5}, {0, 1, 4, 5}, {0, 1, 2, 3}]
+    known = Known(torch.arange(7.0)[:, None], torch.tensor([1, 0, 2, 1, 0, 2, 2]))
+    draws = Draws(0, np.arange(3.0)[:, None])
+    drawn = np.stack([known.drawn(torch.tensor([0, 1, 2]), draws)[:, 0].numpy() for _ in range(400)])
+    for column, expected in zip(drawn.T, ({0, 2, 3, 5, 6}, {1, 2, 4, 5, 6}, {0, 1, 3, 4}), strict=True):
+        values, counts = np.unique(column, return_counts=True)
+        assert set(values) == expected
+        assert np.abs(counts - 400 / len(expected)).max() < 5 * np.sqrt(400 / len(expected))
+    assert (drawn[:, 0] != drawn[:, 1]).mean() > 0.5  # each point draws for itself
 
 
 def copies(**options: Any) -> Copies:
@@ -235,18 +266,32 @@ def copies(**options: Any) -> Copies:
 
 
 def test_diversity_shows_smaller_images_at_any_place_with_its_probability() -> None:
-    ones, images, rng = torch.ones(2, 3 * 100), Images.of((3, 10, 10)), np.random.default_rng(0)
+    ones, images = torch.ones(500, 3 * 100), Images.of((3, 10, 10))
+    draws = Draws(0, np.arange(500.0)[:, None])
+    (shown,) = copies().of(ones, torch.zeros(500), None, images, draws)
     boxes = set()
-    for _ in range(500):
-        (shown,) = copies().of(ones, torch.zeros(2), None, images, rng)
-        image = images(shown)
-        assert (image == image[:1, :1]).all()
-        rows, columns = (torch.where(image[0, 0].amax(k) == 1)[0].tolist() for k in (1, 0))
-        assert image[0, 0].sum() == len(rows) * len(columns)  # ones within, zeros around
+    for image in images(shown):
+        assert (image == image[:1]).all()
+        rows, columns = (torch.where(image[0].amax(k) > 0)[0].tolist() for k in (1, 0))
+        np.testing.assert_allclose(image[0][rows][:, columns], 1, rtol=1e-6)  # ones within, zeros around
         boxes.add((len(rows), rows[0], columns[0]))
     assert boxes == {(h, top, left) for h in (7, 8, 9) for top in range(11 - h) for left in range(11 - h)}
-    changed = [bool((next(copies(diversity=0.3).of(ones, ones, None, images, rng)) != ones).any()) for _ in range(1000)]
-    assert abs(np.mean(changed) - 0.3) < 5 * np.sqrt(0.3 * 0.7 / 1000)
+    changed = [(next(copies(diversity=0.3).of(ones, ones, None, images, draws)) != ones).any(1) for _ in range(2)]
+    for each in changed:
+        assert abs(each.double().mean() - 0.3) < 5 * np.sqrt(0.3 * 0.7 / 500)
+    assert (changed[0] != changed[1]).any()
+
+
+@pytest.mark.parametrize("full", [5, 28, 32])
+def test_images_are_resized_as_torch_does_it(full: int) -> None:
+    image = torch.rand((full, full), generator=torch.Generator().manual_seed(0))
+    for size in range(1, full + 1):
+        start = (full - size) // 2
+        found = resizing(np.array([size]), np.array([start]), full)[0]
+        small = torch.nn.functional.interpolate(image[None, None], size=(size, size), mode="bilinear")[0, 0]
+        expected = torch.zeros(full, full)
+        expected[start : start + size, start : start + size] = small
+        np.testing.assert_allclose(found @ image @ found.T, expected, atol=1e-5)
 
 
 def test_gradients_go_through_diversity_to_the_pixels() -> None:
@@ -254,8 +299,7 @@ def test_gradients_go_through_diversity_to_the_pixels() -> None:
     images = Images.of((8, 8))
 
     def shown(x: Tensor) -> Tensor:
-        rng = np.random.default_rng(3)
-        (copy,) = copies(resize_rate=0.9).of(x, torch.zeros(1), None, images, rng)
+        (copy,) = copies(resize_rate=0.9).of(x, torch.zeros(1), None, images, Draws(3, np.zeros((1, 1))))
         return copy.sum()
 
     x = torch.rand((1, 64), generator=torch.Generator().manual_seed(0), dtype=torch.float64).requires_grad_()

@@ -213,6 +213,19 @@ def test_adversarial_training_lowers_the_worst_loss_at_its_radius(norm: Any, dua
     assert norm == "l2" or errors == [0.25, 0.0]
 
 
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_points_are_moved_as_far_where_the_network_is_sure_of_them(norm: Any) -> None:
+    """The slope there is 2e-26, of which the square is 0 in single precision."""
+    options = MLP(adversarial_radius=0.5, adversarial_norm=norm, adversarial_steps=20)
+    moved = []
+    for lead in (0, 60):
+        objective = Objective(options, lambda x, lead=lead: lead + x @ torch.tensor([3.0, -4.0]), [np.random.default_rng(0)])
+        points, _ = objective.prepared(torch.zeros(6, 2), torch.ones(6), torch.nn.Identity())
+        moved.append(points.numpy())
+    np.testing.assert_allclose(moved[0] @ [3.0, -4.0], {"linf": -3.5, "l2": -2.5}[norm], rtol=0.05)
+    np.testing.assert_allclose(moved[1], moved[0], atol=1e-5)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("norm", "radius"), [("linf", 0.1), ("l2", 0.5)])
 def test_adversarial_training_lowers_the_white_box_error_of_a_network(digits: Dataset, norm: Any, radius: float) -> None:

@@ -1,6 +1,6 @@
 """Iterative attacks for transfer: one loop whose parts combine; docs/transfer_attacks.md has the presets of the papers.
 
-    for epsilon in grid, each by itself, the generator anew from ``seed``:
+    for epsilon in grid, each by itself, the generators anew from ``seed`` and the points:
         u = random point of the ball or 0;  v = variance = 0;  length a = length * epsilon / n_steps
         for each step:
             g = mean gradient over copies of x + u        (+ momentum a v where ``nesterov``)          (``iterative_inputs``)
@@ -90,7 +90,7 @@ class Iterative(Options):
             assert label is not None
             stepping = Stepping(ball(self.norm), self.step, lower - clean, upper - clean)
             loss = Loss(self.objective, self.average, label, target)
-            return Batch(self, model, loss, stepping, clean, images, others).attacked(epsilons)
+            return Batch(self, model, loss, stepping, clean, x[rows], images, others).attacked(epsilons)
 
         made = Crafted.join(in_batches(part, len(x), size=min(self.batch_size, model.batch_size)))
         return replace(made, steps=np.array([self.n_steps, self.gradients_per_step]))

@@ -4,8 +4,8 @@
     D              with probability ``diversity``: resized to a random share of its size, put at a random place, 0 around it
     smoothed g     g convolved with a Gaussian kernel, which stands for the mean over translated images
 
-Sources: scales, arXiv 1908.06281; mixing, 2102.00436; resizing, 1803.06978; kernel, 1904.02884. What is drawn is drawn once
-for all points of all batches, so that what becomes of a point does not depend on the points beside it.
+Sources: scales, arXiv 1908.06281; mixing, 2102.00436; resizing, 1803.06978; kernel, 1904.02884. Each point has its own draws
+(``iterative_draws``).
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from transfer_exp.types import UserError
+from transfer_exp.attacks.iterative_draws import Draws, below
+from transfer_exp.types import Ints, UserError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,16 +53,18 @@ class Known:
     points: Tensor
     classes: Tensor
 
-    def drawn(self, label: Tensor, rng: np.random.Generator) -> Tensor:
-        """One for each of the classes ``(n,)``, of another class: the first such in a random order, ``(n, d)``.
+    def drawn(self, label: Tensor, draws: Draws) -> Tensor:
+        """One for each of the classes ``(n,)``, of another class, all such alike likely: ``(n, d)``.
 
         Raises UserError where all are of one class.
         """
-        order = torch.from_numpy(rng.permutation(len(self.classes))).to(self.classes.device)
-        first, others = order[0], order[self.classes[order] != self.classes[order[0]]]
-        if not len(others):
+        classes, order = self.classes.sort(stable=True)
+        start, end = (torch.searchsorted(classes, label, right=after) for after in (False, True))  # those of the label
+        n_others = len(classes) - (end - start)
+        if not bool(n_others.all()):
             raise UserError("attack.n_mixed: expected known points of two or more classes to mix in, got those of one")
-        return self.points[torch.where(label != self.classes[first], first, others[0])]
+        place = torch.from_numpy(below(draws.shares(1)[:, 0], n_others.cpu().numpy())).to(label.device)
+        return self.points[order[torch.where(place < start, place, place + end - start)]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,29 +82,42 @@ class Copies:
         """How many there are."""
         return self.n_scales * max(self.n_mixed, 1)
 
-    def of(
-        self, x: Tensor, label: Tensor, known: Known | None, images: Images | None, rng: np.random.Generator
-    ) -> Iterator[Tensor]:
+    def of(self, x: Tensor, label: Tensor, known: Known | None, images: Images | None, draws: Draws) -> Iterator[Tensor]:
         """Copies ``(n, d)`` of points ``(n, d)``, one after the other; differentiable in the points."""
         for _ in range(max(self.n_mixed, 1)):
             mixed = x
             if self.n_mixed:
                 assert known is not None
-                mixed = x + self.mix_share * known.drawn(label, rng)
+                mixed = x + self.mix_share * known.drawn(label, draws)
             for i in range(self.n_scales):
-                yield self._diverse(mixed / 2**i, images, rng)
+                yield self._diverse(mixed / 2**i, images, draws)
 
-    def _diverse(self, x: Tensor, images: Images | None, rng: np.random.Generator) -> Tensor:
+    def _diverse(self, x: Tensor, images: Images | None, draws: Draws) -> Tensor:
         """Resized and padded, or as they are."""
-        if images is None or not self.diversity or rng.random() >= self.diversity:
+        if images is None or not self.diversity:
             return x
+        resized, size, *places = draws.shares(4).T
         smallest = max(1, int(self.resize_rate * images.height))
-        height = int(rng.integers(smallest, max(images.height, smallest + 1)))
-        width = max(1, round(images.width * height / images.height))
-        above, left = (int(rng.integers(0, room + 1)) for room in (images.height - height, images.width - width))
-        small = functional.interpolate(images(x), size=(height, width), mode="bilinear", align_corners=False)
-        around = (left, images.width - width - left, above, images.height - height - above)
-        return functional.pad(small, around).flatten(1)
+        height = smallest + below(size, max(images.height - smallest, 1))
+        height = np.where(resized < self.diversity, height, images.height)
+        width = np.maximum(1, np.rint(images.width * height / images.height)).astype(np.int64)
+        rows, columns = (
+            resizing(side, below(place, full - side + 1), full).to(x)[:, None]
+            for side, place, full in zip((height, width), places, (images.height, images.width), strict=True)
+        )
+        return (rows @ images(x) @ columns.mT).flatten(1)
+
+
+def resizing(size: Ints, start: Ints, full: int) -> Tensor:
+    """Matrices ``(n, full, full)`` that resize ``full`` pixels to ``size`` ``(n,)`` and put them at ``start`` among zeros.
+
+    Bilinear, pixels' centres at halves, as torch's ``interpolate`` has it.
+    """
+    place = torch.arange(full) - torch.from_numpy(start)[:, None]
+    length = torch.from_numpy(size)[:, None]
+    source = ((place + 0.5) * (full / length) - 0.5).clamp(0, full - 1)
+    weight = (1 - (source[:, :, None] - torch.arange(full)).abs()).clamp(min=0)
+    return weight * ((place >= 0) & (place < length))[:, :, None]
 
 
 def gaussian_kernel(size: int, reach: float) -> Tensor:

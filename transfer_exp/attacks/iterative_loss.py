@@ -18,7 +18,7 @@ from torch import Tensor
 
 from transfer_exp.learners import Model
 from transfer_exp.learners.ensemble import EnsembleModel
-from transfer_exp.margin import margins
+from transfer_exp.margin import margins, smooth_margins
 
 Objective: TypeAlias = Literal["cross_entropy", "margin", "logit"]
 Average: TypeAlias = Literal["logits", "losses"]
@@ -48,5 +48,6 @@ class Loss:
     def _score(self, logits: Tensor, wanted: Tensor) -> Tensor:
         if self.objective == "margin":
             return margins(logits, wanted)
-        every = torch.log_softmax(logits, 1) if self.objective == "cross_entropy" else logits
-        return every.gather(1, wanted[:, None])[:, 0]
+        if self.objective == "cross_entropy":  # log p, whose gradient keeps its direction where p is 1 but for rounding
+            return torch.nn.functional.logsigmoid(smooth_margins(logits, wanted))
+        return logits.gather(1, wanted[:, None])[:, 0]

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from transfer_exp.attacks.iterative_draws import Draws
 from transfer_exp.optim.balls import Ball
 
 Step: TypeAlias = Literal["steepest", "sign", "normalised"]
@@ -33,6 +34,8 @@ class Stepping:
 
     def unit(self, gradient: Tensor) -> Tensor:
         """Gradients ``(n, d)`` of which none counts for more than another; what is 0 stays so."""
+        largest = gradient.abs().amax(1, keepdim=True)  # whose squares may be 0 in single precision
+        gradient = gradient / torch.where(largest > 0, largest, 1.0)
         is_linf = np.isinf(self.ball.order)
         size = gradient.abs().mean(1, keepdim=True) if is_linf else self._size(gradient)
         return gradient / torch.where(size > 0, size, 1.0)
@@ -49,12 +52,12 @@ class Stepping:
         """The nearest offsets ``(n, d)`` of ball and box."""
         return self.ball.project(offset, epsilon=epsilon, low=self.low, high=self.high)
 
-    def noise(self, rng: np.random.Generator) -> Tensor:
-        """An offset ``(1, d)``, the same for all points: uniform in the unit ball of linf, on the unit sphere of others."""
-        shape = (1, self.low.shape[1])
+    def noise(self, draws: Draws) -> Tensor:
+        """Offsets ``(n, d)``: uniform in the unit ball of linf, on the unit sphere of others."""
+        shape = (self.low.shape[1],)
         if np.isinf(self.ball.order):
-            return torch.from_numpy(rng.uniform(-1, 1, shape)).to(self.low)
-        drawn = self.ball.random_direction(shape, rng)
+            return torch.from_numpy(draws.of(lambda one: one.uniform(-1, 1, shape))).to(self.low)
+        drawn = draws.of(lambda one: self.ball.random_direction(shape, one))
         return torch.from_numpy(drawn / self.ball.size(drawn)[:, None]).to(self.low)
 
     def _size(self, offset: Tensor) -> Tensor:

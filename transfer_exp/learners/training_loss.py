@@ -137,5 +137,7 @@ def _into_l2(offset: Tensor, radius: float) -> Tensor:
 
 
 def _unit_l2(slope: Tensor) -> Tensor:
+    largest = slope.abs().amax(-1, keepdim=True)  # whose squares may be 0 in single precision
+    slope = slope / torch.where(largest > 0, largest, 1.0)
     size = slope.norm(dim=-1, keepdim=True)
     return slope / torch.where(size > 0, size, 1.0)

@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from transfer_exp.learners import Learner, Model
 from transfer_exp.learners.penultimate import penultimate_features
 from transfer_exp.measures.detection import at_threshold
+from transfer_exp.measures.optimum import objective
 from transfer_exp.measures.poisonability import LinearData
 from transfer_exp.measures.subject import Look, Role
 from transfer_exp.types import Floats, Ints
@@ -58,9 +61,15 @@ class Looking:
         return found
 
     def best_objective(self, name: str) -> Floats | None:
-        """Objective ``(E, n)`` that our own optimiser reaches on the surrogate at its best; ``name``: who asks."""
+        """Objective ``(E, n)`` that our own optimiser reaches on the surrogate at its best; ``name``: who asks.
+
+        Of decisions: where there is a threshold, it moves the objective of every point by as much.
+        """
         reached, self.seconds[name] = best_objective(self.work, self.surrogate.fitted, self.rows)
-        return reached
+        if self.surrogate.threshold is None:
+            return reached
+        shift = self.surrogate.decisions(np.zeros((len(self.rows), 2)))
+        return np.asarray(reached + objective(shift, self.work.dataset.y[self.rows], None))
 
     def penultimate(self, role: Role) -> Floats | None:
         """Penultimate features ``(n, f)`` of the clean points; None for a model that is no network."""
