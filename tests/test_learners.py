@@ -268,7 +268,7 @@ def test_name_and_complexity_are_no_part_of_the_signature_and_every_hyperparamet
         if option.name in ("name", "complexity"):
             continue
         value = getattr(learner, option.name)
-        texts = {"hidden": (3,), "scale": "minmax"}
+        texts = {"hidden": (3,), "scale": "minmax", "schedule": "cosine", "adversarial_norm": "l2"}
         other = texts[option.name] if option.name in texts else 2 * value + 1 if value is not None else 4
         assert signature(learner=dataclasses.replace(learner, **{option.name: other})) != signature(learner=learner)
 
