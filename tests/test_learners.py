@@ -265,11 +265,13 @@ def test_name_and_complexity_are_no_part_of_the_signature_and_every_hyperparamet
     learner = ALL[name]
     assert signature(learner=dataclasses.replace(learner, name="other", complexity="low")) == signature(learner=learner)
     for option in dataclasses.fields(learner):
-        if option.name in ("name", "complexity"):
+        if option.name in ("name", "complexity") or not option.init:
             continue
         value = getattr(learner, option.name)
+        off = 1 if isinstance(value, int) else 0.5
         texts = {"hidden": (3,), "scale": "minmax", "schedule": "cosine", "adversarial_norm": "l2"}
-        other = texts[option.name] if option.name in texts else 2 * value + 1 if value is not None else 4
+        listed = texts.get(option.name)
+        other = listed or (not value if isinstance(value, bool) else 2 * value + 1 if value else off if value == 0 else 4)
         assert signature(learner=dataclasses.replace(learner, **{option.name: other})) != signature(learner=learner)
 
 
