@@ -266,7 +266,7 @@ def test_what_takes_two_classes_is_refused_in_one_line(data: Dataset) -> None:
     from transfer_exp.attacks.evasion_add import EvasionAdd
 
     binary = replace(data, x=(data.x > 0).astype(float))
-    with pytest.raises(UserError, match=r"attack: expected two classes for evasion_add, got 3 in three; choose two, dataset"):
+    with pytest.raises(UserError, match=r"expected two classes for evasion_add, got 3 in three; choose two, dataset"):
         combination(binary, attack=EvasionAdd())
 
 

@@ -285,7 +285,10 @@ def test_what_cannot_be_poisoned_is_refused():
         call(x=x + 2)
 
 
-@pytest.mark.parametrize("bad", [{"n_starts": 0}, {"n_labels": 0}, {"label": "third"}, {"n_iter": 0}, {"n_trials": 0}, {"tolerance": -1.0}])
+BAD = ({"n_starts": 0}, {"n_labels": 0}, {"label": "third"}, {"n_iter": 0}, {"n_trials": 0}, {"tolerance": -1.0})
+
+
+@pytest.mark.parametrize("bad", BAD)
 def test_bad_options_are_refused(bad):
     with pytest.raises(UserError, match=next(iter(bad))):
         Poisoning(**bad)
