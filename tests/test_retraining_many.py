@@ -89,6 +89,8 @@ def test_gradient_of_smooth_learners_is_that_of_retraining(learner):
 @pytest.mark.parametrize("learner", SVMS, ids=name)
 def test_gradient_of_svms_is_that_of_retraining_where_the_support_sets_stay(learner):
     training, point, label = poisoned(learner)
+    # Where the moving point is its own copy among the fixed ones, of one sign in some problem, J has a kink: go off it.
+    point = np.clip(point + 0.05 * np.random.default_rng(6).normal(size=64), 0, 1)
     fitted = training.retrain(point, label)
     gradient, residual = training.gradient(fitted)
     assert residual < 1e-9

@@ -5,6 +5,10 @@
                            is the sum over k of the two-class losses (``losses``)
     gradient:              sum_k dJ_k/dx_c, each by its own adjoint (``retraining``)
 
+At a start, c may equal a fixed point i of another class. In the K - 2 problems in which both are of sign -1 they are then
+equal in all, and share one weight in any way: if i is a margin support vector of such a problem, J_k has a kink there, and
+the gradient is that of one side. One step away, and for ridge regression everywhere, J_k is as smooth as for two classes.
+
 All problems share one ``gram``. For K = 2 both problems are the same up to sign, and J is twice that of the one.
 """
 
@@ -65,11 +69,11 @@ class OneVsRestRetraining(Retraining[RetrainedMany]):
         """dJ/dx_c ``(d,)`` and the largest residual of the linear solves."""
         gradients, residuals = zip(*(p.gradient(fit) for p, fit in self._pairs(fitted)), strict=True)
         self._count()
-        return np.sum(gradients, axis=0), max(residuals)
+        return np.asarray(np.sum(gradients, axis=0)), max(residuals)
 
     def margin_gradient(self, fitted: RetrainedMany) -> Floats:
         """The sum over the problems of d(s_k f_k)/dx ``(d,)`` at the moving point."""
-        return np.sum([p.margin_gradient(fit) for p, fit in self._pairs(fitted)], axis=0)
+        return np.asarray(np.sum([p.margin_gradient(fit) for p, fit in self._pairs(fitted)], axis=0))
 
     def place(self, fitted: RetrainedMany) -> None:
         """Make the moving point, as in ``fitted``, one of the fixed ones of every problem."""
@@ -104,4 +108,4 @@ def one_or_many(
 
 
 def _is(k: int, y: Ints) -> Ints:
-    return (y == k).astype(np.int64)
+    return np.asarray(y == k, dtype=np.int64)
