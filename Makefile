@@ -12,7 +12,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 RUN := $(BIN)/python -m transfer_exp
 WORKERS := $(if $(filter-out 1,$(JOBS)),hydra/launcher=joblib hydra.launcher.n_jobs=$(JOBS))
-STUDIES := mnist89-evasion mnist-evasion fashion-evasion mnist89-paths drebin215-evasion drebin-evasion mnist89-poisoning lfw-poisoning
+STUDIES := mnist89-evasion mnist-evasion fashion-evasion mnist89-paths drebin215-evasion drebin-evasion mnist89-poisoning lfw-poisoning mnist-poisoning mnist-pairs-poisoning
 
 .DEFAULT_GOAL := help
 .PHONY: again help setup demo test test-slow test-kernels bench docs notebooks mutants rooms lint types format ui reproduce clean $(STUDIES)
@@ -89,6 +89,10 @@ drebin-evasion: $(READY)  ## study: added features on DREBIN, the paper's sizes 
 mnist89-poisoning: $(READY)  ## study: poisoning on MNIST 8 against 9 (960 combinations)
 
 lfw-poisoning: $(READY)  ## study: poisoning on faces (960 combinations)
+
+mnist-poisoning: $(READY)  ## study: poisoning on MNIST, ten classes (240 combinations)
+
+mnist-pairs-poisoning: $(READY)  ## study: poisoning on all 45 pairs of MNIST digits, linear learners (2,160 combinations)
 
 $(STUDIES):
 	$(RUN) experiment=$(subst -,_,$@) $(WORKERS) $(ARGS)

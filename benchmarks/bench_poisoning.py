@@ -18,7 +18,7 @@ from world import POISONED, World, learner
 from transfer_exp.attacks.poisoning import Poisoning
 from transfer_exp.data.splits import make_split
 from transfer_exp.learners import LOSSES, RBFSVM, Learner, Logistic, Ridge
-from transfer_exp.learners.retraining import Retraining
+from transfer_exp.learners.retraining import TwoClassRetraining
 
 _SHARE = 0.95
 _TIGHT = {"ridge": 0.2, "logistic": 0.2, "svm": 1.0, "rbf": 1.0}
@@ -41,10 +41,10 @@ def test_poisoning(name: str, world: World, quick: bool, benchmark: Any, add: Ad
     split = make_split(data, seed=0)
     (x, y), (x_val, y_val) = ((data.x[rows], data.y[rows]) for rows in (split.surrogate, split.validation))
     times: dict[str, list[float]] = {"retrain": [], "gradient": [], **{kind: [] for kind in fresh(made)}}
-    place = Retraining.place
+    place = TwoClassRetraining.place
 
     def timed(kind: str) -> None:
-        inner = getattr(Retraining, kind)
+        inner = getattr(TwoClassRetraining, kind)
 
         def outer(*arguments: Any) -> Any:
             start = time.process_time()
@@ -52,9 +52,9 @@ def test_poisoning(name: str, world: World, quick: bool, benchmark: Any, add: Ad
             times[kind].append(time.process_time() - start)
             return found
 
-        monkeypatch.setattr(Retraining, kind, outer)
+        monkeypatch.setattr(TwoClassRetraining, kind, outer)
 
-    def place_and_fit(training: Retraining, fitted: Any) -> None:
+    def place_and_fit(training: TwoClassRetraining, fitted: Any) -> None:
         k = len(training.signs) - len(y) + 1
         points, labels = np.vstack([x, poisoned.points[:k]]), np.append(y, poisoned.labels[:k])
         for kind, estimator in fresh(made).items():
@@ -74,7 +74,7 @@ def test_poisoning(name: str, world: World, quick: bool, benchmark: Any, add: Ad
     seconds = (time.process_time() - start) / n_points
     timed("retrain")
     timed("gradient")
-    monkeypatch.setattr(Retraining, "place", place_and_fit)
+    monkeypatch.setattr(TwoClassRetraining, "place", place_and_fit)
     craft()
     middle = {kind: float(np.median(found)) for kind, found in times.items()}
     step = middle["retrain"] + middle["gradient"]

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from transfer_exp.learners import Model, Ridge
-from transfer_exp.learners.retraining import Retraining
+from transfer_exp.learners.retraining_base import Retraining
 from transfer_exp.types import Floats, Ints, Matrix, dense
 
 
@@ -53,7 +53,7 @@ class SpyRidge(Ridge):
         self.seen.append((dense(x), y))
         return super().fit(x, y, n_classes=n_classes, seed=seed)
 
-    def retraining(self, x: Matrix, y: Ints, x_val: Matrix, y_val: Ints, *, room: int) -> Retraining:
+    def retraining(self, x: Matrix, y: Ints, x_val: Matrix, y_val: Ints, *, room: int) -> Retraining[Any]:
         self.seen.append((dense(x), y, dense(x_val), y_val))
         return super().retraining(x, y, x_val, y_val, room=room)
 

@@ -277,15 +277,18 @@ def test_what_cannot_be_poisoned_is_refused():
     for learner in (MLP(name="mlp_high"), Forest(name="mlp_high")):
         with pytest.raises(UserError, match="got mlp_high"):
             call(learner)
-    with pytest.raises(UserError, match="two classes"):
-        call(y=np.arange(len(y)) % 3)
+    with pytest.raises(UserError, match="of every class"):
+        call(y=2 * y)
     with pytest.raises(UserError, match="from 1 to 60 points"):
         call(n_points=61)
     with pytest.raises(UserError, match="inside the box"):
         call(x=x + 2)
 
 
-@pytest.mark.parametrize("bad", [{"n_starts": 0}, {"n_iter": 0}, {"n_trials": 0}, {"tolerance": -1.0}])
+BAD = ({"n_starts": 0}, {"n_labels": 0}, {"label": "third"}, {"n_iter": 0}, {"n_trials": 0}, {"tolerance": -1.0})
+
+
+@pytest.mark.parametrize("bad", BAD)
 def test_bad_options_are_refused(bad):
     with pytest.raises(UserError, match=next(iter(bad))):
         Poisoning(**bad)

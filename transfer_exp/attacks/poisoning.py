@@ -3,28 +3,29 @@
     maximise   J(x_c) = mean_v l(y_v, f_v(w*))   subject to   lower <= x_c <= upper
     where w* = the learner retrained on its training data, the poisoning points placed before, and (x_c, y_c)
 
-l is the learner's own loss (hinge, logistic, squared; the gradient: ``learners.retraining``). Points are placed one after
-another, each from a training point with its label flipped, so that the first m of them are the attack with m points:
+l is the learner's own loss (``learners.losses``; the gradient: ``learners.retraining_base``). Points are placed one after
+another, each from a training point learned with another class, so that the first m of them are the attack with m points:
 
     for each point:
-        x = a training point with its label flipped
-        where x has no weight:  move it against its score until it has
+        x = a training point, y_c = another class than its own      (``other_classes``)
+        where x has no weight:  move it against its margin until it has
         x = ascend from x       (``optim.quasi_newton``), retraining for each trial, never stepping where it has no weight
         place it at the best trial
 
-Labels are class indices 0 and 1; f is the score of class 1, and a flipped label is 1 - y.
+Labels are class indices 0..K-1. Of two classes f is the score of class 1, and the other class is 1 - y.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
+from typing import Any, ClassVar, get_args
 
 import numpy as np
 import numpy.typing as npt
 
+from transfer_exp.attacks.other_classes import Candidates, Choice
 from transfer_exp.learners import Learner
-from transfer_exp.learners.retraining import Counts, Retrained, Retraining
+from transfer_exp.learners.retraining_base import Counts, MovedFit, Retraining
 from transfer_exp.learners.retraining_columns import all_columns, used_columns
 from transfer_exp.optim.quasi_newton import ascend_in_box
 from transfer_exp.seeds import generator
@@ -68,26 +69,32 @@ class Poisoned:
 class Poisoning:
     """Options of the attack.
 
-    n_starts: flipped training points tried as the start of a point; the one of largest validation loss is taken (1: at
-    random). n_iter: largest number of steps per point. tolerance: share of a point's rise; three steps that together gain
-    less end its ascent. n_trials: largest number of step lengths tried along one direction.
+    n_starts: training points tried as the start of a point, with another class; the one of largest validation loss is taken
+    (1: at random). label: which other class, of more than two (``other_classes``). n_labels: how many are tried for
+    ``most_harmful``. n_iter: largest number of steps per point. tolerance: share of a point's rise; three steps that
+    together gain less end its ascent. n_trials: largest number of step lengths tried along one direction.
     """
 
     scenario: ClassVar[str] = "poisoning"
-    requires: ClassVar[frozenset[str]] = frozenset({"retraining", "two_classes"})
+    requires: ClassVar[frozenset[str]] = frozenset({"retraining"})
     norm: ClassVar[str] = "l2"
     name: str = field(default="poisoning", compare=False)
     n_starts: int = 1
+    label: Choice = "random"
+    n_labels: int = 3
     n_iter: int = 40
     tolerance: float = 5e-3
     n_trials: int = 8
 
     def __post_init__(self) -> None:
-        if min(self.n_starts, self.n_iter, self.n_trials) < 1 or self.tolerance < 0:
+        if min(self.n_starts, self.n_labels, self.n_iter, self.n_trials) < 1 or self.tolerance < 0:
             raise UserError(
-                "attack: expected n_starts, n_iter and n_trials >= 1 and tolerance >= 0, got "
-                f"n_starts={self.n_starts}, n_iter={self.n_iter}, n_trials={self.n_trials}, tolerance={self.tolerance}"
+                "attack: expected n_starts, n_labels, n_iter and n_trials >= 1 and tolerance >= 0, got "
+                f"n_starts={self.n_starts}, n_labels={self.n_labels}, n_iter={self.n_iter}, n_trials={self.n_trials}, "
+                f"tolerance={self.tolerance}"
             )
+        if self.label not in get_args(Choice):
+            raise UserError(f"attack.label: expected one of {', '.join(get_args(Choice))}, got {self.label}")
 
     def craft(
         self,
@@ -104,33 +111,35 @@ class Poisoning:
     ) -> Poisoned:
         """``n_points`` points against ``learner`` trained on ``(n, d)``, for validation points ``(n_val, d)``.
 
-        ``starts``: points and true classes to start from, with the label flipped; the training points when None.
+        ``starts``: points and true classes to start from, with another class; the training points when None.
 
-        Raises UserError on a learner that cannot be poisoned, more points than training data, classes other than 0 and 1,
-        or points outside the box.
+        Raises UserError on a learner that cannot be poisoned, more points than training data, classes without training
+        points, or points outside the box.
         """
         start_x, start_y = (x, y) if starts is None else starts
-        _check(y, y_val, start_x, n_points, box)
+        _check(start_x, n_points, box)
         columns = used_columns(x, x_val, start_x)
         used_box = Box(lower=box.lower[columns], upper=box.upper[columns])
         training = learner.retraining(x[:, columns], y, x_val[:, columns], y_val, room=n_points)
         rng = generator(seed, "attack_start")
         data, unused = dense(start_x[:, columns]), np.arange(len(start_y))
+        classes = Candidates.of(self.label, learner, x, y, (dense(start_x), start_y), n_tried=self.n_labels, seed=seed)
         placed = []
         for _ in range(n_points):
             before = replace(training.counts)
             drawn = rng.choice(len(unused), size=min(self.n_starts, len(unused)), replace=False)
-            candidates = [training.retrain(data[unused[k]], 1 - int(start_y[unused[k]])) for k in drawn]
+            tried = [(k, label) for k in drawn for label in classes.draw(unused[k], int(start_y[unused[k]]), rng)]
+            candidates = [training.retrain(data[unused[k]], label) for k, label in tried]
             best = int(np.argmax([candidate.loss for candidate in candidates]))
             point = self._optimise(training, candidates[best], used_box)
             training.place(point.end)
-            placed.append(replace(point, row=int(unused[drawn[best]]), counts=training.counts - before))
-            unused = np.delete(unused, drawn[best])
+            placed.append(replace(point, row=int(unused[tried[best][0]]), counts=training.counts - before))
+            unused = np.delete(unused, tried[best][0])
         joined = _join(placed)
         points, start_points = (all_columns(rows, columns, len(box.lower)) for rows in (joined.points, joined.start_points))
         return replace(joined, points=points, start_points=start_points)
 
-    def _optimise(self, training: Retraining, start: Retrained, box: Box) -> _PlacedPoint:
+    def _optimise(self, training: Retraining[Any], start: MovedFit, box: Box) -> _PlacedPoint:
         objective = ValidationLoss(training, start)
         weighted = start if start.has_weight else objective.move_to_margin(box, self.n_trials)
         if weighted.has_weight:
@@ -147,8 +156,8 @@ class Poisoning:
 
 @dataclass(frozen=True)
 class _PlacedPoint:
-    start: Retrained
-    end: Retrained
+    start: MovedFit
+    end: MovedFit
     residual: float
     row: int = -1
     counts: Counts = field(default_factory=Counts)
@@ -161,7 +170,7 @@ class ValidationLoss:
     lowered J, would end there with a useless point. So ``value`` is minus infinity there; ``best`` counts such trials, too.
     """
 
-    def __init__(self, training: Retraining, start: Retrained) -> None:
+    def __init__(self, training: Retraining[Any], start: MovedFit) -> None:
         self.training = training
         self.best = self.last = start
         self.residual = 0.0
@@ -180,14 +189,14 @@ class ValidationLoss:
         self.residual = max(self.residual, residual)
         return gradient
 
-    def move_to_margin(self, box: Box, n_trials: int) -> Retrained:
-        """Move a point without weight, correct by more than the margin, against its score until it has weight.
+    def move_to_margin(self, box: Box, n_trials: int) -> MovedFit:
+        """Move a point without weight, correct by more than the margin, against it until it has weight.
 
         Each of at most ``n_trials`` steps is twice as long as the one before, the last as long as the distance to the
         farthest point of the box.
         """
         for k in range(n_trials):
-            direction = (1 - 2 * self.last.label) * self.training.score_gradient(self.last)
+            direction = -self.training.margin_gradient(self.last)
             norm = float(np.linalg.norm(direction)) or 1.0
             farthest = np.where(direction > 0, box.upper, np.where(direction < 0, box.lower, self.last.point))
             length = float(np.linalg.norm(farthest - self.last.point)) / 2 ** (n_trials - 1 - k)
@@ -212,10 +221,7 @@ def validation_gradients(
     return all_columns(np.array([training.gradient(one)[0] for one in fitted]), columns, points.shape[1])
 
 
-def _check(y: Ints, y_val: Ints, starts: Matrix, n_points: int, box: Box) -> None:
-    for labels in (y, y_val):
-        if set(np.unique(labels)) != {0, 1}:
-            raise UserError(f"poisoning: expected two classes, 0 and 1, got {np.unique(labels).tolist()[:5]}")
+def _check(starts: Matrix, n_points: int, box: Box) -> None:
     if not 1 <= n_points <= starts.shape[0]:
         raise UserError(
             f"poisoning: expected from 1 to {starts.shape[0]} points (one for each point of the attacker's training data), "

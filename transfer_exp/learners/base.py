@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from transfer_exp.learners.model import Model
-from transfer_exp.learners.retraining import Retraining
+from transfer_exp.learners.retraining_base import Retraining
 from transfer_exp.learners.scaling import ADVICE, Scale, Scaling
 from transfer_exp.margin import signs
 from transfer_exp.types import Dataset, Ints, Matrix, UserError
@@ -151,22 +151,23 @@ class Learner(ABC):
     def _fit(self, x: Matrix, y: Ints, *, n_classes: int, seed: int) -> Model:
         """Train on points that are scaled already, with at least one of each class."""
 
-    def retraining(self, x: Matrix, y: Ints, x_val: Matrix, y_val: Ints, *, room: int) -> Retraining:
-        """Training points ``(n, d)`` of two classes and one point that moves, retrained cheaply; see ``retraining``.
+    def retraining(self, x: Matrix, y: Ints, x_val: Matrix, y_val: Ints, *, room: int) -> Retraining[Any]:
+        """Training points ``(n, d)`` and one point that moves, retrained cheaply; see ``retraining_base``.
 
-        Raises UserError where the learner is not ``retrainable`` or scales the features, and where the classes are not 0
-        and 1.
+        Raises UserError where the learner is not ``retrainable`` or scales the features, where there are no points of some
+        class up to the largest, and where there is one class only.
         """
         self.require_retrainable()
         self.require_raw("surrogate")
         classes = np.union1d(y, y_val).tolist()
-        if classes != [0, 1]:
+        if len(classes) < 2 or np.unique(y).tolist() != list(range(len(classes))):
             raise UserError(
-                f"poisoning: expected points of two classes, labelled 0 and 1, got labels {classes[:5]}; choose two classes"
+                f"poisoning: expected training points of every class, numbered from 0, and of two at least, got labels "
+                f"{classes[:12]} and training points of {np.unique(y).tolist()[:12]}; take more points, or leave a class out"
             )
         return self._retraining(x, y, x_val, y_val, room=room)
 
-    def _retraining(self, x: Matrix, y: Ints, x_val: Matrix, y_val: Ints, *, room: int) -> Retraining:
+    def _retraining(self, x: Matrix, y: Ints, x_val: Matrix, y_val: Ints, *, room: int) -> Retraining[Any]:
         raise NotImplementedError
 
     def require_retrainable(self) -> None:

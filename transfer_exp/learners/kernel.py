@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from functools import partial
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -12,7 +13,8 @@ from torch import Tensor
 from transfer_exp.learners.base import Learner, require_positive
 from transfer_exp.learners.gram import RBFGram
 from transfer_exp.learners.model import Model
-from transfer_exp.learners.retraining import Retraining
+from transfer_exp.learners.retraining_base import Retraining
+from transfer_exp.learners.retraining_many import one_or_many
 from transfer_exp.learners.retraining_svm import SVMRetraining
 from transfer_exp.learners.svm import fit_machines
 from transfer_exp.types import Ints, Matrix, UserError, dense
@@ -90,11 +92,11 @@ class RBFSVM(Learner):
             **labels,
         )
 
-    def _retraining(self, x: Matrix, y: Ints, x_val: Matrix, y_val: Ints, *, room: int) -> Retraining:
+    def _retraining(self, x: Matrix, y: Ints, x_val: Matrix, y_val: Ints, *, room: int) -> Retraining[Any]:
         """Retraining with one moving point, in float64."""
         assert not isinstance(self.gamma, str)  # require_raw
         gram = RBFGram(dense(x), dense(x_val), gamma=self.gamma, room=room)
-        return SVMRetraining(gram, y, y_val, C=self.C)
+        return one_or_many(gram, y, y_val, partial(SVMRetraining, C=self.C))
 
     def require_raw(self, role: str) -> None:
         """A gamma that depends on the points, too."""

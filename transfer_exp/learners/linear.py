@@ -9,6 +9,7 @@ Ridge        min  alpha |w|^2 / 2 + sum_i (s_i - f_i)^2 / 2               the sa
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,9 @@ from torch import Tensor
 from transfer_exp.learners.base import Learner, one_vs_rest, require_positive
 from transfer_exp.learners.gram import LinearGram
 from transfer_exp.learners.model import Model
-from transfer_exp.learners.retraining import Retraining
+from transfer_exp.learners.retraining_base import Retraining
+from transfer_exp.learners.retraining_many import one_or_many
+from transfer_exp.learners.retraining_multinomial import MultinomialRetraining
 from transfer_exp.learners.retraining_smooth import LogisticRetraining, RidgeRetraining
 from transfer_exp.learners.retraining_svm import SVMRetraining
 from transfer_exp.learners.svm import fit_machines
@@ -84,9 +87,9 @@ class LinearSVM(Learner):
         found = fit_machines(x, y, n_classes=n_classes, C=self.C, tolerance=self.tolerance, gamma=None)
         return HingeLinearModel(weight=found.dual.T @ x[found.rows], bias=found.bias)
 
-    def _retraining(self, x: Matrix, y: Ints, x_val: Matrix, y_val: Ints, *, room: int) -> Retraining:
+    def _retraining(self, x: Matrix, y: Ints, x_val: Matrix, y_val: Ints, *, room: int) -> Retraining[Any]:
         """Retraining with one moving point, in float64."""
-        return SVMRetraining(LinearGram(dense(x), dense(x_val), room=room), y, y_val, C=self.C)
+        return one_or_many(LinearGram(dense(x), dense(x_val), room=room), y, y_val, partial(SVMRetraining, C=self.C))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,8 +113,10 @@ class Logistic(Learner):
         estimator = LogisticRegression(C=self.C, tol=self.tolerance, max_iter=20_000)
         return LogisticLinearModel.of(estimator.fit(x, y))
 
-    def _retraining(self, x: Matrix, y: Ints, x_val: Matrix, y_val: Ints, *, room: int) -> Retraining:
+    def _retraining(self, x: Matrix, y: Ints, x_val: Matrix, y_val: Ints, *, room: int) -> Retraining[Any]:
         """Retraining with one moving point, in float64."""
+        if int(y.max()) > 1:
+            return MultinomialRetraining(dense(x), y, dense(x_val), y_val, penalty=1 / self.C, room=room)
         return LogisticRetraining(LinearGram(dense(x), dense(x_val), room=room), y, y_val, penalty=1 / self.C)
 
 
@@ -136,6 +141,7 @@ class Ridge(Learner):
         estimator = RidgeRegression(alpha=self.alpha, solver=solver, tol=1e-8)
         return SquaredLinearModel.of(estimator.fit(x, one_vs_rest(y, n_classes)))
 
-    def _retraining(self, x: Matrix, y: Ints, x_val: Matrix, y_val: Ints, *, room: int) -> Retraining:
+    def _retraining(self, x: Matrix, y: Ints, x_val: Matrix, y_val: Ints, *, room: int) -> Retraining[Any]:
         """Retraining with one moving point, in float64."""
-        return RidgeRetraining(LinearGram(dense(x), dense(x_val), room=room), y, y_val, penalty=self.alpha)
+        gram = LinearGram(dense(x), dense(x_val), room=room)
+        return one_or_many(gram, y, y_val, partial(RidgeRetraining, penalty=self.alpha))

@@ -38,12 +38,13 @@ point that is no support vector has no gradient.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
 
 from transfer_exp.learners.gram import Gram, Moved
+from transfer_exp.learners.retraining_base import Counts, Retraining
 from transfer_exp.margin import signs
 from transfer_exp.types import Floats, Ints
 
@@ -89,21 +90,7 @@ class Retrained(Solution):
         return bool(self.beta[-1] != 0)
 
 
-@dataclass
-class Counts:
-    """Numbers of retrainings, gradients, factorisations, solves with a factor, and fits from scratch as fallback."""
-
-    retrainings: int = 0
-    gradients: int = 0
-    factorisations: int = 0
-    solves: int = 0
-    fallbacks: int = 0
-
-    def __sub__(self, other: Counts) -> Counts:
-        return Counts(*(getattr(self, f) - getattr(other, f) for f in self.__dataclass_fields__))
-
-
-class Retraining(ABC):
+class TwoClassRetraining(Retraining[Retrained]):
     """A learner on the fixed training points of ``gram``, of classes ``y`` ``(n,)``, and one point that moves.
 
     ``signs``: s of the fixed points ``(n,)``. ``signs_val``: of the validation points ``(n_val,)``.
@@ -138,7 +125,7 @@ class Retraining(ABC):
         """p ``(n + 1,)``, zero outside S, for K_V^T g ``(n + 1,)`` and 1^T g; and the relative residual."""
 
     @abstractmethod
-    def _before_place(self, fitted: Retrained) -> None:
+    def before_place(self, fitted: Retrained) -> None:
         """Called when the moving point becomes a fixed one, before ``gram`` grows."""
 
     def all_signs(self, label: int) -> Floats:
@@ -147,8 +134,11 @@ class Retraining(ABC):
 
     def retrain(self, point: Floats, label: int) -> Retrained:
         """Train on the fixed points and ``point`` ``(d,)`` of class ``label`` (0 or 1)."""
+        return self.retrain_at(self.gram.move(point), label)
+
+    def retrain_at(self, moved: Moved, label: int) -> Retrained:
+        """The same with the moving point where ``gram`` has put it."""
         self.counts.retrainings += 1
-        moved = self.gram.move(point)
         starts = [self._warm_start(self._fixed, 0.0)]
         # Another label or a long move can make the last solution useless: the one without the moving point is a start, too.
         if self._last is not None and self._last.label == label:
@@ -177,6 +167,10 @@ class Retraining(ABC):
         weight = fitted.beta[-1]
         return weight * direct - self.gram.train_vjp(weight * p + p[-1] * fitted.beta), residual
 
+    def margin_gradient(self, fitted: Retrained) -> Floats:
+        """d(s f)/dx ``(d,)`` of the learner ``fitted``, taken at its moving point of sign s."""
+        return (2 * fitted.label - 1) * self.score_gradient(fitted)
+
     def score_gradient(self, fitted: Retrained) -> Floats:
         """df/dx ``(d,)`` of the learner ``fitted``, taken at its moving point."""
         self.gram.restore(fitted.moved)
@@ -185,8 +179,12 @@ class Retraining(ABC):
     def place(self, fitted: Retrained) -> None:
         """Make the moving point, as in ``fitted``, one of the fixed ones."""
         self.gram.restore(fitted.moved)
-        self._before_place(fitted)
+        self.before_place(fitted)
         self.gram.keep()
+        self.after_place(fitted)
+
+    def after_place(self, fitted: Retrained) -> None:
+        """Go on with the point of ``fitted`` among the fixed ones, as ``gram`` has it."""
         self._fixed = fitted.extended()
         self._last = None
         self.signs = self.all_signs(fitted.label)

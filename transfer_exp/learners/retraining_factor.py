@@ -24,7 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from transfer_exp.learners.gram import Gram, Moved
-from transfer_exp.learners.retraining import Counts
+from transfer_exp.learners.retraining_base import Counts
 from transfer_exp.optim.implicit import Factor, factorise
 from transfer_exp.types import Floats
 

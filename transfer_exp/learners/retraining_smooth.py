@@ -26,7 +26,7 @@ from typing import ClassVar, TypeAlias
 import numpy as np
 
 from transfer_exp.learners.gram import Gram
-from transfer_exp.learners.retraining import Retrained, Retraining, Solution
+from transfer_exp.learners.retraining import Retrained, Solution, TwoClassRetraining
 from transfer_exp.learners.retraining_factor import SLOW, NewtonFactor, max_abs
 from transfer_exp.types import Floats, Ints
 
@@ -62,7 +62,7 @@ _LARGEST_EXPONENT = 700.0  # whose exponential is still finite
 _SHORTEST = 0.02  # step length below which rounding is what keeps a small residual from falling
 
 
-class SmoothRetraining(Retraining):
+class SmoothRetraining(TwoClassRetraining):
     """A loss with two derivatives, and lambda |w|^2 / 2."""
 
     _single: ClassVar[bool]
@@ -187,7 +187,7 @@ class SmoothRetraining(Retraining):
         )
         return scale * p.beta, residual
 
-    def _before_place(self, fitted: Retrained) -> None:
+    def before_place(self, fitted: Retrained) -> None:
         """An exact factor grows by a row; any other is made anew, for all trials of the next point."""
         z = self._curvature(fitted)
         if not self._factor.append(z):

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from transfer_exp.learners.gram import Gram
-from transfer_exp.learners.retraining import Retrained, Retraining, Solution
+from transfer_exp.learners.retraining import Retrained, Solution, TwoClassRetraining
 from transfer_exp.learners.svm import MAX_ITER
 from transfer_exp.optim.active_set import points_bounding_bias, solve_dual
 from transfer_exp.optim.implicit import SaddleSolver
@@ -32,7 +32,7 @@ _MAX_SOLVES = 200
 _AT_BOUND = 1e-9  # libsvm's coefficients this close to a bound, relative to C, are at it
 
 
-class SVMRetraining(Retraining):
+class SVMRetraining(TwoClassRetraining):
     """Soft-margin SVM with any kernel: min |w|^2 / 2 + C sum_i max(0, 1 - s_i f_i)."""
 
     def __init__(self, gram: Gram, y: Ints, y_val: Ints, *, C: float) -> None:
@@ -98,5 +98,5 @@ class SVMRetraining(Retraining):
         residual = np.abs(K @ p + t - rhs)[free].max() / max(np.abs(rhs[free]).max(), np.finfo(float).tiny)
         return p, float(residual)
 
-    def _before_place(self, fitted: Retrained) -> None:
+    def before_place(self, fitted: Retrained) -> None:
         """Nothing to do."""

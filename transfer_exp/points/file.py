@@ -1,7 +1,7 @@
 """The file of points: an ``.npz`` of plain arrays, read without pickle.
 
     points       (E, n, d), one block an epsilon, or (n, d) at one; of poisoning (n, d), in the order in which they are added
-    labels       (n,) class indices, or class names; of poisoning the (flipped) classes that the points are learned with
+    labels       (n,) class indices, or class names; of poisoning the (other) classes that the points are learned with
     epsilon      (E,) strengths; of poisoning the shares of poisoning points in the training data
     clean        (n, d), the points before; of poisoning the starts                                          not needed
     class_names  (K,) text: what the class indices mean                                                      not needed

@@ -45,7 +45,7 @@ N_VARIABILITY_POINTS = 20
 class PoisonedTraining:
     """The training data of surrogate and target with poisoning points; ``counts``: how many at each value of the grid.
 
-    Logits are ``(E, n_test, 2)``, of the clean test points.
+    Logits are ``(E, n_test, K)``, of the clean test points.
     """
 
     work: Work
@@ -99,7 +99,7 @@ class PoisonedTraining:
 
     @property
     def noise_decisions(self) -> Floats:
-        """``(E, draws, n_test, 2)``, of the target retrained with as many random points with flipped labels."""
+        """``(E, draws, n_test, K)``, of the target retrained with as many random points of another class."""
         return random_flips_logits(self.work, self.counts)
 
     def _retrained(self, learner: Learner, rows: Ints, stream: Stream, made: Poisoned) -> Floats:
@@ -174,11 +174,12 @@ class PoisonedTraining:
 
     @property
     def perturbation_correlations(self) -> Floats | None:
-        """rho ``(E,)``, mean over the points placed; None where white and black box have other starts."""
+        """rho ``(E,)``, mean over the points placed that have one class in both; None where the boxes have other starts."""
         black, white = self.black_box, self.white_box
         if white is None or not np.array_equal(black.start_points, white.start_points):
             return None  # they have the same when starts are drawn at random
         rho = perturbation_correlation(self._moves(black), self._moves(white))
+        rho = np.where(black.labels == white.labels, rho, np.nan)
         return self._running_mean(rho, empty=float("nan"))
 
     @property

@@ -3,7 +3,7 @@
 Black box: points made on the surrogate and its data join the target's training data, and the target is retrained. White box:
 the same attack made on the target and its data, from the same starts, which makes the two perturbations of a point
 comparable. Errors are the target's, on clean test points. The measures are those of evasion with the gradient of the
-validation loss in the poisoning point, at the starts (flipped training points):
+validation loss in the poisoning point, at the starts (training points with another class):
 
     S, R   gradients with the point alone in the training data: of the target; surrogate against target
     rho    black-box against white-box perturbation, mean over the points placed
@@ -20,11 +20,12 @@ import numpy as np
 from transfer_exp.combination import Combination, Outcome
 from transfer_exp.data.training_sets import require_others, share_in_common
 from transfer_exp.margin import predict
+from transfer_exp.measures.errors import confusion
 from transfer_exp.scenarios import remarks
 from transfer_exp.scenarios.classification import images
 from transfer_exp.scenarios.poisoned import N_VARIABILITY_POINTS, PoisonedTraining
 from transfer_exp.store import Store
-from transfer_exp.types import Examples, UserError
+from transfer_exp.types import Examples, Ints, UserError
 from transfer_exp.work import Work
 
 NAME = "poisoning"
@@ -51,6 +52,8 @@ def run(combination: Combination, store: Store) -> Outcome:
     outcome.add_shown(combination.epsilon)
     _add_health(outcome, poisoned)
     _log_constant(poisoned)
+    if work.dataset.n_classes > 2:
+        outcome.confusion = _confusion(poisoned)
     if work.dataset.shape is not None:
         outcome.examples = _examples(poisoned, work.dataset.shape)
     return outcome
@@ -109,6 +112,18 @@ def _add_health(outcome: Outcome, poisoned: PoisonedTraining) -> None:
     outcome.metrics |= {f"health/{name}": value for name, value in made.health().items()}
     outcome.metrics["effort/retrainings"] = float(made.retrainings.sum())
     outcome.metrics["effort/gradients"] = float(made.gradients.sum())
+
+
+def _confusion(poisoned: PoisonedTraining) -> dict[str, Ints]:
+    """At the reference share: who is taken for whom, by surrogate and target, before and after."""
+    grid = poisoned.work.combination.epsilon
+    k, y = grid.grid.index(grid.reference), poisoned.y
+    return {
+        "target_clean": confusion(poisoned.target_decisions[0], y),
+        "target": confusion(poisoned.target_decisions[k], y),
+        "surrogate_clean": confusion(poisoned.surrogate_decisions[0], y),
+        "surrogate": confusion(poisoned.surrogate_decisions[k], y),
+    }
 
 
 def _examples(poisoned: PoisonedTraining, shape: tuple[int, ...]) -> Examples:

@@ -2,7 +2,7 @@
 
 It is a quantity of the target, the split, and the attack's norm and grid, not of the surrogate: made once and shared by all
 surrogates. Only what an attack adds to it is transfer. For poisoning: as many random points of the attacker's training data,
-with their labels flipped, join the target's training data.
+learned with another class, join the target's training data.
 """
 
 from __future__ import annotations

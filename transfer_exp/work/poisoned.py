@@ -10,6 +10,7 @@ import numpy as np
 
 from transfer_exp import seeds
 from transfer_exp.attacks.base import PoisoningAttack
+from transfer_exp.attacks.other_classes import random_others
 from transfer_exp.attacks.poisoning import Poisoned, validation_gradients
 from transfer_exp.data.training_sets import TrainingSet
 from transfer_exp.learners import Learner
@@ -71,7 +72,7 @@ def retrained_logits(
     labels: Ints,
     counts: Sequence[int],
 ) -> Floats:
-    """Test logits ``(E, n_test, 2)`` of the learner retrained on these rows and the first points, as many as ``counts`` say.
+    """Test logits ``(E, n_test, K)`` of the learner retrained on these rows and the first points, as many as ``counts`` say.
 
     The first count is 0: the learner as it was, whosever points follow.
     """
@@ -83,7 +84,7 @@ def retrained_logits(
         every = []
         for m in of:
             x_with, y_with = np.concatenate([x, points[:m]]), np.concatenate([y, labels[:m]])
-            model = learner.fit(x_with, y_with, n_classes=2, seed=number)
+            model = learner.fit(x_with, y_with, n_classes=work.dataset.n_classes, seed=number)
             model.check(x_test[:N_CHECKED])
             every.append(model.logits(x_test))
         return {"logits": np.stack(every)}
@@ -96,16 +97,18 @@ def retrained_logits(
 
 
 def random_flips_logits(work: Work, counts: Sequence[int]) -> Floats:
-    """The control: test logits ``(E, N_DRAWS, n_test, 2)`` of the target retrained with random flipped points.
+    """The control: test logits ``(E, N_DRAWS, n_test, K)`` of the target retrained with random points of another class.
 
-    They are points of the attacker. Those of a smaller share are the first of those of a larger one, as with an attack.
+    They are points of the attacker, learned with a class drawn from all that are not theirs. Those of
+    a smaller share are the first of those of a larger one, as with an attack.
     """
     (x, y), target, rows = work.part(work.split.surrogate), work.combination.target, work.split.target
     rng = generator(work.combination.seed, "noise")
     draws = [rng.choice(len(y), size=max(counts), replace=False) for _ in range(N_DRAWS)]
+    labels = [random_others(y[draw], work.dataset.n_classes, rng) for draw in draws]
     every = (
-        retrained_logits(work, target, rows, stream="target_training", points=x[draw], labels=1 - y[draw], counts=counts)
-        for draw in draws
+        retrained_logits(work, target, rows, stream="target_training", points=x[draw], labels=others, counts=counts)
+        for draw, others in zip(draws, labels, strict=True)
     )
     return np.stack(list(every), axis=1)
 
