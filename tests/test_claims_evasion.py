@@ -1,4 +1,4 @@
-"""The claims on evasion since 2017: a planted effect holds, its reverse fails, nothing does not; what is missing is named."""
+"""The claims on evasion since 2017: a planted effect holds, its reverse fails, nothing does not; what lacks is named."""
 
 from __future__ import annotations
 
@@ -120,6 +120,12 @@ def alike(rows: pd.DataFrame, sign: int) -> None:
     rows["other_mistake"] = 0.3
 
 
+def gaps(rows: pd.DataFrame, sign: int) -> None:
+    """Posteriors tell more than logits."""
+    rows["logit_gap_tells"] = 0.6 + 0.01 * rows["noise"]
+    rows["posterior_gap_tells"] = 0.6 + 0.1 * sign + 0.01 * np.random.default_rng(9).normal(size=len(rows))
+
+
 def robust(rows: pd.DataFrame, sign: int) -> None:
     """Robust targets fall to robust surrogates, and to plain ones no more than to noise; reversed: the other way round."""
     hard, strong = rows["target.adversarial_radius"] > 0, rows["surrogate.adversarial_radius"] > 0
@@ -158,6 +164,7 @@ TABLE: Mapping[str, tuple[Mapping[str, Sequence[object]], planted.Plant, dict[st
     "TA3": (ATTACKS, sizes, {}),
     "TG1": (GOALS, goals, {}),
     "SM1": ({}, alike, {"surrogates": MANY, "targets": ("svm_low", "mlp_low", "cnn_a")}),
+    "PG1": ({}, gaps, {}),
     "RB1": (ROBUST, robust, {"targets": ("cnn",)}),
     "CH1": ({}, central, {"surrogates": MANY}),
 }  # fmt: skip

@@ -121,7 +121,7 @@ CLAIMS = (
         adds="+measures=networks 'seed=range(10)'",
     ),
     _own(
-        id="LR3", source="this suite", link="", see=f"{SOURCE} ({LINK})",
+        id="LR3", source="this suite", see=f"{SOURCE} ({LINK})",
         judge=worse_than_without("label_smoothing", "mixup"),
         statement="Label smoothing and mixup make worse surrogates",
         test="paired signed ranks over repetitions, each strength against none",
@@ -129,7 +129,7 @@ CLAIMS = (
         adds="surrogate=cnn surrogate.label_smoothing=0,0.1,0.2,0.4 'seed=range(10)'",
     ),
     _own(
-        id="LR4", source="this suite", link="", see=f"{SOURCE} ({LINK})", judge=together_over_either,
+        id="LR4", source="this suite", see=f"{SOURCE} ({LINK})", judge=together_over_either,
         statement="Penalising input gradients and SAM together make a better surrogate than either alone",
         test="paired signed ranks against each alone; the larger p counts",
         needs="a network without, with either and with both, in 6 repetitions", factors=("gradient_penalty", "sam_radius"),
