@@ -57,7 +57,7 @@ def assembled(rows: pd.DataFrame) -> Study:
     for role in ("surrogate", "target"):
         rows[f"{role}.family"] = rows[role].str.split("_").str[0]
         rows[f"{role}.complexity"] = None
-    for name in [c for c in rows if c.startswith(("surrogate.", "target.", "attack."))]:
+    for name in [c for c in map(str, rows) if c.startswith(("surrogate.", "target.", "attack."))]:
         rows[name] = [None if pd.isna(value) else as_text(value) for value in rows[name]]
     rows["epsilon.reference"], rows["epsilon.shown"] = as_text(EPSILONS[1]), as_text(EPSILONS[1:2])
     rows["epsilon.grid"] = as_text(EPSILONS)

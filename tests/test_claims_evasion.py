@@ -107,7 +107,7 @@ def goals(rows: pd.DataFrame, sign: int) -> None:
 
 def members(rows: pd.DataFrame, sign: int) -> None:
     """Larger ensembles transfer better by less and less, mixed ones better still."""
-    names = [c for c in rows if c.startswith("surrogate.members.")]
+    names = [c for c in map(str, rows) if c.startswith("surrogate.members.")]
     size, kinds = rows[names].notna().sum(axis=1), rows[names].nunique(axis=1)
     rows["rate"] += 0.2 * sign * ((1 - 1 / size) + 0.2 * (kinds > 1))
 
