@@ -113,7 +113,8 @@ def test_reversed_effect_and_nothing_fail(claim, name):
 def test_table_has_every_claim_that_a_report_makes():
     rooms = [("paired", "evasion"), ("correlated", "evasion"), ("share", "less data, same")]
     rooms += [("attack", "poisoning"), ("attack", "malware")]
-    assert {c.claim for room, name in rooms for c in found(room, name, 10)} == set(TABLE)
+    made = {c.claim for room, name in rooms for c in found(room, name, 10)}
+    assert {claim for claim in made if claim[0].isdigit()} == set(TABLE)
 
 
 # claim -> the fewest repetitions for a verdict
@@ -126,7 +127,7 @@ FEWEST = {
 
 
 def test_claims_say_how_many_repetitions_a_verdict_takes():
-    assert {claim.id: claim.fewest for claim in CLAIMS} == FEWEST
+    assert {claim.id: claim.fewest for claim in CLAIMS if claim.id[0].isdigit()} == FEWEST
 
 
 SLOW = [pytest.param(c, marks=pytest.mark.slow if kind_of(c.id) == "correlated" else (), id=c.id) for c in CLAIMS]

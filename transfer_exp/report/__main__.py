@@ -25,13 +25,16 @@ Tables, figures, tests and a verdict on each claim of a study, from its runs in 
   out           where to write; an earlier report there is replaced (default: <root>/reports/<study>, or
                 <root>/reports/<study>-<settings> with where)
   claims        claims of your own, judged beside the published ones: a Claim of a module, several, or a function that
-                makes them, for instance claims=my_module.my_claim
+                makes them, for instance claims=my_module.my_claim. claims=all with study=[a,b,c] makes one page of all
+                published claims x the studies' data sets instead (claims.html, claims.json, claims.csv; default of
+                out: <root>/reports/claims)
   --config-dir  a folder whose modules are found, too
 
 Writes report.html, claims.json, curves.csv, runs.csv, figures/ (png, svg), tables/ (csv), and logs all of it
 to the study's parent run.
 """
 _KEYS = ("study", "where", "root", "tracking_uri", "out", "claims", "--config-dir")
+_ALL = "all"
 _SETTING = re.compile(r"(?:^|\s)([A-Za-z_][\w./-]*)=")
 
 
@@ -64,6 +67,8 @@ def _report(arguments: Sequence[str]) -> int:
     from transfer_exp.tracking.connecting import default_uri
 
     root = results_root(given.get("root"))
+    if given.get("claims") == _ALL:
+        return _claims(given, root)
     where = settings(given["where"]) if "where" in given else None
     folder = study_folder(given["study"]) + (f"-{file_name(where)}" if where else "")
     out = Path(given.get("out") or root / "reports" / folder)
@@ -72,6 +77,22 @@ def _report(arguments: Sequence[str]) -> int:
     claims = claims_named(given.get("claims", ""))
     html = build_report(tracking_uri=uri, study=given["study"], out=out, where=where, claims=claims)
     print(f"report of {given['study']}: {html}")
+    return 0
+
+
+def _claims(given: dict[str, str], root: Path) -> int:
+    from transfer_exp.report.claims_page import build_claims
+    from transfer_exp.tracking.connecting import default_uri
+
+    if "where" in given:
+        raise UserError(f"where: expected none beside claims={_ALL}, got {given['where']}; leave one of them out")
+    studies = [name.strip() for name in given["study"].strip("[]").split(",") if name.strip()]
+    if not studies or len(set(studies)) < len(studies):
+        raise UserError(f"study: expected names that differ, study=[a,b,c], got {given['study']}")
+    out = Path(given.get("out") or root / "reports" / "claims")
+    uri = given.get("tracking_uri") or default_uri(root)
+    page = build_claims(tracking_uri=uri, studies=studies, out=out)
+    print(f"claims of {', '.join(studies)}: {page}")
     return 0
 
 

@@ -28,7 +28,7 @@ from transfer_exp.report import (
 from transfer_exp.report import client as store
 from transfer_exp.report.audit_page import is_audit, part_told, write_audit
 from transfer_exp.report.audit_points import load_points
-from transfer_exp.report.claims import Claim, Numbers, Verdict, evaluate
+from transfer_exp.report.claims import CLAIMS, Claim, Numbers, Verdict, Wanting, evaluate, wanting
 from transfer_exp.report.classes import load_classes
 from transfer_exp.report.contents import cells
 from transfer_exp.report.curves import curve_columns
@@ -106,6 +106,7 @@ def _note(study: Study, parent: Run) -> str:
 def _fill(folder: Path, study: Study, tracking_uri: str, own: Sequence[Claim], runs: Collection[str]) -> None:
     numbers = Numbers.of(study)
     verdicts = evaluate(study, numbers, own)
+    others = wanting(study, verdicts)
     examples, lost = load_examples(tracking_uri=tracking_uri, study=study)
     classes, unread = load_classes(tracking_uri=tracking_uri, study=study)
     study = replace(study, gaps=(*study.gaps, *lost, *unread))
@@ -125,10 +126,12 @@ def _fill(folder: Path, study: Study, tracking_uri: str, own: Sequence[Claim], r
     (folder / "tables").mkdir()
     for table in written:
         write_csv(table.content, folder / "tables" / f"{table.stem}.csv")
-    (folder / "claims.json").write_text(_as_json(study, verdicts), encoding="utf-8")
-    sources = {claim.id: claim.source for claim in own}
+    (folder / "claims.json").write_text(_as_json(study, verdicts, others), encoding="utf-8")
+    sources = {claim.id: claim.source for claim in (*CLAIMS, *own)}
     told = choosing_drawing.in_words(study, ranked)
-    html = page.render(study, verdicts=verdicts, pictures=drawn, tables=of_page, sources=sources, choice=told)
+    html = page.render(
+        study, verdicts=verdicts, others=others, pictures=drawn, tables=of_page, sources=sources, choice=told
+    )  # fmt: skip
     (folder / "report.html").write_text(html, encoding="utf-8")
     if is_audit(study):
         _fill_audit(folder, part_told(study, runs), tracking_uri)
@@ -155,11 +158,13 @@ def _draw(folder: Path, pictures: Iterable[Picture], formats: Sequence[str]) -> 
     return drawn
 
 
-def _as_json(study: Study, verdicts: list[Verdict]) -> str:
+def _as_json(study: Study, verdicts: list[Verdict], others: Sequence[Wanting]) -> str:
     about = {"study": study.name, "attack": study.attack, "epsilon": study.epsilon_reference}
     about |= {"settings": dict(study.settings), "other_settings": [dict(other.settings) for other in study.others]}
     about |= {"gaps": study.gaps, "warnings": study.warnings}
-    return json.dumps({**about, "claims": [verdict.plain() for verdict in verdicts]}, indent=1, allow_nan=False) + "\n"
+    without = [{"claim": one.claim.id, "needs": one.needs, "command": one.command} for one in others]
+    claims = {"claims": [verdict.plain() for verdict in verdicts], "without_verdict": without}
+    return json.dumps({**about, **claims}, indent=1, allow_nan=False) + "\n"
 
 
 def study_summary(*, tracking_uri: str, study: str, out: Path, only: Collection[str] | None = None) -> Summary:

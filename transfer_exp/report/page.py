@@ -15,7 +15,7 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from transfer_exp.report import factors, words
-from transfer_exp.report.claims import Verdict
+from transfer_exp.report.claims import Verdict, Wanting
 from transfer_exp.report.drawing import Picture
 from transfer_exp.report.headings import heading
 from transfer_exp.report.provenance import provenance
@@ -41,6 +41,7 @@ def render(
     study: Study,
     *,
     verdicts: Sequence[Verdict],
+    others: Sequence[Wanting],
     pictures: Sequence[tuple[Picture, Path]],
     tables: Sequence[tuple[str, str, str, pd.DataFrame]],
     sources: Mapping[str, str],
@@ -48,7 +49,7 @@ def render(
 ) -> str:
     """The page. pictures: each with its svg file. tables: section, file name without ending, caption, content.
 
-    sources: of the claims that are not those of the paper, by id. choice: sentences on the choice of a surrogate.
+    others: claims without verdict. sources: of the claims, by id. choice: sentences on the choice of a surrogate.
     """
     environment = Environment(
         loader=PackageLoader("transfer_exp.report", "."), autoescape=True, undefined=StrictUndefined,
@@ -68,6 +69,7 @@ def render(
         counts={answer: sum(v.verdict == answer for v in verdicts) for answer in _SIGNS},
         signs=_SIGNS,
         sources=sources,
+        others=others,
         choice=choice,
         figures=_by_section(pictures),
         tables=[_table(study, *table) for table in tables if len(table[3])],

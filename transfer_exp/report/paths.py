@@ -84,7 +84,7 @@ def _paths_of(rows: pd.DataFrame, role: Role) -> Iterator[Path]:
             others = [other for other in swept if other != column]
             groups = own.groupby(others, dropna=False) if others else [((), own)]
             for fixed, group in groups:
-                values = _numbers(list(group[column]))
+                values = numbers(list(group[column]))
                 if values is None or len(group) < _FEWEST or len(set(values)) < len(values):
                     continue
                 order = np.argsort(values)
@@ -104,7 +104,7 @@ def _plain(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _numbers(values: Sequence[Any]) -> list[float] | None:
+def numbers(values: Sequence[Any]) -> list[float] | None:
     """The values as numbers; None where they are none.
 
     Lists of one length count by their means (a width), lists of equal entries by their lengths (a depth).

@@ -2,24 +2,80 @@
 
 To add a claim: a ``Claim`` (``base``) in the ``CLAIMS`` of its source's file; to add a source: a file with ``CLAIMS``, and
 its place in the tuple below. A claim of one's own may lie in any module: ``+claims.mine._target_=...`` of a study's command,
-or ``claims=my_module.my_claim`` of its report (``own``).
+or ``claims=my_module.my_claim`` of its report (``own``). Tests that claims share: ``tests``; what they compare: ``designs``.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
-from transfer_exp.report.claims import demontis2019, demontis2019_attacks
+from transfer_exp.report.claims import (
+    benz2021,
+    chen2021,
+    demontis2019,
+    demontis2019_attacks,
+    dong2018,
+    gubri2023,
+    mao2022,
+    sitawarin2024,
+    suite,
+    waseda2023,
+    yao2025,
+    zhang2024,
+    zhao2021,
+)
 from transfer_exp.report.claims.base import Answer, Claim, Numbers, Verdict
 from transfer_exp.report.claims.corrections import with_holm
+from transfer_exp.report.claims.power import with_detectable
 from transfer_exp.report.study import Study
 
-__all__ = ["CLAIMS", "Answer", "Claim", "Numbers", "Verdict", "evaluate"]
+__all__ = ["CLAIMS", "Answer", "Claim", "Numbers", "Verdict", "Wanting", "evaluate", "wanting"]
 
-CLAIMS: tuple[Claim, ...] = (*demontis2019.CLAIMS, *demontis2019_attacks.CLAIMS)
+_SOURCES = (
+    *(demontis2019, demontis2019_attacks, zhang2024, gubri2023, mao2022, benz2021, yao2025, dong2018, chen2021, zhao2021),
+    *(waseda2023, sitawarin2024, suite),
+)
+CLAIMS: tuple[Claim, ...] = tuple(claim for source in _SOURCES for claim in source.CLAIMS)
 
 
 def evaluate(study: Study, numbers: Numbers | None = None, own: Iterable[Claim] = ()) -> list[Verdict]:
-    """The verdicts of a study on every claim that is about such studies, by claim and learner; ``own``: the user's."""
+    """The verdicts of a study on every claim that it can test, by claim and learner; ``own``: the user's."""
     numbers = numbers or Numbers.of(study)
     verdicts = [verdict for claim in CLAIMS for verdict in claim.verdicts(study, numbers)]
     verdicts += [verdict for claim in own for verdict in claim.guarded_verdicts(study, numbers)]
-    return sorted(with_holm(verdicts), key=lambda verdict: verdict.claim)  # stable: learners keep their order
+    return sorted(
+        with_detectable(with_holm(verdicts)), key=lambda verdict: verdict.claim
+    )  # stable: learners keep their order
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanting:
+    """A claim that a study says nothing on, what it would take, and the command that adds that.
+
+    command: empty for a claim about other scenarios.
+    """
+
+    claim: Claim
+    needs: str
+    command: str
+
+
+def wanting(study: Study, verdicts: Sequence[Verdict]) -> list[Wanting]:
+    """The published claims on which there is no verdict, in order."""
+    said = {verdict.claim for verdict in verdicts}
+    typed = study.parents[-1].data.tags.get("command", "") if study.parents else ""
+    begin = typed or f"python -m transfer_exp -m study={study.name}"
+    found = []
+    for claim in sorted((one for one in CLAIMS if one.id not in said), key=lambda one: one.id):
+        here = study.scenario in claim.scenarios
+        other = f"a study of {' or '.join(sorted(claim.scenarios))}"
+        needs = (claim.needs or _listed(claim)) if here else other
+        found.append(
+            Wanting(claim=claim, needs=needs, command=f"{begin} {claim.adds}".strip() if here and claim.adds else "")
+        )
+    return found
+
+
+def _listed(claim: Claim) -> str:
+    """What a claim takes, where it does not say it in words of its own."""
+    twins = [f"H and L of a {role}" for role in claim.roles]
+    return ", ".join([*twins, *claim.factors, *claim.measures]).replace("_", " ")

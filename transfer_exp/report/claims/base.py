@@ -47,7 +47,8 @@ class Verdict:
 
     claim, statement: those of the claim, or of the part of it that this verdict is on. statistic: the value of what
     ``statistic_name`` names; low, high: its 95% interval over the seeds; n: the repetitions, or the learners that a
-    permutation test exchanges.
+    permutation test exchanges. detectable: the smallest effect that a study of this size finds with 80% chance, in the
+    statistic's units; for counts, the share of wins (``power``).
     """
 
     claim: str
@@ -62,6 +63,7 @@ class Verdict:
     p_holm: float = math.nan
     low: float = math.nan
     high: float = math.nan
+    detectable: float = math.nan
 
     @property
     def counts(self) -> bool:
@@ -84,12 +86,22 @@ class Claim:
     id: number within its source. scenarios: those that it is made for; in studies of others it is not shown. What a verdict
     takes: roles, in which H and L of a family are compared ("surrogate", "target"); factors that have to vary; measures that
     have to be recorded; fewest repetitions. Where something is missing, the verdicts say "not tested" and why. judge: the
-    verdicts of a study, one a learner or one on all.
+    verdicts of a study, one a learner or one on all; none where the study lacks what it needs.
+
+    link: of the source. measured: what the source did, and how this differs; empty where it could not be read, the question
+    then is this suite's own. see: other sources. test: how it is tested. needs: what a study must have, in words; adds: what
+    to add to its command.
     """
 
     id: str
     source: str
     statement: str
+    link: str = ""
+    measured: str = ""
+    see: str = ""
+    test: str = ""
+    needs: str = ""
+    adds: str = ""
     scenarios: frozenset[str]
     roles: tuple[str, ...] = ()
     factors: tuple[str, ...] = ()

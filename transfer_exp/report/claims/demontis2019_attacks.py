@@ -17,7 +17,7 @@ import pandas as pd
 from transfer_exp import correlation, stats
 from transfer_exp.report import correlations, tables
 from transfer_exp.report.claims.base import POISONING, Claim, Judge, Numbers, Verdict, of_interval, of_sign_test, untested
-from transfer_exp.report.claims.demontis2019 import SOURCE
+from transfer_exp.report.claims.demontis2019 import LINK, MEASURED, SIGN_TEST, SOURCE
 from transfer_exp.report.study import Study
 from transfer_exp.report.taxonomy import Learners
 from transfer_exp.types import Floats, counted
@@ -115,7 +115,9 @@ def ratio_above_one(claim: Claim, study: Study, numbers: Numbers) -> Iterator[Ve
     yield replace(verdict, n=len(values))
 
 
-_of_repetitions = partial(Claim, source=SOURCE, fewest=stats.fewest_repetitions())
+_of_repetitions = partial(
+    Claim, source=SOURCE, link=LINK, measured=MEASURED, test=SIGN_TEST, fewest=stats.fewest_repetitions()
+)
 _HARM = ("error", "clean_error")
 CLAIMS = (
     _of_repetitions(
@@ -123,7 +125,8 @@ CLAIMS = (
         roles=("surrogate",), measures=("error",), judge=matching_complexity,
     ),
     Claim(
-        id="5b", source=SOURCE, statement="V matters less than R for the ratio black-box / white-box error",
+        id="5b", source=SOURCE, link=LINK, measured=MEASURED, test="95% interval over resampled repetitions",
+        statement="V matters less than R for the ratio black-box / white-box error",
         scenarios=POISONING, measures=("gradient_alignment", "loss_variability", "error", "whitebox_error"),
         fewest=stats.FEWEST_FOR_CORRELATION, judge=alignment_over_variability,
     ),
@@ -136,7 +139,9 @@ CLAIMS = (
         scenarios=POISONING, measures=_HARM, judge=less_harmed("mlp", from_weak_linear=True),
     ),
     Claim(
-        id="5e", source=SOURCE, statement="The ratio black-box / white-box error can exceed 1", scenarios=POISONING,
+        id="5e", source=SOURCE, link=LINK, measured=MEASURED,
+        test="half of the repetitions choose the pair, the others test it",
+        statement="The ratio black-box / white-box error can exceed 1", scenarios=POISONING,
         measures=("error", "whitebox_error"), fewest=stats.FEWEST_FOR_LARGEST, judge=ratio_above_one,
     ),
     _of_repetitions(

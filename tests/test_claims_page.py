@@ -1,0 +1,79 @@
+"""The page of claims x data sets: what stands on it, the same twice, and data sets that disagree are marked."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import synthetic_study as made_up
+
+from transfer_exp.report.__main__ import main
+from transfer_exp.report.claims import CLAIMS, Answer, Verdict
+from transfer_exp.report.claims_page import Told, summed, write_page
+
+
+def verdict(answer: Answer, claim: str = "2a", learner: str = "svm") -> Verdict:
+    return Verdict(
+        claim=claim, statement="as claimed", learner=learner, statistic_name="repetitions with L larger", statistic=9, n=10,
+        verdict=answer, p_value=0.02,
+    )  # fmt: skip
+
+
+def page(folder: Path, *told: Told) -> dict[str, Any]:
+    folder.mkdir()
+    write_page(folder, told)
+    found: dict[str, Any] = json.loads((folder / "claims.json").read_text(), parse_constant=pytest.fail)
+    return found
+
+
+def test_a_claim_is_summed_over_its_parts() -> None:
+    parts = {"holds": verdict("holds"), "fails": verdict("fails"), "not tested": verdict("not tested")}
+    assert summed([]) == summed([parts["not tested"]]) == "not tested"
+    assert summed([parts["holds"], parts["not tested"]]) == "holds"
+    assert summed([parts["holds"], parts["fails"]]) == "mixed"
+
+
+def test_data_sets_that_disagree_are_marked(tmp_path: Path) -> None:
+    told = (
+        Told(study="a", dataset="mnist", verdicts=[verdict("holds"), verdict("holds", "1a")]),
+        Told(study="b", dataset="fashion", verdicts=[verdict("fails"), verdict("not tested", "1a")]),
+    )
+    found = page(tmp_path / "one", *told)
+    assert [row["id"] for row in found["claims"]] == sorted(claim.id for claim in CLAIMS)
+    assert [row["id"] for row in found["claims"] if row["disagree"]] == ["2a"]
+    assert found["summary"].endswith("fashion: 0 of 1 hold, 0 in part, 1 fail; mnist: 2 of 2 hold, 0 in part, 0 fail")
+    rows = list(csv.DictReader((tmp_path / "one" / "claims.csv").read_text().splitlines()))
+    assert [(row["dataset"], row["claim"], row["verdict"]) for row in rows] == [
+        ("mnist", "2a", "holds"), ("mnist", "1a", "holds"), ("fashion", "2a", "fails"), ("fashion", "1a", "not tested"),
+    ]  # fmt: skip
+    html = (tmp_path / "one" / "claims.html").read_text()
+    assert html.count('<tr class="disagree">') == 1
+    page(tmp_path / "two", *told)
+    for name in ("claims.html", "claims.json", "claims.csv"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+@pytest.mark.slow
+def test_the_command_makes_the_page_of_several_studies(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    items = made_up.grid(made_up.SMALL["surrogates"], made_up.SMALL["targets"], [1.0], range(6))
+    for study in ("one", "two"):
+        uri = made_up.write_store(tmp_path, study, items, images=False)
+    out = tmp_path / "claims"
+    assert main(["claims=all", "study=[one,two]", f"tracking_uri={uri}", f"out={out}"]) == 0
+    found = json.loads((out / "claims.json").read_text())
+    assert found["studies"] == {"one": "mnist89", "two": "mnist89"}
+    row = next(row for row in found["claims"] if row["id"] == "LR1")
+    assert row["needs"]["one"]["command"].startswith("python -m transfer_exp experiment=one ")
+    assert {part["study"] for row in found["claims"] for part in row["cells"]["mnist89"]["parts"]} == {"one", "two"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"), [(["study=[]"], "expected names that differ"), (["study=[a,a]"], "expected names that differ"),
+                            (["study=[a]", "where=x=1"], "beside claims=all")],
+)  # fmt: skip
+def test_wrong_arguments_are_told(arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["claims=all", *arguments]) != 0
+    assert told in capsys.readouterr().err

@@ -1,0 +1,80 @@
+"""Questions of this suite: TA2, is a better optimum a better transfer attack; CH1, is the central surrogate nearly best."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from transfer_exp import stats
+from transfer_exp.report import choosing, tables, words
+from transfer_exp.report.claims import designs, tests
+from transfer_exp.report.claims.base import EVASION, Answer, Claim, Numbers, Verdict, untested
+from transfer_exp.report.claims.judging import not_rising
+from transfer_exp.report.study import Study
+
+SOURCE = "this suite"
+REGRET = 0.05  # share of the best surrogate's transfer
+FEWEST_SURROGATES = 5
+_STOP = "attack.stop_at"
+
+
+def optimum_is_not_transfer(claim: Claim, study: Study, numbers: Numbers) -> Iterator[Verdict]:
+    """One verdict a surrogate: transfer along the shares of the optimum at which one solver was stopped."""
+    del numbers
+    for group in designs.alike(study, _STOP):
+        parts = sorted(group, key=lambda part: float(designs.setting(part, _STOP)))
+        if len(parts) < 3:
+            continue
+        rows = tables.at_reference(parts[0])
+        for surrogate in study.learners.ordered(rows["surrogate"]):
+            table = designs.beside(parts, designs.transfer(rows), surrogate=surrogate)
+            yield not_rising(claim, surrogate, table.to_numpy(), "the share of the optimum")
+
+
+def central_is_nearly_best(claim: Claim, study: Study, numbers: Numbers) -> Iterator[Verdict]:
+    """One verdict: the regret of the surrogate with the largest centrality, over the seeds."""
+    del numbers
+    cells = choosing.cells(study)
+    cells = cells[(cells["ranking"] == "centrality") & (cells["epsilon"] == study.epsilon_reference)]
+    if cells.empty:
+        return
+    n_surrogates = tables.at_reference(study)["surrogate"].nunique()
+    if n_surrogates < FEWEST_SURROGATES:
+        yield untested(claim, "-", f"{n_surrogates} surrogates; the claim is about at least {FEWEST_SURROGATES}")
+        return
+    means = cells.groupby("seed")[["error", "best"]].mean()
+    regret = (1 - means["error"] / means["best"].where(means["best"] > 0)).dropna().to_numpy()
+    low, high = stats.mean_interval(regret)
+    answer: Answer = "holds" if high < REGRET else "fails"
+    reason = "" if answer == "holds" else f"the 95% interval is not below {REGRET:g}"
+    few = words.too_few(len(regret), claim.fewest)
+    if few:
+        answer, reason = "not tested", few
+    yield Verdict(
+        claim=claim.id, statement=claim.statement, learner="-", statistic_name="mean regret, share of the best",
+        statistic=float(regret.mean()) if len(regret) else math.nan, n=len(regret), verdict=answer, reason=reason, low=low,
+        high=high,
+    )  # fmt: skip
+
+
+CLAIMS = (
+    Claim(
+        id="TA2", source=SOURCE, scenarios=EVASION, fewest=tests.FEWEST_PAIRED, judge=optimum_is_not_transfer,
+        statement="A better optimum on the surrogate is not a better transfer attack",
+        test="Page's trend test and interior extremum over the shares of the optimum: fails where transfer rises with "
+        "them; holds "
+        "where it falls, turns, or has no trend beyond a mean tau of 0.3",
+        needs="the solver stopped at three shares of the optimum or more (attack.stop_at), in 6 repetitions",
+        factors=(_STOP,),
+        adds="attack=evasion attack.stop_at=0.25,0.5,0.75,0.9,1 'seed=range(10)'",
+    ),
+    Claim(
+        id="CH1", source=SOURCE, scenarios=EVASION, fewest=stats.FEWEST_FOR_MEAN, judge=central_is_nearly_best,
+        statement="The surrogate that is most central among the attacker's own loses less than 5% of the best one's "
+        "transfer",
+        test="95% interval of the mean regret over repetitions; centrality is taken on disjoint halves of the attacker's "
+        "data",
+        needs="five surrogates or more with their centrality, in 5 repetitions", measures=("centrality",),
+        adds="measures=which_surrogate 'seed=range(10)'",
+    ),
+)  # fmt: skip
