@@ -14,8 +14,13 @@ RUN := $(BIN)/python -m transfer_exp
 WORKERS := $(if $(filter-out 1,$(JOBS)),hydra/launcher=joblib hydra.launcher.n_jobs=$(JOBS))
 STUDIES := mnist89-evasion mnist-evasion fashion-evasion mnist89-paths drebin215-evasion drebin-evasion mnist89-poisoning lfw-poisoning mnist-poisoning mnist-pairs-poisoning
 
+NETWORKS := training-radius attacks optimum early-stopping ensembles batch-norm sam-radius regularisers width-depth targeted robust-targets
+# A study of networks on scikit-learn's digits, in under a minute, to see what it gives: make attacks ARGS='$(DIGITS)'
+DIGITS := dataset=digits dataset.split.target=400 dataset.split.surrogate=400 dataset.split.test=100 seed=0 n_variability=2 target=mlp_low
+
 .DEFAULT_GOAL := help
-.PHONY: again help setup demo test test-slow test-kernels bench docs notebooks mutants rooms lint types format ui reproduce clean $(STUDIES)
+.PHONY: again help setup demo test test-slow test-kernels bench docs notebooks mutants rooms lint types format ui reproduce network-studies clean
+.PHONY: $(STUDIES) $(NETWORKS)
 
 help:  ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -94,14 +99,38 @@ mnist-poisoning: $(READY)  ## study: poisoning on MNIST, ten classes (240 combin
 
 mnist-pairs-poisoning: $(READY)  ## study: poisoning on all 45 pairs of MNIST digits, linear learners (2,160 combinations)
 
-$(STUDIES):
+training-radius: $(READY)  ## networks as surrogates: adversarial training at six radii (180 combinations)
+
+attacks: $(READY)  ## networks as surrogates: nine transfer attacks at equal cost (540 combinations)
+
+optimum: $(READY)  ## attacks stopped at shares of the optimum (600 combinations)
+
+early-stopping: $(READY)  ## networks as surrogates: checkpoints of one training (360 combinations)
+
+ensembles: $(READY)  ## ensembles of 1, 2, 4 and 8 networks of one family and of two (330 combinations)
+
+batch-norm: $(READY)  ## networks as surrogates: with and without batch norm (480 combinations)
+
+sam-radius: $(READY)  ## networks as surrogates: SAM at five radii, and checkpoints (330 combinations)
+
+regularisers: $(READY)  ## networks as surrogates: label smoothing, mixup, gradient penalty, SAM (300 combinations)
+
+width-depth: $(READY)  ## surrogates along width, depth, weight decay, C, alpha (1,200 combinations)
+
+targeted: $(READY)  ## targeted attacks: three objectives, 10 to 300 steps (540 combinations)
+
+robust-targets: $(READY)  ## surrogates and targets, adversarially trained or not (160 combinations)
+
+network-studies: $(NETWORKS)  ## the eleven studies of networks, one after another (ARGS=dataset=fashion_mnist: on Fashion-MNIST)
+
+$(STUDIES) $(NETWORKS):
 	$(RUN) experiment=$(subst -,_,$@) $(WORKERS) $(ARGS)
 
 # DREBIN is given out on request only: without it, its study is left out.
 DATA := $(or $(TRANSFER_EXP_DATA),$(or $(TRANSFER_EXP_ROOT),.)/data)
 LEFT_OUT := $(if $(wildcard $(DATA)/drebin/sha256_family.csv $(DATA)/sha256_family.csv),,drebin-evasion)
 
-reproduce: $(filter-out $(LEFT_OUT),$(STUDIES))  ## all studies, one after another
+reproduce: $(filter-out $(LEFT_OUT),$(STUDIES))  ## the studies of the paper and of ten classes, one after another
 	$(if $(LEFT_OUT),@echo 'left out: $(LEFT_OUT): its data are not in $(DATA) (see conf/dataset/drebin.yaml)')
 
 ui: $(READY)  ## MLflow's web page on the results, on this machine only: http://127.0.0.1:5000

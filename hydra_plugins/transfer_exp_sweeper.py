@@ -19,7 +19,7 @@ from omegaconf import DictConfig
 if TYPE_CHECKING:
     from transfer_exp.cli.search import Search
 
-_ROLES = (("surrogate=", "surrogate."), ("target=", "target."))
+_ROLES = tuple((f"{role}=", f"{role}.", f"learner@{role}.", f"+learner@{role}.") for role in ("surrogate", "target"))
 
 
 class BlockSweeper(BasicSweeper):
@@ -143,7 +143,7 @@ def by_diagonals(jobs: Sequence[Sequence[str]]) -> list[list[str]]:
 def _diagonals(matrix: Sequence[Sequence[str]]) -> list[Sequence[str]]:
     """Combinations in order of (column - row), then row; an axis that is not swept has length 1.
 
-    A surrogate, or a target, is its choice together with its swept values.
+    A surrogate, or a target, is its choice together with its swept values and, of an ensemble, its members.
     """
     cells = [tuple(tuple(one for one in job if one.startswith(role)) for role in _ROLES) for job in matrix]
     rows, columns = (list(dict.fromkeys(cell[k] for cell in cells)) for k in (0, 1))

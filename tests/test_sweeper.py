@@ -38,6 +38,15 @@ def test_neighbours_share_neither_surrogate_nor_target_and_no_combination_is_los
     assert by_diagonals([["seed=1"], ["seed=0"]]) == [["seed=1"], ["seed=0"]]
 
 
+def test_ensembles_of_other_members_are_other_surrogates_of_one_matrix() -> None:
+    pairs = [
+        ["learner@surrogate.members.a=svm_low"],
+        ["learner@surrogate.members.a=rbf_low", "+learner@surrogate.members.c=cnn"],
+    ]
+    jobs = [[*members, target] for members in pairs for target in ("target=mlp_low", "target=svm_low")]
+    assert by_diagonals(jobs) == [jobs[0], jobs[3], jobs[1], jobs[2]]
+
+
 def test_a_sweep_composes_its_words_once_and_each_choice_of_groups_when_it_starts(
     cli: Cli, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

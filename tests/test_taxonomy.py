@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from synthetic_study import combination, frames, grid, kind, looks
@@ -20,6 +22,15 @@ def test_learners_are_ordered_by_family_with_pairs_adjacent_and_variants_by_size
     shuffled = [every[i].id for i in np.random.default_rng(0).permutation(len(every))]
     sizes = [f"svm_low[C={c}]" for c in ("1e-05", "2", "100", "None")]
     assert Learners(every).ordered(shuffled) == [*NAMES[:2], *sizes, *NAMES[2:], "abc"]
+
+
+def test_learners_without_options_are_ordered_beside_variants_of_their_family():
+    """A network as target beside the same network trained in several ways as surrogates."""
+    every = [kind("cnn"), kind("cnn", {"width": "4", "depth": "2"}), kind("cnn", {"width": "16"}), kind("mlp_low")]
+    for order in itertools.permutations(one.id for one in every):
+        found = Learners(every).ordered(order)
+        assert found.index("cnn[width=4,depth=2]") < found.index("cnn[width=16]")
+        assert found[0] == "mlp_low"
 
 
 def test_labels_say_family_and_level_or_what_tells_a_variant_or_the_name():

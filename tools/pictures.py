@@ -41,6 +41,17 @@ FIGURES = {
     "drebin215_security_curves": ("drebin215_evasion", "security_curves"),
     "mnist_error_matrix_eps1.5": ("mnist_evasion", "error_matrix_eps1.5_fraction1"),
     "mnist89_path_svm_C": ("mnist89_paths", "path_svm_C"),
+    "training_radius_matrix": ("training_radius", "transfer_rate_matrix_eps0.1"),
+    "training_radius_path": ("training_radius", "path_cnn_adversarial_radius"),
+    "early_stopping_matrix": ("early_stopping", "transfer_rate_matrix_eps0.1"),
+    "early_stopping_path": ("early_stopping", "path_cnn_checkpoint"),
+    "ensembles_matrix": ("ensembles", "transfer_rate_matrix_eps0.1"),
+    "batch_norm_matrix": ("batch_norm", "transfer_rate_matrix_eps0.1"),
+    "sam_radius_matrix": ("sam_radius", "transfer_rate_matrix_eps0.1"),
+    "sam_radius_path": ("sam_radius", "path_cnn_sam_radius"),
+    "regularisers_matrix": ("regularisers", "transfer_rate_matrix_eps0.1"),
+    "width_depth_matrix": ("width_depth", "transfer_rate_matrix_eps0.1"),
+    "robust_targets_matrix": ("robust_targets", "transfer_rate_matrix_eps0.15"),
 }
 """Name in the documentation: study, and figure of its report."""
 

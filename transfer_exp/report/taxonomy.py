@@ -86,7 +86,7 @@ class Learners:
             kind = self.of(name)
             rank = known.index(kind.family) if kind.family in known else len(known)
             level = COMPLEXITIES.index(kind.level) if kind.level else len(COMPLEXITIES)
-            return rank, kind.family, level, *map(_by_size, kind.options.values()), name
+            return rank, kind.family, level, tuple(map(_by_size, kind.options.values())), name
 
         return sorted(set(names), key=key)
 
