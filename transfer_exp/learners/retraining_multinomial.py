@@ -190,7 +190,9 @@ class MultinomialRetraining(Retraining[RetrainedMultinomial]):
 
         def product(v: Floats) -> Floats:
             weighted = p * (u @ v)
-            return np.asarray(u.T @ (weighted - p * weighted.sum(axis=1, keepdims=True)) + self.penalty * self._penalised * v)
+            return np.asarray(
+                u.T @ (weighted - p * weighted.sum(axis=1, keepdims=True)) + self.penalty * self._penalised * v
+            )
 
         solved = conjugate_gradients(product, rhs, self._factor.solve, tolerance=tolerance, max_iter=_MAX_PRODUCTS)
         if solved.n_products > _MANY_PRODUCTS:
