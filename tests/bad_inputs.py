@@ -205,9 +205,7 @@ ROWS: dict[str, Row] = {
     "faces missing": Row(faces, ".jpg images, got 0; complete the folder"),
     "poisoned MLP": Row([*POISON, "surrogate=mlp_high"], "expected a linear SVM, an RBF SVM, logistic or ridge regression"),
     "poisoned forest": Row([*POISON, "surrogate=forest_high"], "Could not find 'surrogate/forest_high'", also="svm_low"),
-    "poisoned three classes": Row(
-        lambda t: [*arrays(t, X=POINTS, y=np.arange(20) % 3), *POISON], "expected two classes for poisoning, got 3"
-    ),
+    "poisoning with a class unheard of": Row([*POISON, "attack.label=third"], "attack.label: expected one of"),
     "poisoning nothing to hold against": Row(
         [*POISON, "dataset.split.validation=0"],
         "dataset.split.validation: expected validation points to poison for, got none",
@@ -218,7 +216,9 @@ ROWS: dict[str, Row] = {
     "poisoning everything": Row(
         [*POISON, "epsilon.grid=[0,0.1,1]"], "epsilon.grid: expected fractions of the training set below 1"
     ),
-    "poisoning without starts": Row([*POISON, "attack.n_starts=0"], "attack: expected n_starts, n_iter and n_trials >= 1"),
+    "poisoning without starts": Row(
+        [*POISON, "attack.n_starts=0"], "attack: expected n_starts, n_labels, n_iter and n_trials >= 1"
+    ),
     "poisoning more than there is": Row(
         [*POISON, "epsilon.grid=[0,0.1,0.7]"],
         "(one for each point of the attacker's training data)",
