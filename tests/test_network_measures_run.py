@@ -269,6 +269,7 @@ def test_shipped_choices_are_these_measures_and_budgets_those_of_exhaustive() ->
         *("input_curvature", "gradient_lipschitz", "flatness_at_attack", "interaction", "cka")
     }
     of_others = {"centrality", "surrogate_gradient_size"}  # measures=which_surrogate: test_choosing.py
+    of_others |= {"posterior_gap_tells", "logit_gap_tells"}  # measures=gaps_tell: test_gap_tells.py
     assert named(f"measures=[{','.join(choices('measures'))}]") == NAMES | of_others
     (one,) = built("measures=flatness_at_attack", "measures.flatness_at_attack.radius=0.5").measures
     assert one.compute.keywords["options"] == {"radius": 0.5, "n_draws": 5}  # type: ignore[union-attr]

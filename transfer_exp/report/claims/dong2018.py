@@ -62,6 +62,6 @@ CLAIMS = (
         fewest=tests.FEWEST_PAIRED, judge=more_with_less, test="paired signed ranks over repetitions, attack by attack",
         needs="the plain attack (pgd) and transfer attacks with the same epsilon, norm and n_gradients, in 6 repetitions",
         factors=("attack",),
-        adds="attack=pgd,mifgsm,nifgsm,difgsm,tifgsm,sinifgsm,vmifgsm +measures=share_of_optimum 'seed=range(10)'",
+        adds="attack=pgd,mifgsm,nifgsm,difgsm,tifgsm,sinifgsm,vmifgsm measures=share_of_optimum 'seed=range(10)'",
     ),
 )  # fmt: skip

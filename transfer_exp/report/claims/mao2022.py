@@ -64,6 +64,6 @@ CLAIMS = (
         "on one "
         "gap; a run has every image once",
         needs="three classes or more, and the two measures, in 6 repetitions", measures=_TELLS,
-        adds="+measures=gaps_tell 'seed=range(10)'",
+        adds="measures=gaps_tell 'seed=range(10)'",
     ),
 )  # fmt: skip

@@ -118,7 +118,7 @@ CLAIMS = (
         "exchanged as "
         "units for what one adds to the other, paired signed ranks against S and V",
         needs="five surrogates or more with input_curvature and gradient_alignment, in 6 repetitions", measures=_JOINT,
-        adds="+measures=networks 'seed=range(10)'",
+        adds="measures=networks 'seed=range(10)'",
     ),
     _own(
         id="LR3", source="this suite", see=f"{SOURCE} ({LINK})",
