@@ -14,6 +14,7 @@ import scipy.sparse as sp
 
 from transfer_exp import signature as module
 from transfer_exp.signature import checksum, code_version, signature
+from transfer_exp.signature.modules import file_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -160,3 +161,12 @@ def test_new_and_renamed_files_count(package: Path) -> None:
 def test_a_room_that_is_not_there_is_an_error(package: Path) -> None:
     with pytest.raises(FileNotFoundError):
         version("nothing")
+
+
+def test_a_folder_beside_a_module_is_no_part_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``from plain_module import store``, where the results lie in a folder ``store``: a name of the module, no module."""
+    (tmp_path / "plain_module.py").write_text("store = 1\n")
+    (tmp_path / "store").mkdir()
+    monkeypatch.syspath_prepend(tmp_path)
+    assert file_of("plain_module") == str(tmp_path / "plain_module.py")
+    assert file_of("plain_module.store") is None

@@ -56,6 +56,8 @@ def file_of(name: str) -> str | None:
         return os.path.abspath(file) if file else None  # noqa: PTH100
     places, parts = None, name.split(".")
     for k in range(len(parts)):
+        if k and places is None:  # of a module that is no package; None would mean all of sys.path
+            return None
         spec = PathFinder.find_spec(".".join(parts[: k + 1]), places)
         if spec is None:
             return None
