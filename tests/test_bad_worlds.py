@@ -164,6 +164,7 @@ def test_a_half_written_data_file(cli: Cli, root: Path, tmp_path: Path) -> None:
     assert [run.info.status for run in runs(root, "own")] == ["FAILED", "FINISHED"]
 
 
+@pytest.mark.slow
 def test_a_clock_that_is_set_back(cli: Cli, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [time.time()]
 

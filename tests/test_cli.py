@@ -161,6 +161,7 @@ def test_a_sweep_is_one_tree_and_the_same_command_finds_it_again(cli: Cli, root:
     assert [run.data.metrics["store/hits"] > 0 for run in new] == [True] * 4
 
 
+@pytest.mark.slow
 def test_a_failing_job_does_not_stop_the_others(cli: Cli, root: Path) -> None:
     ended = cli("-m", *SMALL, "study=tiny", "dataset.split.test=20,100000,21")
     assert ended.rc == 1
@@ -204,6 +205,7 @@ def test_two_data_sets_of_one_kind_are_told_apart(cli: Cli, root: Path) -> None:
         assert dict(zip(header.split(","), row.split(","), strict=True))["dataset"] == run.data.params["dataset"]
 
 
+@pytest.mark.slow
 def test_settings_of_a_sweep_are_told_apart_in_names_and_matrices(cli: Cli, root: Path) -> None:
     sweep = ("-m", *SMALL, "study=tiny", "surrogate.alpha=0.5,2", "attack.norm=l2,linf", "seed=0,1")
     ended = cli(*sweep)
@@ -233,6 +235,7 @@ def test_a_sweep_that_cannot_be_composed_records_nothing(root: Path, tmp_path: P
     assert not runs(root, "tiny")
 
 
+@pytest.mark.slow
 def test_a_sweep_that_is_told_to_stop_closes_its_runs_and_can_go_on(root: Path, tmp_path: Path, cli: Cli) -> None:
     words = ("-m", *SMALL, "study=tiny", "surrogate=ridge_high,mlp_high", "hyperparameters.mlp_high.hidden=[2000,2000]")
     environment = {**os.environ, "PYTHONPATH": str(SOURCE), "TRANSFER_EXP_ROOT": str(root)}

@@ -112,6 +112,7 @@ def test_a_job_that_leaves_no_result_is_counted(cli: Cli, root: Path, monkeypatc
     assert parent(root).info.status == "FAILED"
 
 
+@pytest.mark.slow
 def test_a_folder_that_is_used_twice_judges_only_its_own_jobs(cli: Cli, root: Path, tmp_path: Path) -> None:
     fixed = f"hydra.sweep.dir={tmp_path / 'fixed'}"
     ended = cli(*ONE, "dataset.split.test=20,100000", fixed)
@@ -176,6 +177,7 @@ def test_names_that_are_some_have_a_folder_each(monkeypatch: pytest.MonkeyPatch,
     assert len(set(outs)) == len(names)
 
 
+@pytest.mark.slow
 def test_a_deleted_study_says_how_to_restore_it(cli: Cli, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tracker = Tracker(uri=None, root=root, study="tiny")
     tracker.client.delete_experiment(tracker.experiment_id)
@@ -203,6 +205,7 @@ def test_an_empty_database_is_an_error(cli: Cli, root: Path, capsys: pytest.Capt
     assert (root / "mlflow.db").read_bytes() == b""
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_full_while_the_database_is_made(cli: Cli, root: Path, tmp_path: Path) -> None:
     with mounted(tmp_path / "disk", "-t", "tmpfs", "-o", "size=64k", "tmpfs") as again:
         words = (*ONE, f"paths.root={tmp_path / 'disk'}", f"paths.store={root / 'store'}")

@@ -233,6 +233,7 @@ def two_norms(tmp_path_factory, empty_database) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_settings_choose_the_slice_that_is_reported(two_norms, tmp_path):
     uri = f"sqlite:///{two_norms}/mlflow.db"
     where = settings("attack.norm=l2 dataset.classes=[4,9]")

@@ -17,6 +17,7 @@ NEEDLESS |= {"transfer_exp.report", "transfer_exp.figures"}
 
 WATCHED = """
 import gc, json, os, sys
+import pytest
 begun = []
 gc.callbacks.append(lambda phase, info: begun.append(info["generation"]) if phase == "start" else None)
 gc.collect()
@@ -37,6 +38,7 @@ def watched(root: Path, *words: str) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow
 def test_a_warm_run_imports_and_collects_only_what_it_needs(root: Path) -> None:
     cold = watched(root, *SMALL, "resume=false")
     warm = watched(root, *SMALL, "resume=false")

@@ -63,6 +63,7 @@ def check_data(children: list[Run]) -> None:
         assert first[0].data.tags["data_checksum"] in one.source
 
 
+@pytest.mark.slow
 def test_a_small_sweep_on_the_page(cli: Cli, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("USER", "ada")
     versions._user.cache_clear()

@@ -39,6 +39,7 @@ def copy_database(root: Path, place: Path) -> None:
 
 
 @pytest.mark.parametrize("how", ["moved", pytest.param("copied", marks=pytest.mark.slow)])
+@pytest.mark.slow
 def test_report_and_resume_work_there_and_touch_nothing_here(
     how: str, cli: Cli, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -111,6 +111,7 @@ def test_code_that_is_not_known_gives_no_tag() -> None:
     assert jobs.tag_of(["seed=1"], "plain text") == {}
 
 
+@pytest.mark.slow
 def test_a_plan_counts_what_is_done_and_runs_nothing(cli: Cli, root: Path) -> None:
     sweep = ("-m", *SMALL, "seed=0,1,2", "study=planned")
     assert cli("-m", *SMALL, "seed=1", "study=planned", "threads=1").rc == 0

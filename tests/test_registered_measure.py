@@ -47,6 +47,7 @@ def items(*, seeds: int = 2) -> list:
     return made
 
 
+@pytest.mark.slow
 def test_it_is_in_the_files_the_tables_and_on_the_page(tmp_path, empty_database):
     shutil.copy(empty_database, tmp_path / "mlflow.db")
     uri = write_store(tmp_path, "mine", items(), images=False)

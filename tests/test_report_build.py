@@ -137,6 +137,7 @@ def test_every_table_has_its_header_also_without_rows(report):
     assert all(content and content[0].strip(",") for content in lines.values())
 
 
+@pytest.mark.slow
 def test_one_run_alone_has_all_tables_and_speaks_of_one(folder, tmp_path):
     uri = f"sqlite:///{folder}/mlflow.db"
     page = build_report(tracking_uri=uri, study="<second> & last", out=tmp_path / "out", log_to_parent=False)
@@ -157,6 +158,7 @@ def test_report_is_logged_to_the_parent_run(folder, report):
     assert (logged / "report.html").read_bytes() == (report / "report.html").read_bytes()
 
 
+@pytest.mark.slow
 def test_studies_do_not_mix_and_names_are_escaped(folder, tmp_path):
     uri = f"sqlite:///{folder}/mlflow.db"
     page = build_report(tracking_uri=uri, study="<second> & last", out=tmp_path / "out", log_to_parent=False)
@@ -167,6 +169,7 @@ def test_studies_do_not_mix_and_names_are_escaped(folder, tmp_path):
     assert "example_1" not in html  # no images
 
 
+@pytest.mark.slow
 def test_report_again_replaces_the_earlier_one(folder, tmp_path):
     uri = f"sqlite:///{folder}/mlflow.db"
     out = tmp_path / "out"
@@ -193,6 +196,7 @@ def test_summary_has_a_matrix_for_every_epsilon_and_the_curves(folder, tmp_path)
     assert table.loc["noise", "ridge_low"] == pytest.approx(curve.loc[2.0, "noise_error"])
 
 
+@pytest.mark.slow
 def test_strengths_that_share_a_file_name_are_refused_and_nothing_is_written(tmp_path):
     item = combination("ridge_low", "ridge_low", 1.0, 0)
     item["curve"].loc[3, "epsilon"] = 1 + 1e-7
@@ -301,6 +305,7 @@ def test_runs_that_were_killed_before_they_logged_what_they_are_are_told_and_not
     assert {"1 run did not finish: UserError: no room", "1 run did not finish: KILLED"} <= set(study.gaps)
 
 
+@pytest.mark.slow
 def test_strengths_that_would_share_a_file_are_refused(tmp_path):
     item = combination("ridge_low", "ridge_low", 1.0, 0)
     item["curve"].loc[3, "epsilon"] = 1.0000001  # beside 1

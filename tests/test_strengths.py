@@ -57,6 +57,7 @@ def test_a_combination_takes_the_grid_that_its_data_and_norm_give():
     assert made.signature() == by_hand.signature()
 
 
+@pytest.mark.slow
 def test_of_many_points_a_sample_with_all_classes_stands_for_all():
     x, y = small_world.points(2, n=3000)
     y = np.where(np.arange(len(y)) == 5, 2, y)  # one point of a third class

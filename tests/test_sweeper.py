@@ -47,6 +47,7 @@ def test_ensembles_of_other_members_are_other_surrogates_of_one_matrix() -> None
     assert by_diagonals(jobs) == [jobs[0], jobs[3], jobs[1], jobs[2]]
 
 
+@pytest.mark.slow
 def test_a_sweep_composes_its_words_once_and_each_choice_of_groups_when_it_starts(
     cli: Cli, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -93,6 +94,7 @@ def test_what_cannot_work_is_said_once_before_the_first_job(
     assert not runs(root, "tiny")
 
 
+@pytest.mark.slow
 def test_one_value_that_does_not_fit_fails_alone(cli: Cli, root: Path) -> None:
     ended = cli("-m", *SMALL, "study=tiny", "surrogate.alpha=-1,1", "seed=0,1")
     assert ended.rc == 1
@@ -146,6 +148,7 @@ def test_a_learner_with_its_swept_values_is_one_axis() -> None:
     assert sum(len(set(first) & set(second)) > 2 for first, second in pairwise(ordered)) <= 2  # where a diagonal ends
 
 
+@pytest.mark.slow
 def test_a_sweep_of_blocks_runs_them_all(cli: Cli, root: Path) -> None:
     blocks = "hydra.sweeper.blocks=[{surrogate.alpha: '3,4'}, {target.alpha: '5'}]"
     ended = cli("-m", *SMALL, "study=tiny", "seed=0", blocks)

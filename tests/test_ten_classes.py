@@ -16,6 +16,7 @@ from transfer_exp.store import Store
 from transfer_exp.types import Grid, Sizes
 
 
+@pytest.mark.slow
 def test_the_small_study_reports_who_is_mistaken_for_whom(cli: Cli, root: Path) -> None:
     ended = cli(
         "experiment=digits_evasion", "seed=0", "surrogate=logistic_high,logistic_low", "target=logistic_low,forest_low"

@@ -203,6 +203,7 @@ def agree(ours: list[float], independent: Floats) -> None:
     assert spread < 0.2 * independent.mean()  # tells 0.003 from 0.033, and from 0.006
 
 
+@pytest.mark.slow
 def test_variability_on_digits_is_that_of_an_independent_computation(digits: Dataset, tmp_path: Path) -> None:
     """Linear SVMs, hinge loss: about 0.026 (C 100) and 0.003 (C 0.01), L smaller in 10 of 10."""
     store, found = Store(tmp_path), {}
