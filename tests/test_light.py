@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 from conftest import SMALL, SOURCE
 
 # Each takes a tenth of a second to a second to import, and is for fits, figures, reports or other data.
@@ -17,7 +18,6 @@ NEEDLESS |= {"transfer_exp.report", "transfer_exp.figures"}
 
 WATCHED = """
 import gc, json, os, sys
-import pytest
 begun = []
 gc.callbacks.append(lambda phase, info: begun.append(info["generation"]) if phase == "start" else None)
 gc.collect()
