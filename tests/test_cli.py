@@ -181,6 +181,7 @@ def test_a_failing_job_does_not_stop_the_others(cli: Cli, root: Path) -> None:
     assert cli("-m", *SMALL, "study=tiny", "dataset.split.test=20,100000,21").stderr.count("skipped") == 2
 
 
+@pytest.mark.slow
 def test_a_study_carries_its_own_sweep(cli: Cli, root: Path) -> None:
     one_seed = ("seed=0", "surrogate=ridge_high,svm_low", "target=ridge_low", "surrogate_fraction=1.0")
     ended = cli("experiment=digits89_evasion", *one_seed, "n_variability=2", "attack.n_iter=2")
@@ -196,6 +197,7 @@ def test_a_study_carries_its_own_sweep(cli: Cli, root: Path) -> None:
         assert "| SVM L |" in description
 
 
+@pytest.mark.slow
 def test_two_data_sets_of_one_kind_are_told_apart(cli: Cli, root: Path) -> None:
     assert cli("-m", *SMALL, "study=tiny", "dataset.classes=[8,9],[4,9]").rc == 0
     _, *children = runs(root, "tiny")
@@ -226,6 +228,7 @@ def test_settings_of_a_sweep_are_told_apart_in_names_and_matrices(cli: Cli, root
     assert not [gap for gap in load(tracking_uri=f"sqlite:///{root}/mlflow.db", study="tiny").gaps if "alone" in gap]
 
 
+@pytest.mark.slow
 def test_a_sweep_that_cannot_be_composed_records_nothing(root: Path, tmp_path: Path) -> None:
     words = ("-m", *SMALL, "study=tiny", "surrogate=ridge_high,nothing")
     ended = subprocess_cli(*words, cwd=tmp_path, TRANSFER_EXP_ROOT=str(root))

@@ -84,6 +84,7 @@ def test_where_the_main_thread_hears_nothing_what_is_open_is_closed_newest_first
 
 
 @pytest.mark.parametrize("number", [NUMBERS[0], *(pytest.param(n, marks=pytest.mark.slow) for n in NUMBERS[1:])])
+@pytest.mark.slow
 def test_where_the_main_thread_goes_on_the_process_ends_nevertheless(number: signal.Signals) -> None:
     done = ended("deaf", number)
     assert done.returncode == 128 + number

@@ -52,6 +52,7 @@ def studies(root: Path) -> set[str]:
         pytest.param(ZeroDivisionError("a defect"), "ZeroDivisionError: a defect", marks=pytest.mark.slow),
     ],
 )
+@pytest.mark.slow
 def test_what_fails_after_the_last_job_is_told_and_a_second_try_heals_it(
     failure: Exception, said: str, cli: Cli, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -70,6 +71,7 @@ def test_what_fails_after_the_last_job_is_told_and_a_second_try_heals_it(
     assert "error" not in parent(root).data.tags
 
 
+@pytest.mark.slow
 def test_a_report_that_cannot_be_written_fails_its_sweep(cli: Cli, root: Path) -> None:
     (root / "reports" / "tiny").mkdir(parents=True)
     (root / "reports" / "tiny" / "thesis.tex").touch()

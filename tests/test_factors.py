@@ -244,6 +244,7 @@ def test_settings_choose_the_slice_that_is_reported(two_norms, tmp_path):
     assert "with <strong>attack.norm l2, dataset.classes [4,9]</strong>" in page.read_text()
 
 
+@pytest.mark.slow
 def test_the_page_says_which_slice_it_shows_and_how_to_get_the_others(two_norms, tmp_path):
     uri = f"sqlite:///{two_norms}/mlflow.db"
     html = build_report(tracking_uri=uri, study="norms", out=tmp_path / "out", log_to_parent=False).read_text()

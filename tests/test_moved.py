@@ -72,6 +72,7 @@ def test_report_and_resume_work_there_and_touch_nothing_here(
     assert page.read_bytes() == (place / "reports" / "group%2Ftiny" / "report.html").read_bytes()
 
 
+@pytest.mark.slow
 def test_a_root_that_may_only_be_read_is_reported_elsewhere(
     planted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

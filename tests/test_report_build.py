@@ -237,6 +237,7 @@ def test_lost_curves_are_named(folder):
     assert len(study.runs) == 1
 
 
+@pytest.mark.slow
 def test_command_line_writes_the_report(folder, unset, tmp_path, capsys):
     assert main(["study=<second> & last", f"root={folder}", f"out={tmp_path / 'out'}"]) == 0
     assert str(tmp_path / "out" / "report.html") in capsys.readouterr().out

@@ -79,6 +79,7 @@ def test_each_finds_what_the_other_finished(cli: Cli, root: Path) -> None:
     assert len(runs(root)) == 3
 
 
+@pytest.mark.slow
 def test_a_report_reads_a_study_that_both_made(cli: Cli, root: Path) -> None:
     assert cli("-m", *SMALL, "study=mixed", "seed=0,1").rc == 0
     track(same_by_hand(seed=2), study="mixed")
