@@ -25,7 +25,7 @@ from transfer_exp.cli.progress import Job
 from transfer_exp.combination import Combination
 from transfer_exp.store import Store
 from transfer_exp.system.masking import masked
-from transfer_exp.system.memory import keep_freed_memory, settle_before_second_job, start_collecting
+from transfer_exp.system.memory import keep_freed_memory, let_workers_grow, settle_before_second_job, start_collecting
 from transfer_exp.system.signals import exit_on_signals
 from transfer_exp.system.threads import limited_threads
 from transfer_exp.tracking import notes
@@ -102,6 +102,7 @@ def run_job(
     exit_on_signals()
     check_settings(config)
     keep_freed_memory()
+    let_workers_grow()
     # The sweep that announced the parent has asked the server how it is.
     tracker = Tracker(uri=config.tracking.uri, root=config.paths.root, study=config.study, is_reachable=parent is not None)
     start_collecting()
