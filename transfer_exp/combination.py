@@ -20,6 +20,7 @@ from transfer_exp.data.binary import require_binary
 from transfer_exp.data.strengths import Shares
 from transfer_exp.data.target_rows import target_rows
 from transfer_exp.learners import Learner
+from transfer_exp.learners.network import NetworkLearner
 from transfer_exp.learners.scaling import require_scalable
 from transfer_exp.measures.base import Measure, mean_defined
 from transfer_exp.measures.own import check_own, checked
@@ -143,7 +144,8 @@ def _retraining(combination: Combination) -> None:
 
 def _two_classes(combination: Combination) -> None:
     names = combination.dataset.class_names
-    if len(names) != 2:
+    poisons_network = combination.attack.scenario == "poisoning" and isinstance(combination.surrogate, NetworkLearner)
+    if len(names) != 2 and not poisons_network:
         raise UserError(
             f"attack: expected two classes for {combination.attack.name}, got {len(names)} in {combination.dataset.name}; "
             f"choose two, dataset.classes=[{names[0]},{names[1]}] say"

@@ -21,47 +21,16 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
+from transfer_exp.attacks.poisoned import Poisoned
+from transfer_exp.attacks.poisoning_together import Together, alone, poison_together
 from transfer_exp.learners import Learner
+from transfer_exp.learners.network import NetworkLearner
 from transfer_exp.learners.retraining import Counts, Retrained, Retraining
 from transfer_exp.learners.retraining_columns import all_columns, used_columns
 from transfer_exp.optim.quasi_newton import ascend_in_box
 from transfer_exp.seeds import generator
 from transfer_exp.types import Box, Floats, Ints, Matrix, UserError, dense
-
-
-@dataclass(frozen=True, kw_only=True)
-class Poisoned:
-    """m poisoning points of one learner on one training set, in the order in which they were placed.
-
-    points, start_points: ``(m, d)`` float64. labels: ``(m,)``, classes. start_rows: ``(m,)``, the starts' rows.
-    objective_start, objective: ``(m,)``, validation loss with the point at its start and where it ended.
-    stayed: ``(m,)`` bool, did not move. no_support: ``(m,)`` bool, the learner gives the point no weight.
-    residual: ``(m,)``, largest relative residual of the implicit solves. retrainings, gradients, fallbacks: ``(m,)`` counts.
-    """
-
-    points: Floats
-    labels: Ints
-    start_points: Floats
-    start_rows: Ints
-    objective_start: Floats
-    objective: Floats
-    stayed: npt.NDArray[np.bool_]
-    no_support: npt.NDArray[np.bool_]
-    residual: Floats
-    retrainings: Ints
-    gradients: Ints
-    fallbacks: Ints
-
-    def health(self) -> dict[str, float]:
-        """What may be wrong with the points: shares of points, the largest residual, fits from scratch."""
-        return {
-            "stayed_at_start": float(self.stayed.mean()),
-            "no_support_vector": float(self.no_support.mean()),
-            "implicit_residual": float(self.residual.max(initial=0.0)),
-            "retraining_fallbacks": float(self.fallbacks.sum()),
-        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +40,9 @@ class Poisoning:
     n_starts: flipped training points tried as the start of a point; the one of largest validation loss is taken (1: at
     random). n_iter: largest number of steps per point. tolerance: share of a point's rise; three steps that together gain
     less end its ascent. n_trials: largest number of step lengths tried along one direction.
+    Of networks, whose points are moved together (``poisoning_together``): n_networks, starting weights that points are made
+    for; n_rounds, steps of a group of points; n_together, points of a group, 0: all; step: the first, in the box's
+    diagonals.
     """
 
     scenario: ClassVar[str] = "poisoning"
@@ -81,8 +53,17 @@ class Poisoning:
     n_iter: int = 40
     tolerance: float = 5e-3
     n_trials: int = 8
+    n_networks: int = 3
+    n_rounds: int = 12
+    n_together: int = 0
+    step: float = 0.1
 
     def __post_init__(self) -> None:
+        if min(self.n_networks, self.n_rounds) < 1 or self.n_together < 0 or not self.step > 0:
+            raise UserError(
+                "attack: expected n_networks and n_rounds >= 1, n_together >= 0 and step > 0, got "
+                f"n_networks={self.n_networks}, n_rounds={self.n_rounds}, n_together={self.n_together}, step={self.step}"
+            )
         if min(self.n_starts, self.n_iter, self.n_trials) < 1 or self.tolerance < 0:
             raise UserError(
                 "attack: expected n_starts, n_iter and n_trials >= 1 and tolerance >= 0, got "
@@ -110,6 +91,13 @@ class Poisoning:
         or points outside the box.
         """
         start_x, start_y = (x, y) if starts is None else starts
+        if isinstance(learner, NetworkLearner):
+            _check_starts(start_x, n_points, box)
+            how = Together(n_networks=self.n_networks, n_rounds=self.n_rounds, n_together=self.n_together, step=self.step)
+            data = tuple(map(dense, (x, x_val, start_x)))
+            return poison_together(
+                how, learner, data[0], y, data[1], y_val, n_points=n_points, box=box, seed=seed, starts=(data[2], start_y)
+            )
         _check(y, y_val, start_x, n_points, box)
         columns = used_columns(x, x_val, start_x)
         used_box = Box(lower=box.lower[columns], upper=box.upper[columns])
@@ -206,6 +194,8 @@ def validation_gradients(
     the gradient depends on neither their order nor on whose points they are, and those of a surrogate and a target, each
     on its own training data, can be compared (S and R of poisoning). Zero where a point is no support vector.
     """
+    if isinstance(learner, NetworkLearner):
+        return alone(learner, dense(x), y, dense(x_val), y_val, points=points, labels=labels).gradients
     columns = used_columns(x, x_val, points)
     training = learner.retraining(x[:, columns], y, x_val[:, columns], y_val, room=0)
     fitted = (training.retrain(point, int(label)) for point, label in zip(points[:, columns], labels, strict=True))
@@ -216,6 +206,10 @@ def _check(y: Ints, y_val: Ints, starts: Matrix, n_points: int, box: Box) -> Non
     for labels in (y, y_val):
         if set(np.unique(labels)) != {0, 1}:
             raise UserError(f"poisoning: expected two classes, 0 and 1, got {np.unique(labels).tolist()[:5]}")
+    _check_starts(starts, n_points, box)
+
+
+def _check_starts(starts: Matrix, n_points: int, box: Box) -> None:
     if not 1 <= n_points <= starts.shape[0]:
         raise UserError(
             f"poisoning: expected from 1 to {starts.shape[0]} points (one for each point of the attacker's training data), "

@@ -27,12 +27,15 @@ from torch import Tensor
 from transfer_exp.learners.base import require_positive, with_scaling
 from transfer_exp.learners.model import Model
 from transfer_exp.learners.network_model import EPOCH, STATE, NetworkModel, outputs_of
+from transfer_exp.learners.retraining import Retraining
+from transfer_exp.learners.retraining_network import NetworkRetraining
+from transfer_exp.learners.retraining_network import Retraining as HowRetrained
 from transfer_exp.learners.scaling import Scaling
 from transfer_exp.learners.training import ADAM, TrainedLearner
 from transfer_exp.learners.training_loop import Examples, State, Trainer, denormals_as_zero
 from transfer_exp.margin import signs
 from transfer_exp.seeds import seeded
-from transfer_exp.types import Dataset, Ints, Matrix
+from transfer_exp.types import Dataset, Ints, Matrix, UserError, dense
 
 _MOST_BYTES = 500_000_000  # of the training points of networks side by side
 
@@ -48,6 +51,7 @@ class NetworkLearner(TrainedLearner):
     """Trains a module with Adam for a fixed number of epochs. A subclass implements ``_network``."""
 
     model_type = NetworkModel
+    retrainable = True
 
     @abstractmethod
     def _network(self, n_features: int, n_classes: int) -> torch.nn.Module:
@@ -113,6 +117,19 @@ class NetworkLearner(TrainedLearner):
         model = self._model(network, n_classes, feature_count=np.int64(n_features))
         model.epochs = [{name: value.numpy() for name, value in one.items()} for one in states]
         return model
+
+    def _retraining(self, x: Matrix, y: Ints, x_val: Matrix, y_val: Ints, *, room: int) -> Retraining:
+        raise UserError(f"{self.label}: expected an attack that moves the points of networks together; use attack=poisoning")
+
+    def network_retraining(
+        self, x: Matrix, y: Ints, x_val: Matrix, y_val: Ints, *, seed: int, how: HowRetrained | None = None
+    ) -> NetworkRetraining:
+        """A network of starting weights drawn with ``seed``, to be retrained as training points move."""
+        n_classes = int(max(y.max(), y_val.max())) + 1
+        with seeded(seed):
+            network = self._network(int(x.shape[1]), n_classes)
+        data = (dense(x), y, dense(x_val), y_val)
+        return NetworkRetraining(network, self, *data, n_classes, self._shape, how or HowRetrained())
 
     def fit_many(self, sets: Iterable[tuple[Matrix, Ints, int]], *, n_classes: int) -> Iterator[Model]:
         """As of any learner; sets of one size side by side, as many at once as memory allows."""

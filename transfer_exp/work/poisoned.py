@@ -10,9 +10,12 @@ import numpy as np
 
 from transfer_exp import seeds
 from transfer_exp.attacks.base import PoisoningAttack
-from transfer_exp.attacks.poisoning import Poisoned, validation_gradients
+from transfer_exp.attacks.poisoned import Poisoned, other_classes
+from transfer_exp.attacks.poisoning import validation_gradients
+from transfer_exp.attacks.poisoning_together import alone
 from transfer_exp.data.training_sets import TrainingSet
 from transfer_exp.learners import Learner
+from transfer_exp.learners.network import NetworkLearner
 from transfer_exp.seeds import generator
 from transfer_exp.signature import checksum
 from transfer_exp.store import Arrays
@@ -71,7 +74,7 @@ def retrained_logits(
     labels: Ints,
     counts: Sequence[int],
 ) -> Floats:
-    """Test logits ``(E, n_test, 2)`` of the learner retrained on these rows and the first points, as many as ``counts`` say.
+    """Test logits ``(E, n_test, K)`` of the learner retrained on these rows and the first points, as many as ``counts`` say.
 
     The first count is 0: the learner as it was, whosever points follow.
     """
@@ -83,7 +86,7 @@ def retrained_logits(
         every = []
         for m in of:
             x_with, y_with = np.concatenate([x, points[:m]]), np.concatenate([y, labels[:m]])
-            model = learner.fit(x_with, y_with, n_classes=2, seed=number)
+            model = learner.fit(x_with, y_with, n_classes=work.dataset.n_classes, seed=number)
             model.check(x_test[:N_CHECKED])
             every.append(model.logits(x_test))
         return {"logits": np.stack(every)}
@@ -96,16 +99,17 @@ def retrained_logits(
 
 
 def random_flips_logits(work: Work, counts: Sequence[int]) -> Floats:
-    """The control: test logits ``(E, N_DRAWS, n_test, 2)`` of the target retrained with random flipped points.
+    """The control: test logits ``(E, N_DRAWS, n_test, K)`` of the target retrained with random flipped points.
 
     They are points of the attacker. Those of a smaller share are the first of those of a larger one, as with an attack.
     """
     (x, y), target, rows = work.part(work.split.surrogate), work.combination.target, work.split.target
     rng = generator(work.combination.seed, "noise")
     draws = [rng.choice(len(y), size=max(counts), replace=False) for _ in range(N_DRAWS)]
+    classes = [other_classes(y[draw], work.dataset.n_classes, rng) for draw in draws]
     every = (
-        retrained_logits(work, target, rows, stream="target_training", points=x[draw], labels=1 - y[draw], counts=counts)
-        for draw in draws
+        retrained_logits(work, target, rows, stream="target_training", points=x[draw], labels=flipped, counts=counts)
+        for draw, flipped in zip(draws, classes, strict=True)
     )
     return np.stack(list(every), axis=1)
 
@@ -130,6 +134,9 @@ def varied_losses(work: Work, sets: Sequence[TrainingSet], starts: Floats, label
     def retrain() -> Arrays:
         x_val, y_val = work.part(work.split.validation)
         losses = []
+        if isinstance(learner, NetworkLearner):
+            found = (alone(learner, *work.part(one.rows), x_val, y_val, points=starts, labels=labels) for one in sets)
+            return {"losses": np.array([one.losses for one in found])}
         for one in sets:
             training = learner.retraining(*work.part(one.rows), x_val, y_val, room=0)
             losses.append([training.retrain(p, int(c)).loss for p, c in zip(starts, labels, strict=True)])
