@@ -15,6 +15,7 @@ from transfer_exp.types import Box, UserError
 
 EXACT = Retraining(
     damping=0.05,
+    decay=0.01,
     tolerance=1e-9,
     n_first_steps=60,
     n_steps=60,
@@ -37,9 +38,9 @@ def smooth(n_classes, d=4, hidden=5):
     return torch.nn.Sequential(torch.nn.Linear(d, hidden), torch.nn.Tanh(), torch.nn.Linear(hidden, n_outputs))
 
 
-def network(module, n_classes, how=EXACT, n=20, weight_decay=0.01):
+def network(module, n_classes, how=EXACT, n=20):
     data = (*sample(n, n_classes, seed=1), *sample(30, n_classes, seed=2))
-    return NetworkRetraining(module, MLP(weight_decay=weight_decay), *data, n_classes, None, how)
+    return NetworkRetraining(module, MLP(), *data, n_classes, None, how)
 
 
 def by_retraining(one, points, labels, h):
@@ -79,6 +80,7 @@ def test_gauss_newton_without_a_hidden_layer_is_the_gradient_of_logistic_regress
     point, label = np.array([[0.5, -1.0, 0.2, 0.3]]), np.array([1])
     how = Retraining(
         damping=1e-9,
+        decay=decay,
         tolerance=1e-10,
         n_first_steps=40,
         n_step_products=30,
@@ -86,8 +88,7 @@ def test_gauss_newton_without_a_hidden_layer_is_the_gradient_of_logistic_regress
         residual=1e-12,
         double=True,
     )
-    learner = MLP(weight_decay=decay)
-    one = NetworkRetraining(torch.nn.Linear(4, 1), learner, x, y, x_val, y_val, 2, None, how)
+    one = NetworkRetraining(torch.nn.Linear(4, 1), MLP(), x, y, x_val, y_val, 2, None, how)
     loss = one.retrain(point, label)
     logistic = Logistic(C=1 / (41 * decay))
     expected = validation_gradients(logistic, x, y, x_val, y_val, points=point, labels=label)
@@ -105,16 +106,25 @@ def test_a_retraining_is_a_function_of_the_points():
     assert one.retrain(points, labels) == pytest.approx(first, abs=1e-7)
 
 
+@pytest.mark.slow
 def test_relu_and_single_precision_point_nearly_where_retraining_does():
-    rng, found = np.random.default_rng(4), []
+    """On average: units that switch on or off between the two retrainings are what the gradient does not see."""
+    point, label, found = np.array([[2.5, 0.5, -0.5, 0.3]]), np.array([0]), []
     for seed in range(3):
         with seeded(seed):
-            module = torch.nn.Sequential(torch.nn.Linear(4, 30), torch.nn.ReLU(), torch.nn.Linear(30, 1))
-        how = Retraining(damping=0.05, tolerance=1e-5, n_first_steps=60, n_steps=40, n_adjoint_products=60, residual=1e-4)
+            module = torch.nn.Sequential(torch.nn.Linear(4, 256), torch.nn.ReLU(), torch.nn.Linear(256, 1))
+        how = Retraining(
+            damping=0.05,
+            tolerance=1e-4,
+            n_first_steps=40,
+            n_steps=8,
+            n_step_products=20,
+            n_adjoint_products=60,
+            residual=1e-4,
+        )
         one = network(module, 2, how, n=40)
-        points, labels = rng.normal(size=(2, 4)), np.array([1, 0])
-        one.retrain(points, labels)
-        found.append(cosine(one.gradient()[0], by_retraining(one, points, labels, 0.02)))
+        one.retrain(point, label)
+        found.append(cosine(one.gradient()[0], by_retraining(one, point, label, 0.1)))
     assert np.mean(found) > 0.95
 
 
@@ -178,7 +188,7 @@ def test_convolutions_and_modules_of_the_users_are_poisoned():
     (x, y), (x_val, y_val) = sample(24, 2, seed=1, d=16), sample(30, 2, seed=2, d=16)
     user = TorchModule(module=lambda n_classes: smooth(n_classes, 16), weight_decay=0.01)
     for learner in (CNN(channels=(2, 2), hidden=4)._with(shape=(1, 4, 4)), user._with(shape=(16,))):
-        made = small_attack().craft(
+        made = small_attack(step=0.01).craft(
             learner, x, y, x_val, y_val, n_points=2, box=Box.uniform(16, -8.0, 8.0), seed=7, starts=(x, y)
         )
         assert (made.objective >= made.objective_start).all()

@@ -53,7 +53,7 @@ class Poisoning:
     n_iter: int = 40
     tolerance: float = 5e-3
     n_trials: int = 8
-    n_networks: int = 3
+    n_networks: int = 2
     n_rounds: int = 12
     n_together: int = 0
     step: float = 0.1

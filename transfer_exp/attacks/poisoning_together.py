@@ -2,8 +2,9 @@
 
     maximise   mean_k J_k(x_1 ... x_m)   subject to   lower <= x <= upper
 
-J_k is the validation loss of the network that starts from the k-th weights, retrained (``learners.retraining_network``). A
-retraining costs the same for one point and for many, so points are moved in groups; those of earlier groups stay:
+J_k is the validation loss of the k-th network, trained from weights of its own and retrained
+(``learners.retraining_network``). A retraining costs the same for one point and for many, so points are moved in groups;
+those of earlier groups stay:
 
     for each group of points:
         x = training points, each with the class of another
@@ -109,7 +110,7 @@ class Alone:
 
 
 def alone(learner: NetworkLearner, x: Floats, y: Ints, x_val: Floats, y_val: Ints, *, points: Floats, labels: Ints) -> Alone:
-    """Of one network, whose starting weights are the same whatever the data; each point is added to the clean training."""
+    """Of one network, whose training draws the same whatever the data; each point is added to the clean training."""
     losses, found = [], []
     with denormals_as_zero():
         network = learner.network_retraining(x, y, x_val, y_val, seed=0, how=_ALONE)
@@ -135,7 +136,8 @@ def flipped_starts(y: Ints, n_points: int, *, seed: int) -> tuple[Ints, Ints]:
         rows.append(unused[k])
         unused = np.delete(unused, k)
     found = np.array(rows)
-    return found, other_classes(y[found], int(y.max()) + 1, rng)
+    (own,) = sequence(seed, "attack_start").spawn(1)  # so that fewer points are the first of more
+    return found, other_classes(y[found], int(y.max()) + 1, np.random.default_rng(own))
 
 
 def _move(

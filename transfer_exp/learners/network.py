@@ -124,10 +124,9 @@ class NetworkLearner(TrainedLearner):
     def network_retraining(
         self, x: Matrix, y: Ints, x_val: Matrix, y_val: Ints, *, seed: int, how: HowRetrained | None = None
     ) -> NetworkRetraining:
-        """A network of starting weights drawn with ``seed``, to be retrained as training points move."""
+        """A network trained on these points with this seed, to be retrained as others come and move."""
         n_classes = int(max(y.max(), y_val.max())) + 1
-        with seeded(seed):
-            network = self._network(int(x.shape[1]), n_classes)
+        network = self._fit(x, y, n_classes=n_classes, seed=seed).network
         data = (dense(x), y, dense(x_val), y_val)
         return NetworkRetraining(network, self, *data, n_classes, self._shape, how or HowRetrained())
 

@@ -6,10 +6,10 @@ Symbols: w all weights of the network, w_0 those that it starts from, (x_i, y_i)
     w*   = where a descent on F ends, with a gradient of norm ``tolerance`` at most
     J    = mean_v l(y_v, f(x_v; w*))                                    over validation points
 
-l is the cross-entropy, with the learner's label smoothing; decay is its weight decay, W its weights without biases. The
-damping keeps w* near w_0, as a training that stops early does, and makes it a function of the points: the whole training set
-is one batch, and nothing is drawn but w_0. A training by batches for some epochs, with whatever else the learner's options
-say, is only approximated: points are judged by networks that are trained so, from other starting weights.
+l is the cross-entropy, with the learner's label smoothing; W the weights without biases. w_0 comes from the learner's own
+training, by batches and with all its options, on the training points that do not move. The damping keeps w* near it, as an
+early stop does, and makes w* a function of the points: the whole training set is one batch, and nothing is drawn but w_0. A
+whole training with the moving points is thereby only approximated: such trainings, from other draws, judge the points.
 
     retrain:    repeat until |grad F| <= tolerance:
                     s = -(G + D)^-1 grad F, roughly              conjugate gradients; G Gauss-Newton, D decay and damping
@@ -20,7 +20,7 @@ say, is only approximated: points are judged by networks that are trained so, fr
 The second is the implicit function theorem with G = J_f^T (d^2 l / df^2) J_f in the place of the whole second derivative
 (Martens 2010; Pearlmutter 1994 for products). ``exact`` takes the whole one in both places, where it turns out positive
 along every direction tried. Products are made by ``torch.func``; no matrix is formed. Modules are in eval mode: no dropout,
-and batch norm with the statistics it starts with.
+and batch norm with the statistics of w_0.
 """
 
 from __future__ import annotations
@@ -47,18 +47,19 @@ _MOST_HALVINGS = 20
 class Retraining:
     """How exactly networks are retrained.
 
-    damping: see above. tolerance: largest norm of F's gradient. n_first_steps, n_steps: most steps of the first retraining,
-    and of one that goes on from the one before; what ends above the tolerance is counted. n_step_products,
+    damping, decay: see above. tolerance: largest norm of F's gradient. n_first_steps, n_steps: most steps of the first
+    retraining, and of one that goes on from the one before; what ends above the tolerance is counted. n_step_products,
     n_adjoint_products: most products with the curvature for one step, and for one gradient. residual: of the adjoint system,
     relative, at which its solver stops. double: float64. exact: the whole second derivative.
     """
 
-    damping: float = 1e-3
+    damping: float = 3e-3
+    decay: float = 0.0
     tolerance: float = 2e-2
     n_first_steps: int = 30
     n_steps: int = 3
     n_step_products: int = 6
-    n_adjoint_products: int = 6
+    n_adjoint_products: int = 8
     residual: float = 0.05
     exact: bool = False
     double: bool = False
@@ -68,7 +69,6 @@ class Trained(Protocol):
     """What a network learner says of its training."""
 
     label: str
-    weight_decay: float
     label_smoothing: float
 
 
@@ -85,7 +85,7 @@ class Counts:
 class NetworkRetraining:
     """A network on fixed training points ``(n, d)`` and some that move; it goes on from where it was trained last.
 
-    network: a new module with its starting weights. shape: of one point as it takes it; None: flat.
+    network: a module with the weights w_0. shape: of one point as it takes it; None: flat.
     """
 
     network: torch.nn.Module
@@ -104,7 +104,7 @@ class NetworkRetraining:
         self._named = dict(self.network.named_parameters())
         self._buffers = dict(self.network.named_buffers())
         self.start = torch.cat([one.flatten() for one in self._named.values()])
-        decays = [torch.full((one.numel(),), self.learner.weight_decay * (one.ndim > 1)) for one in self._named.values()]
+        decays = [torch.full((one.numel(),), self.how.decay * (one.ndim > 1)) for one in self._named.values()]
         self._decay = torch.cat(decays).to(self.dtype)
         self._fixed, self._fixed_labels = self._tensor(self.x), self._labels(self.y)
         self._val, self._val_y = self._tensor(self.x_val), torch.as_tensor(self.y_val)

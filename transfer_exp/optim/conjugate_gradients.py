@@ -34,7 +34,8 @@ def conjugate_gradients(
     x = torch.zeros_like(right)
     left = right
     if start is not None and bool(start.any()):
-        x, left = start.clone(), right - product(start)
+        left = right - product(start)
+        x, left = (start.clone(), left) if float(left.norm()) < size else (x, right)  # a start worse than none is not used
     direction, square = left, left.dot(left)
     for _ in range(most):
         if float(square) ** 0.5 <= residual * size:
