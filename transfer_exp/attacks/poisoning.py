@@ -94,9 +94,9 @@ class Poisoning:
         if isinstance(learner, NetworkLearner):
             _check_starts(start_x, n_points, box)
             how = Together(n_networks=self.n_networks, n_rounds=self.n_rounds, n_together=self.n_together, step=self.step)
-            data = tuple(map(dense, (x, x_val, start_x)))
+            own, validation, other = map(dense, (x, x_val, start_x))
             return poison_together(
-                how, learner, data[0], y, data[1], y_val, n_points=n_points, box=box, seed=seed, starts=(data[2], start_y)
+                how, learner, own, y, validation, y_val, n_points=n_points, box=box, seed=seed, starts=(other, start_y)
             )
         _check(y, y_val, start_x, n_points, box)
         columns = used_columns(x, x_val, start_x)

@@ -68,8 +68,13 @@ class Retraining:
 class Trained(Protocol):
     """What a network learner says of its training."""
 
-    label: str
-    label_smoothing: float
+    @property
+    def label(self) -> str:
+        """Its name in errors."""
+
+    @property
+    def label_smoothing(self) -> float:
+        """Of its loss."""
 
 
 @dataclass
@@ -121,7 +126,7 @@ class NetworkRetraining:
 
     def outputs(self, weights: Tensor, x: Tensor) -> Tensor:
         """Scores ``(n,)`` or logits ``(n, K)`` of points ``(n, d)`` for weights ``(p,)``."""
-        parts = weights.split([one.numel() for one in self._named.values()])
+        parts = torch.split(weights, [one.numel() for one in self._named.values()])
         named = {name: part.view_as(one) for (name, one), part in zip(self._named.items(), parts, strict=True)}
         points = x if self.shape is None else x.reshape(len(x), *self.shape)
         found: Tensor = functional_call(self.network, named | self._buffers, (points,))
@@ -193,11 +198,12 @@ class NetworkRetraining:
 
     def _curvature(self, weights: Tensor) -> Callable[[Tensor], Tensor]:
         """Products with G + D at these weights."""
-        outputs, back = vjp(lambda w: self.outputs(w, self._train), weights)
+        pulled: Any = vjp  # its types tell of one more result
+        outputs, back = pulled(lambda w: self.outputs(w, self._train), weights)
         slope_of: Any = grad(lambda z: point_losses(z, self._train_labels, self.learner.label_smoothing).mean())
 
-        forth = vjp(lambda u: back(u)[0], torch.zeros_like(outputs))[1]  # J v as the derivative of J^T u: no forward mode
-        curve = vjp(slope_of, outputs)[1]
+        forth = pulled(lambda u: back(u)[0], torch.zeros_like(outputs))[1]  # J v as the derivative of J^T u: no forward mode
+        curve = pulled(slope_of, outputs)[1]
 
         def product(vector: Tensor) -> Tensor:
             bent: Tensor = back(curve(forth(vector)[0])[0])[0]
@@ -207,8 +213,13 @@ class NetworkRetraining:
 
     def _second_derivative(self, weights: Tensor) -> Callable[[Tensor], Tensor]:
         slope_of: Any = grad(self._objective)
-        product = vjp(slope_of, weights)[1]
-        return lambda vector: product(vector)[0]
+        bent = vjp(slope_of, weights)[1]
+
+        def product(vector: Tensor) -> Tensor:
+            found: Tensor = bent(vector)[0]
+            return found
+
+        return product
 
     def gradient(self) -> tuple[Floats, float]:
         """dJ/dx_c ``(m, d)`` of the points of the last ``retrain``, and the relative residual of the adjoint system."""
