@@ -200,7 +200,8 @@ class NetworkRetraining:
         """Products with G + D at these weights."""
         pulled: Any = vjp  # its types tell of one more result
         outputs, back = pulled(lambda w: self.outputs(w, self._train), weights)
-        slope_of: Any = grad(lambda z: point_losses(z, self._train_labels, self.learner.label_smoothing).mean())
+        differentiate: Any = grad  # a lambda has no types
+        slope_of = differentiate(lambda z: point_losses(z, self._train_labels, self.learner.label_smoothing).mean())
 
         forth = pulled(lambda u: back(u)[0], torch.zeros_like(outputs))[1]  # J v as the derivative of J^T u: no forward mode
         curve = pulled(slope_of, outputs)[1]
@@ -232,7 +233,8 @@ class NetworkRetraining:
         self._adjoint = solved.x
 
         def along(x: Tensor) -> Tensor:
-            of_weights: Any = grad(lambda w: self._losses(w, x, self._moving_labels).sum())
+            differentiate: Any = grad
+            of_weights = differentiate(lambda w: self._losses(w, x, self._moving_labels).sum())
             change: Tensor = of_weights(weights).dot(solved.x)
             return change
 
