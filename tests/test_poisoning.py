@@ -3,7 +3,8 @@ import os
 import numpy as np
 import pytest
 
-from transfer_exp.attacks.poisoning import Poisoning, ValidationLoss, _join, validation_gradients
+from transfer_exp.attacks.poisoning import Poisoning, _join, validation_gradients
+from transfer_exp.attacks.validation_loss import ValidationLoss
 from transfer_exp.data.digits import load_digits
 from transfer_exp.data.mnist import load_mnist
 from transfer_exp.data.splits import make_split

@@ -174,8 +174,8 @@ class Learner(ABC):
         """Raise UserError unless the learner is ``retrainable``."""
         if not self.retrainable:
             raise UserError(
-                f"surrogate: expected a linear SVM, an RBF SVM, logistic or ridge regression on the raw features to poison, "
-                f"got {self.label}; others can only be targets"
+                f"surrogate: expected a linear SVM, an RBF SVM, logistic or ridge regression or a network, on the raw "
+                f"features, to poison, got {self.label}; others can only be targets"
             )
 
     def require_raw(self, role: str) -> None:

@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from transfer_exp.attacks.poisoning import Poisoned
+from transfer_exp.attacks.poisoned import Poisoned
 from transfer_exp.data.training_sets import TrainingSet
 from transfer_exp.learners import Learner
+from transfer_exp.learners.network import NetworkLearner
 from transfer_exp.measures.base import mean_defined
 from transfer_exp.measures.losses import CROSS_ENTROPY
 from transfer_exp.measures.perturbations import perturbation_correlation
@@ -64,7 +65,12 @@ class PoisonedTraining:
     def white_box(self) -> Poisoned | None:
         """The points made on the target and its data, from the same starts; None where the target has not the gradients."""
         target = self.work.combination.target
-        return self._poisoned(target, self.work.split.target) if target.retrainable else None
+        return self._poisoned(target, self.work.split.target) if self._is_followed(target) else None
+
+    def _is_followed(self, learner: Learner) -> bool:
+        """Whether a learner beside the surrogate is poisoned, too: networks, which are slow, where the surrogate is one."""
+        is_fast = not isinstance(learner, NetworkLearner) or isinstance(self.work.combination.surrogate, NetworkLearner)
+        return learner.retrainable and is_fast
 
     def _poisoned(self, learner: Learner, rows: Ints) -> Poisoned:
         return poisoned(self.work, learner, rows, n_points=max(self.counts))
@@ -150,7 +156,7 @@ class PoisonedTraining:
 
         A learner that cannot be poisoned has no such gradients and does not count.
         """
-        others = [learner for learner in other_learners(self.work, panel) if learner.retrainable]
+        others = [learner for learner in other_learners(self.work, panel) if self._is_followed(learner)]
         return crossed(self.work, others, self._gradients, n=len(self.black_box.start_points))
 
     @cached_property

@@ -11,7 +11,8 @@ import numpy as np
 from transfer_exp import seeds
 from transfer_exp.attacks.base import PoisoningAttack
 from transfer_exp.attacks.other_classes import random_others
-from transfer_exp.attacks.poisoning import Poisoned, validation_gradients
+from transfer_exp.attacks.poisoned import Poisoned
+from transfer_exp.attacks.poisoning import validation_gradients
 from transfer_exp.data.training_sets import TrainingSet
 from transfer_exp.learners import Learner
 from transfer_exp.seeds import generator
