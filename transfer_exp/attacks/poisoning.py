@@ -12,17 +12,23 @@ another, each from a training point with its label flipped, so that the first m 
         x = ascend from x       (``optim.quasi_newton``), retraining for each trial, never stepping where it has no weight
         place it at the best trial
 
+An attacker who expects a filter by distance to the class centre keeps to what it lets through (``feasible``): every trial is
+projected there, and the start, too.
+
 Labels are class indices 0 and 1; f is the score of class 1, and a flipped label is 1 - y.
 """
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
+from transfer_exp.attacks.feasible import feasible
+from transfer_exp.attacks.poisoned import Poisoned
 from transfer_exp.learners import Learner
 from transfer_exp.learners.retraining import Counts, Retrained, Retraining
 from transfer_exp.learners.retraining_columns import all_columns, used_columns
@@ -32,45 +38,13 @@ from transfer_exp.types import Box, Floats, Ints, Matrix, UserError, dense
 
 
 @dataclass(frozen=True, kw_only=True)
-class Poisoned:
-    """m poisoning points of one learner on one training set, in the order in which they were placed.
-
-    points, start_points: ``(m, d)`` float64. labels: ``(m,)``, classes. start_rows: ``(m,)``, the starts' rows.
-    objective_start, objective: ``(m,)``, validation loss with the point at its start and where it ended.
-    stayed: ``(m,)`` bool, did not move. no_support: ``(m,)`` bool, the learner gives the point no weight.
-    residual: ``(m,)``, largest relative residual of the implicit solves. retrainings, gradients, fallbacks: ``(m,)`` counts.
-    """
-
-    points: Floats
-    labels: Ints
-    start_points: Floats
-    start_rows: Ints
-    objective_start: Floats
-    objective: Floats
-    stayed: npt.NDArray[np.bool_]
-    no_support: npt.NDArray[np.bool_]
-    residual: Floats
-    retrainings: Ints
-    gradients: Ints
-    fallbacks: Ints
-
-    def health(self) -> dict[str, float]:
-        """What may be wrong with the points: shares of points, the largest residual, fits from scratch."""
-        return {
-            "stayed_at_start": float(self.stayed.mean()),
-            "no_support_vector": float(self.no_support.mean()),
-            "implicit_residual": float(self.residual.max(initial=0.0)),
-            "retraining_fallbacks": float(self.fallbacks.sum()),
-        }
-
-
-@dataclass(frozen=True, kw_only=True)
 class Poisoning:
     """Options of the attack.
 
     n_starts: flipped training points tried as the start of a point; the one of largest validation loss is taken (1: at
     random). n_iter: largest number of steps per point. tolerance: share of a point's rise; three steps that together gain
-    less end its ascent. n_trials: largest number of step lengths tried along one direction.
+    less end its ascent. n_trials: largest number of step lengths tried along one direction. expected_share: of each class,
+    that the attacker expects the target to remove for their distance to the centre (0: knows of no filter).
     """
 
     scenario: ClassVar[str] = "poisoning"
@@ -81,8 +55,11 @@ class Poisoning:
     n_iter: int = 40
     tolerance: float = 5e-3
     n_trials: int = 8
+    expected_share: float = 0.0
 
     def __post_init__(self) -> None:
+        if not 0 <= self.expected_share < 1:
+            raise UserError(f"attack.expected_share: expected a number from 0 to below 1, got {self.expected_share}")
         if min(self.n_starts, self.n_iter, self.n_trials) < 1 or self.tolerance < 0:
             raise UserError(
                 "attack: expected n_starts, n_iter and n_trials >= 1 and tolerance >= 0, got "
@@ -109,6 +86,7 @@ class Poisoning:
         Raises UserError on a learner that cannot be poisoned, more points than training data, classes other than 0 and 1,
         or points outside the box.
         """
+        begun = time.process_time()
         start_x, start_y = (x, y) if starts is None else starts
         _check(y, y_val, start_x, n_points, box)
         columns = used_columns(x, x_val, start_x)
@@ -116,23 +94,31 @@ class Poisoning:
         training = learner.retraining(x[:, columns], y, x_val[:, columns], y_val, room=n_points)
         rng = generator(seed, "attack_start")
         data, unused = dense(start_x[:, columns]), np.arange(len(start_y))
+        place = feasible(x[:, columns], y, used_box, share=self.expected_share) if self.expected_share else {}
         placed = []
         for _ in range(n_points):
             before = replace(training.counts)
             drawn = rng.choice(len(unused), size=min(self.n_starts, len(unused)), replace=False)
-            candidates = [training.retrain(data[unused[k]], 1 - int(start_y[unused[k]])) for k in drawn]
+            labels = [1 - int(start_y[k]) for k in unused[drawn]]
+            found = [data[k] if not place else place[c].project(data[k]) for k, c in zip(unused[drawn], labels, strict=True)]
+            candidates = [training.retrain(one, label) for one, label in zip(found, labels, strict=True)]
             best = int(np.argmax([candidate.loss for candidate in candidates]))
-            point = self._optimise(training, candidates[best], used_box)
+            point = self._optimise(training, candidates[best], used_box, place[labels[best]].project if place else None)
             training.place(point.end)
-            placed.append(replace(point, row=int(unused[drawn[best]]), counts=training.counts - before))
+            seconds, begun = time.process_time() - begun, time.process_time()
+            row, counts = int(unused[drawn[best]]), training.counts - before
+            placed.append(replace(point, row=row, counts=counts, seconds=seconds))
             unused = np.delete(unused, drawn[best])
         joined = _join(placed)
-        points, start_points = (all_columns(rows, columns, len(box.lower)) for rows in (joined.points, joined.start_points))
+        both = joined.points, data[joined.start_rows]
+        points, start_points = (all_columns(rows, columns, len(box.lower)) for rows in both)
         return replace(joined, points=points, start_points=start_points)
 
-    def _optimise(self, training: Retraining, start: Retrained, box: Box) -> _PlacedPoint:
+    def _optimise(
+        self, training: Retraining, start: Retrained, box: Box, project: Callable[[Floats], Floats] | None = None
+    ) -> _PlacedPoint:
         objective = ValidationLoss(training, start)
-        weighted = start if start.has_weight else objective.move_to_margin(box, self.n_trials)
+        weighted = start if start.has_weight else objective.move_to_margin(box, self.n_trials, project)
         if weighted.has_weight:
             ascend_in_box(
                 objective,
@@ -141,6 +127,7 @@ class Poisoning:
                 n_iter=self.n_iter,
                 tolerance=self.tolerance,
                 n_trials=self.n_trials,
+                project=project,
             )
         return _PlacedPoint(start, objective.best, objective.residual)
 
@@ -152,6 +139,7 @@ class _PlacedPoint:
     residual: float
     row: int = -1
     counts: Counts = field(default_factory=Counts)
+    seconds: float = 0.0
 
 
 class ValidationLoss:
@@ -180,7 +168,7 @@ class ValidationLoss:
         self.residual = max(self.residual, residual)
         return gradient
 
-    def move_to_margin(self, box: Box, n_trials: int) -> Retrained:
+    def move_to_margin(self, box: Box, n_trials: int, project: Callable[[Floats], Floats] | None = None) -> Retrained:
         """Move a point without weight, correct by more than the margin, against its score until it has weight.
 
         Each of at most ``n_trials`` steps is twice as long as the one before, the last as long as the distance to the
@@ -191,7 +179,8 @@ class ValidationLoss:
             norm = float(np.linalg.norm(direction)) or 1.0
             farthest = np.where(direction > 0, box.upper, np.where(direction < 0, box.lower, self.last.point))
             length = float(np.linalg.norm(farthest - self.last.point)) / 2 ** (n_trials - 1 - k)
-            self.value(np.clip(self.last.point + length * direction / norm, box.lower, box.upper))
+            moved = self.last.point + length * direction / norm
+            self.value(np.clip(moved, box.lower, box.upper) if project is None else project(moved))
             if self.last.has_weight:
                 break
         return self.last
@@ -241,4 +230,5 @@ def _join(placed: list[_PlacedPoint]) -> Poisoned:
         retrainings=counts[:, 0],
         gradients=counts[:, 1],
         fallbacks=counts[:, 2],
+        seconds=np.array([p.seconds for p in placed]),
     )

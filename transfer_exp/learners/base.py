@@ -80,6 +80,16 @@ class Learner(ABC):
         """The learner whose stored state serves this one, too: checkpoints of one training are stored together."""
         return self
 
+    @property
+    def undefended(self) -> Learner:
+        """The learner within one that defends itself against poisoning (``wrapped``), else itself."""
+        return self
+
+    def defence_notes(self, model: Model, *, n_clean: int) -> dict[str, float]:
+        """What its defence did when ``model`` was fitted to ``n_clean`` points and poisoning points behind them, by name."""
+        del model, n_clean
+        return {}
+
     def parts(self) -> tuple[Learner, ...]:
         """The learners that it is made of; they are fitted and stored like any other."""
         return ()

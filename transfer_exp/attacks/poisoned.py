@@ -1,0 +1,46 @@
+"""What an attack on training data gives: its points, and what is known of how they were made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from transfer_exp.types import Floats, Ints
+
+
+@dataclass(frozen=True, kw_only=True)
+class Poisoned:
+    """m poisoning points of one learner on one training set, in the order in which they were placed.
+
+    points, start_points: ``(m, d)`` float64. labels: ``(m,)``, classes. start_rows: ``(m,)``, the starts' rows.
+    objective_start, objective: ``(m,)``, validation loss with the point at its start and where it ended; NaN from an attack
+    that does not ask for it.
+    stayed: ``(m,)`` bool, did not move. no_support: ``(m,)`` bool, the learner gives the point no weight.
+    residual: ``(m,)``, largest relative residual of the implicit solves. retrainings, gradients, fallbacks: ``(m,)`` counts.
+    seconds: ``(m,)`` of CPU time that each point took; None where the attack does not tell.
+    """
+
+    points: Floats
+    labels: Ints
+    start_points: Floats
+    start_rows: Ints
+    objective_start: Floats
+    objective: Floats
+    stayed: npt.NDArray[np.bool_]
+    no_support: npt.NDArray[np.bool_]
+    residual: Floats
+    retrainings: Ints
+    gradients: Ints
+    fallbacks: Ints
+    seconds: Floats | None = None
+
+    def health(self) -> dict[str, float]:
+        """What may be wrong with the points: shares of points, the largest residual, fits from scratch."""
+        return {
+            "stayed_at_start": float(self.stayed.mean()),
+            "no_support_vector": float(self.no_support.mean()),
+            "implicit_residual": float(self.residual.max(initial=0.0)),
+            "retraining_fallbacks": float(self.fallbacks.sum()),
+        }
