@@ -143,7 +143,7 @@ def test_the_density_of_prototypes_is_the_papers() -> None:
 
 
 def test_prototypes_become_likelier_and_stay_mixtures() -> None:
-    (x, y), (x_val, y_val) = data()
+    (_, y), (x_val, y_val) = data()
     densities = []
     for n_iter in (0, 300):
         made = craft(Prototypes(n_prototypes=4, n_iter=n_iter, step=0.05), m=10)
