@@ -41,7 +41,7 @@ def _targets(study: Study) -> set[str]:
 
 
 def _rows(study: Study, targets: set[str]) -> Iterator[tuple[object, ...]]:
-    settings = in_words({name: value for name, value in study.settings.items() if name != "attack"})
+    settings = _settings(study)
     own = study.curves[study.curves["target"].isin(targets) & (study.curves["surrogate_fraction"] == study.fraction)]
     own = own.assign(damage=own["error"] - own["clean_error"])
     for (surrogate, epsilon), at in own[own["epsilon"] > 0].groupby(["surrogate", "epsilon"]):
@@ -51,6 +51,11 @@ def _rows(study: Study, targets: set[str]) -> Iterator[tuple[object, ...]]:
         mean = float(by_seed.mean())
         yield (study.attack, settings, surrogate, epsilon, mean, low, high, seconds.mean(),
                len(targets), len(by_seed))  # fmt: skip
+
+
+def _settings(study: Study) -> str:
+    """What tells it from the others beside its attack."""
+    return in_words({name: value for name, value in study.settings.items() if name != "attack"})
 
 
 def in_equal_time(rows: pd.DataFrame) -> pd.DataFrame:
@@ -80,7 +85,7 @@ def defences(study: Study) -> pd.DataFrame:
         long = long.assign(what=said[0], epsilon=said[2].astype(float), value=long["value"].astype(float))
         if len(long):
             wide = long.pivot_table(index=["target", "epsilon"], columns="what", values="value", aggfunc="mean")
-            parts.append(wide.reset_index().assign(attack=one.attack, settings=in_words(dict(one.settings))))
+            parts.append(wide.reset_index().assign(attack=one.attack, settings=_settings(one)))
     if not parts:
         return pd.DataFrame(columns=["attack", "settings", "target", "epsilon"])
     joined = pd.concat(parts, ignore_index=True)

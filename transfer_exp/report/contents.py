@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from transfer_exp.report import choosing, class_drawing, control, drawing, paths, tables, words
 from transfer_exp.report import attacks as attacks_of
+from transfer_exp.report import choosing, class_drawing, control, drawing, paths, tables, words
 from transfer_exp.report import classes as classes_of
 from transfer_exp.report import mistakes as kinds_of_mistakes
 from transfer_exp.report.claims import Numbers
