@@ -107,7 +107,7 @@ class Prototypes(Baseline):
 
 def log_density(points: Tensor, seen: Tensor, width: Tensor) -> Tensor:
     """log mean_v exp(-|x - x_v| / h) ``(m,)``."""
-    distances = torch.linalg.vector_norm(points[:, None] - seen[None], dim=2)
+    distances = torch.cdist(points, seen)  # without all differences in memory at once, which takes 30 times as long
     exponents: Tensor = -distances / width.clamp(min=torch.finfo(width.dtype).tiny)
     return exponents.logsumexp(dim=1) - float(np.log(len(seen)))
 
