@@ -6,7 +6,8 @@ import torch
 
 from transfer_exp.attacks.poisoning import Poisoning, validation_gradients
 from transfer_exp.learners import CNN, MLP, Logistic, TorchModule
-from transfer_exp.learners.retraining_network import Exactness, NetworkRetraining
+from transfer_exp.learners.exactness import Exactness
+from transfer_exp.learners.retraining_network import NetworkRetraining
 from transfer_exp.optim.conjugate_gradients import conjugate_gradients
 from transfer_exp.seeds import seeded
 from transfer_exp.types import Box, UserError

@@ -15,11 +15,14 @@ class Poisoned:
     """m poisoning points of one learner on one training set, in the order in which they were placed.
 
     points, start_points: ``(m, d)`` float64. labels: ``(m,)``, classes. start_rows: ``(m,)``, the starts' rows.
-    objective_start, objective: ``(m,)``, validation loss with the point at its start and where it ended.
+    objective_start, objective: ``(m,)``, validation loss with the point at its start and where it ended; NaN from an attack
+    that does not ask for it.
     stayed: ``(m,)`` bool, did not move. no_support: ``(m,)`` bool, the learner gives the point no weight.
-    residual: ``(m,)``, largest relative residual of the implicit solves. retrainings, gradients, fallbacks: ``(m,)`` counts;
-    those of points moved together stand at the first of them. Of networks, and else empty: own, the validation errors of
-    those that the points were made on; fresh, of one from other starting weights; damping of their retraining.
+    residual: ``(m,)``, largest relative residual of the implicit solves. retrainings, gradients, fallbacks: ``(m,)`` counts.
+    seconds: ``(m,)`` of CPU time that each point took; None where the attack does not tell.
+    Counts and seconds of points moved together stand at the first of them.
+    Of networks, and else empty: own, the validation errors of those that the points were made on; fresh, of one from other
+    starting weights; damping of their retraining.
     """
 
     points: Floats
@@ -34,6 +37,7 @@ class Poisoned:
     retrainings: Ints
     gradients: Ints
     fallbacks: Ints
+    seconds: Floats | None = None
     own: Floats = field(default_factory=lambda: np.zeros(0))
     fresh: Floats = field(default_factory=lambda: np.zeros(0))
     damping: Floats = field(default_factory=lambda: np.zeros(0))

@@ -12,16 +12,23 @@ another, each from a training point learned with another class, so that the firs
         x = ascend from x       (``optim.quasi_newton``), retraining for each trial, never stepping where it has no weight
         place it at the best trial
 
+An attacker who expects a filter by distance to the class centre keeps to what it lets through (``feasible``): every trial is
+projected there, and the start, too.
+
 Labels are class indices 0..K-1. Of two classes f is the score of class 1, and the other class is 1 - y.
 """
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, ClassVar, get_args
 
 import numpy as np
 
+from transfer_exp.attacks.feasible import Project, projection
 from transfer_exp.attacks.other_classes import Candidates, Choice
 from transfer_exp.attacks.poisoned import Poisoned
 from transfer_exp.attacks.poisoning_starts import Starts
@@ -42,7 +49,8 @@ class Poisoning:
     n_starts: training points tried as the start of a point, with another class; the one of largest validation loss is taken
     (1: at random). label: which other class, of more than two (``other_classes``). n_labels: how many are tried for
     ``most_harmful``. n_iter: largest number of steps per point. tolerance: share of a point's rise; three steps that
-    together gain less end its ascent. n_trials: largest number of step lengths tried along one direction.
+    together gain less end its ascent. n_trials: largest number of step lengths tried along one direction. expected_share: of
+    each class, that the attacker expects the target to remove for their distance to the centre (0: knows of no filter).
     Of networks, whose points are moved together (``poisoning_together``): n_networks, starting weights that points are made
     for; n_rounds, steps of a group of points; n_together, points of a group, 0: all; step: the first, in the box's
     diagonals.
@@ -58,12 +66,15 @@ class Poisoning:
     n_iter: int = 40
     tolerance: float = 5e-3
     n_trials: int = 8
+    expected_share: float = 0.0
     n_networks: int = 2
     n_rounds: int = 12
     n_together: int = 0
     step: float = 0.1
 
     def __post_init__(self) -> None:
+        if not 0 <= self.expected_share < 1:
+            raise UserError(f"attack.expected_share: expected a number from 0 to below 1, got {self.expected_share}")
         if min(self.n_networks, self.n_rounds) < 1 or self.n_together < 0 or not self.step > 0:
             raise UserError(
                 "attack: expected n_networks and n_rounds >= 1, n_together >= 0 and step > 0, got "
@@ -98,26 +109,29 @@ class Poisoning:
         Raises UserError on a learner that cannot be poisoned, more points than training data, classes without training
         points, or points outside the box.
         """
+        begun = time.process_time()
         start_x, start_y = (x, y) if starts is None else starts
         _check(start_x, n_points, box)
         classes = Candidates.of(self.label, learner, x, y, (dense(start_x), start_y), n_tried=self.n_labels, seed=seed)
         drawn = Starts(start_y, classes, n_starts=self.n_starts, seed=seed)
         if isinstance(learner, NetworkLearner):
-            return self._poison_network(learner, (x, y, x_val, y_val), dense(start_x), drawn, n_points, box, seed)
+            return self._poison_network(learner, (x, y, x_val, y_val), dense(start_x), drawn, n_points, box, seed, begun)
         columns = used_columns(x, x_val, start_x)
         used_box = Box(lower=box.lower[columns], upper=box.upper[columns])
         training = learner.retraining(x[:, columns], y, x_val[:, columns], y_val, room=n_points)
-        data = dense(start_x[:, columns])
+        data, project = dense(start_x[:, columns]), projection(x[:, columns], y, used_box, share=self.expected_share)
         placed = []
         for _ in range(n_points):
             before = replace(training.counts)
-            row, start = _best(training, data, drawn.draw())
-            point = self._optimise(training, start, used_box)
+            row, start = _best(training, data, drawn.draw(), project)
+            point = self._optimise(training, start, used_box, partial(project, label=start.label))
             training.place(point.end)
-            placed.append(replace(point, row=row, counts=training.counts - before))
+            seconds, begun = time.process_time() - begun, time.process_time()
+            placed.append(replace(point, row=row, counts=training.counts - before, seconds=seconds))
             drawn.take(row)
         joined = _join(placed)
-        points, start_points = (all_columns(rows, columns, len(box.lower)) for rows in (joined.points, joined.start_points))
+        both = joined.points, data[joined.start_rows]
+        points, start_points = (all_columns(rows, columns, len(box.lower)) for rows in both)
         return replace(joined, points=points, start_points=start_points)
 
     def _poison_network(
@@ -129,31 +143,33 @@ class Poisoning:
         n_points: int,
         box: Box,
         seed: int,
+        begun: float,
     ) -> Poisoned:
         """Points moved together; where there are several starts to choose from, each is tried alone."""
+        project = projection(data[0], data[1], box, share=self.expected_share)
         alone: Retraining[Any] | None = None
         rows, labels = [], []
         for _ in range(n_points):
             row, label = (tried := drawn.draw())[0]
             if len(tried) > 1:
                 alone = alone or learner.retraining(*data, room=0)
-                row, start = _best(alone, start_x, tried)
+                row, start = _best(alone, start_x, tried, project)
                 label = start.label
             rows.append(row)
             labels.append(label)
             drawn.take(row)
         how = Together(n_networks=self.n_networks, n_rounds=self.n_rounds, n_together=self.n_together, step=self.step)
         starts = Placed(points=start_x[rows], rows=np.array(rows), labels=np.array(labels))
-        made = poison_together(
-            how, learner, data, starts, box=box, project=lambda p, _: np.clip(p, box.lower, box.upper), seed=seed
-        )
+        made = poison_together(how, learner, data, starts, box=box, project=project, seed=seed, begun=begun)
         if alone is not None:
             made.retrainings[0] += alone.counts.retrainings
         return made
 
-    def _optimise(self, training: Retraining[Any], start: MovedFit, box: Box) -> _PlacedPoint:
+    def _optimise(
+        self, training: Retraining[Any], start: MovedFit, box: Box, project: Callable[[Floats], Floats] | None = None
+    ) -> _PlacedPoint:
         objective = ValidationLoss(training, start)
-        weighted = start if start.has_weight else objective.move_to_margin(box, self.n_trials)
+        weighted = start if start.has_weight else objective.move_to_margin(box, self.n_trials, project)
         if weighted.has_weight:
             ascend_in_box(
                 objective,
@@ -162,6 +178,7 @@ class Poisoning:
                 n_iter=self.n_iter,
                 tolerance=self.tolerance,
                 n_trials=self.n_trials,
+                project=project,
             )
         return _PlacedPoint(start, objective.best, objective.residual)
 
@@ -173,6 +190,7 @@ class _PlacedPoint:
     residual: float
     row: int = -1
     counts: Counts = field(default_factory=Counts)
+    seconds: float = 0.0
 
 
 def validation_gradients(
@@ -191,9 +209,9 @@ def validation_gradients(
     return all_columns(np.array([training.gradient(one)[0] for one in fitted]), columns, points.shape[1])
 
 
-def _best(training: Retraining[Any], data: Floats, tried: list[tuple[int, int]]) -> tuple[int, MovedFit]:
+def _best(training: Retraining[Any], data: Floats, tried: list[tuple[int, int]], project: Project) -> tuple[int, MovedFit]:
     """Of rows and classes, the row that raises the validation loss most, and the learner with that point."""
-    fits = [training.retrain(data[row], label) for row, label in tried]
+    fits = [training.retrain(project(data[row], label), label) for row, label in tried]
     best = int(np.argmax([fit.loss for fit in fits]))
     return tried[best][0], fits[best]
 
@@ -224,4 +242,5 @@ def _join(placed: list[_PlacedPoint]) -> Poisoned:
         retrainings=counts[:, 0],
         gradients=counts[:, 1],
         fallbacks=counts[:, 2],
+        seconds=np.array([p.seconds for p in placed]),
     )

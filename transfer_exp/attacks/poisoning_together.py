@@ -21,20 +21,20 @@ errors of those they were made on, ``Poisoned.fresh`` that of one that they were
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
+from transfer_exp.attacks.feasible import Project
 from transfer_exp.attacks.poisoned import Poisoned
 from transfer_exp.learners.network import NetworkLearner
 from transfer_exp.learners.retraining_network import NetworkRetraining
 from transfer_exp.learners.training_loop import denormals_as_zero
 from transfer_exp.seeds import sequence
 from transfer_exp.types import Box, Floats, Ints, Matrix
-
-Project: TypeAlias = Callable[[Floats, Ints], Floats]
 
 _MOMENTUM = 0.7
 _LAST_STEP = 0.1  # of the first
@@ -57,6 +57,7 @@ class _Group:
     best: float
     residual: float
     n_unfinished: int
+    done: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,15 +78,17 @@ def poison_together(
     box: Box,
     project: Project,
     seed: int,
+    begun: float,
 ) -> Poisoned:
     """Points from ``starts`` against ``learner`` trained on ``(n, d)``, ``(n,)``, for validation points ``(n_val, d)``.
 
-    project: the nearest rows ``(m, d)``, of classes ``(m,)``, where points may go.
+    project: the nearest place where a point of a class may go. begun: the CPU time of the process when the attack began.
     """
     numbers = [int(one) for one in sequence(seed, "attack_start").generate_state(how.n_networks + 1)]
     with denormals_as_zero():
         networks = [learner.network_retraining(*data, seed=number) for number in numbers[:-1]]
-        points, n_points = starts.points.copy(), len(starts.rows)
+        begin, n_points = _projected(project, starts.points, starts.labels), len(starts.rows)
+        points = begin.copy()
         size = how.n_together or n_points
         groups = [slice(start, min(start + size, n_points)) for start in range(0, n_points, size)]
         step = how.step * float(np.linalg.norm(box.upper - box.lower))
@@ -96,7 +99,8 @@ def poison_together(
         fresh = learner.network_retraining(*data, seed=numbers[-1])
         for network in [*networks, fresh]:
             network.retrain(points, starts.labels)
-        return _poisoned(how, networks, fresh, points, starts, groups, moved)
+        stayed = (points == begin).all(axis=1)
+        return _poisoned(how, networks, fresh, points, starts, stayed, groups, moved, begun)
 
 
 def _move(
@@ -124,9 +128,13 @@ def _move(
         worst = max(worst, *residuals)
         ahead = _MOMENTUM * ahead + _unit(np.mean(gradients, axis=0)[group])
         length = step * _LAST_STEP ** (k / how.n_rounds)
-        x[group] = project(x[group] + length * _unit(ahead), labels[group])
+        x[group] = _projected(project, x[group] + length * _unit(ahead), labels[group])
     unfinished = sum(network.counts.fallbacks for network in networks) - before
-    return _Group(best_x, first, best, worst, unfinished)
+    return _Group(best_x, first, best, worst, unfinished, time.process_time())
+
+
+def _projected(project: Project, points: Floats, labels: Ints) -> Floats:
+    return np.array([project(point, int(label)) for point, label in zip(points, labels, strict=True)])
 
 
 def _unit(rows: Floats) -> Floats:
@@ -140,12 +148,16 @@ def _poisoned(
     fresh: NetworkRetraining,
     points: Floats,
     starts: Placed,
+    stayed: npt.NDArray[np.bool_],
     groups: Sequence[slice],
     moved: Sequence[_Group],
+    begun: float,
 ) -> Poisoned:
     n_each = [group.stop - group.start for group in groups]
     first = np.zeros(len(points), dtype=np.int64)
     first[[group.start for group in groups]] = 1
+    seconds = np.zeros(len(points))
+    seconds[[group.start for group in groups]] = np.diff([begun, *(one.done for one in moved)])
     n_gradients = how.n_networks * how.n_rounds
     return Poisoned(
         points=points,
@@ -154,12 +166,13 @@ def _poisoned(
         start_rows=starts.rows,
         objective_start=np.repeat([one.first for one in moved], n_each),
         objective=np.repeat([one.best for one in moved], n_each),
-        stayed=(points == starts.points).all(axis=1),
+        stayed=stayed,
         no_support=np.zeros(len(points), dtype=bool),
         residual=np.repeat([one.residual for one in moved], n_each),
         retrainings=first * (n_gradients + how.n_networks),
         gradients=first * n_gradients,
         fallbacks=np.repeat([one.n_unfinished for one in moved], n_each) * first,
+        seconds=seconds,
         own=np.array([network.validation_error() for network in networks]),
         fresh=np.array([fresh.validation_error()]),
         damping=np.array([networks[0].how.damping]),

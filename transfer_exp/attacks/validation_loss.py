@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,7 @@ class ValidationLoss:
         self.residual = max(self.residual, residual)
         return gradient
 
-    def move_to_margin(self, box: Box, n_trials: int) -> MovedFit:
+    def move_to_margin(self, box: Box, n_trials: int, project: Callable[[Floats], Floats] | None = None) -> MovedFit:
         """Move a point without weight, correct by more than the margin, against it until it has weight.
 
         Each of at most ``n_trials`` steps is twice as long as the one before, the last as long as the distance to the
@@ -47,7 +48,8 @@ class ValidationLoss:
             norm = float(np.linalg.norm(direction)) or 1.0
             farthest = np.where(direction > 0, box.upper, np.where(direction < 0, box.lower, self.last.point))
             length = float(np.linalg.norm(farthest - self.last.point)) / 2 ** (n_trials - 1 - k)
-            self.value(np.clip(self.last.point + length * direction / norm, box.lower, box.upper))
+            moved = self.last.point + length * direction / norm
+            self.value(np.clip(moved, box.lower, box.upper) if project is None else project(moved))
             if self.last.has_weight:
                 break
         return self.last

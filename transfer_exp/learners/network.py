@@ -25,9 +25,10 @@ import torch
 from torch import Tensor
 
 from transfer_exp.learners.base import require_positive, with_scaling
+from transfer_exp.learners.exactness import Exactness
 from transfer_exp.learners.model import Model
 from transfer_exp.learners.network_model import EPOCH, STATE, NetworkModel, outputs_of
-from transfer_exp.learners.retraining_network import Exactness, NetworkRetraining
+from transfer_exp.learners.retraining_network import NetworkRetraining
 from transfer_exp.learners.retraining_network_point import ONE_POINT, NetworkPointRetraining
 from transfer_exp.learners.scaling import Scaling
 from transfer_exp.learners.training import ADAM, TrainedLearner

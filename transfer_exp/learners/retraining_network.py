@@ -34,6 +34,7 @@ import torch
 from torch import Tensor
 from torch.func import functional_call, grad, vjp
 
+from transfer_exp.learners.exactness import Exactness
 from transfer_exp.learners.losses import cross_entropy
 from transfer_exp.learners.retraining_base import Counts
 from transfer_exp.learners.training_loss import point_losses
@@ -42,28 +43,6 @@ from transfer_exp.optim.conjugate_gradients import Solved, conjugate_gradients
 from transfer_exp.types import Floats, Ints, UserError
 
 _MOST_HALVINGS = 20
-
-
-@dataclass(frozen=True, kw_only=True)
-class Exactness:
-    """How exactly networks are retrained.
-
-    damping, decay: see above. tolerance: largest norm of F's gradient. n_first_steps, n_steps: most steps of the first
-    retraining, and of one that goes on from the one before; what ends above the tolerance is counted. n_step_products,
-    n_adjoint_products: most products with the curvature for one step, and for one gradient. residual: of the adjoint system,
-    relative, at which its solver stops. double: float64. exact: the whole second derivative.
-    """
-
-    damping: float = 3e-3
-    decay: float = 0.0
-    tolerance: float = 2e-2
-    n_first_steps: int = 30
-    n_steps: int = 3
-    n_step_products: int = 6
-    n_adjoint_products: int = 8
-    residual: float = 0.05
-    exact: bool = False
-    double: bool = False
 
 
 class Trained(Protocol):

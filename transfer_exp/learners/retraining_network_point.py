@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
+from transfer_exp.learners.exactness import Exactness
 from transfer_exp.learners.retraining_base import Counts, Retraining
-from transfer_exp.learners.retraining_network import Exactness, NetworkRetraining
+from transfer_exp.learners.retraining_network import NetworkRetraining
 from transfer_exp.learners.training_loop import denormals_as_zero
 from transfer_exp.types import Floats, Ints
 
@@ -59,7 +60,7 @@ class NetworkPointRetraining(Retraining[RetrainedNetwork]):
     def margin_gradient(self, fitted: RetrainedNetwork) -> Floats:
         """The direction ``(d,)`` in which the moving point's own loss falls."""
         self._return_to(fitted)
-        return -self.network.loss_gradient()[-1]
+        return np.asarray(-self.network.loss_gradient()[-1])
 
     def place(self, fitted: RetrainedNetwork) -> None:
         """Make the moving point, as in ``fitted``, one of the fixed ones."""
