@@ -1,10 +1,13 @@
 """Networks as surrogates of poisoning: gradients against retraining and closed forms, what the attack promises."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from transfer_exp.attacks.poisoning import Poisoning, validation_gradients
+from transfer_exp.attacks.retraining_check import cosine_with_retraining
 from transfer_exp.learners import CNN, MLP, Logistic, TorchModule
 from transfer_exp.learners.exactness import Exactness
 from transfer_exp.learners.retraining_network import NetworkRetraining
@@ -105,6 +108,25 @@ def test_a_retraining_is_a_function_of_the_points():
     assert one.retrain(points, labels) == pytest.approx(first, abs=1e-7)
 
 
+def test_the_health_number_is_the_cosine_with_retraining_and_leaves_the_network_as_it_was(monkeypatch):
+    with seeded(3):
+        one = network(smooth(2), 2)
+    points, labels, size = np.random.default_rng(5).normal(size=(2, 4)), np.array([1, 0]), np.full(4, 0.01)
+    one.retrain(points, labels)
+    weights, counts, (gradient, _) = one.weights, replace(one.counts, gradients=1), one.gradient()
+
+    def health(returned):
+        monkeypatch.setattr(one, "gradient", lambda: (returned, 0.0))
+        return cosine_with_retraining(one, points, labels, size=size, seed=0)
+
+    assert health(gradient) > 0.999
+    assert health(-gradient) < -0.999
+    assert np.isnan(health(np.zeros((2, 4))))
+    assert one.weights is weights
+    assert one.counts == counts
+    assert one.how is EXACT
+
+
 @pytest.mark.slow
 def test_relu_and_single_precision_point_nearly_where_retraining_does():
     """On average: units that switch on or off between the two retrainings are what the gradient does not see."""
@@ -161,7 +183,7 @@ def test_the_objective_never_falls_and_groups_before_stay(n_classes):
     fewer, _ = poison(learner, small_attack(n_together=2), n_classes, n_points=2)
     np.testing.assert_array_equal(made.points[:2], fewer.points)
     assert made.retrainings.tolist() == [8, 0, 8, 0]
-    assert {"own_network_error", "fresh_network_error", "implicit_damping"} <= made.health().keys()
+    assert {"own_network_error", "fresh_network_error", "implicit_damping", "gradient_cosine"} <= made.health().keys()
 
 
 @pytest.mark.parametrize(("n_classes", "label"), [(2, "random"), (3, "random"), (3, "second"), (3, "most_harmful")])
@@ -221,6 +243,12 @@ def test_convolutions_and_modules_of_the_users_are_poisoned():
         )
         assert (made.objective >= made.objective_start).all()
         assert not made.stayed.all()
+
+
+def test_a_network_is_poisoned_within_bounds_only():
+    (x, y), endless = sample(24, 2, seed=1), Box.uniform(4, -np.inf, np.inf)
+    with pytest.raises(UserError, match="finite bounds"):
+        small_attack().craft(MLP(), x, y, x, y, n_points=2, box=endless, seed=0)
 
 
 @pytest.mark.parametrize("bad", [{"n_networks": 0}, {"n_rounds": 0}, {"n_together": -1}, {"step": 0.0}])

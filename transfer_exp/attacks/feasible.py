@@ -16,7 +16,13 @@ import torch
 
 from transfer_exp.learners.suspicion import centre_distances, least_suspect
 from transfer_exp.optim.balls import BALLS
-from transfer_exp.types import Box, Floats, Ints, Matrix, dense
+from transfer_exp.types import Box, Floats, Ints, Matrix, UserError, dense
+
+
+def require_bounds(box: Box) -> None:
+    """Raise UserError unless the box has finite bounds."""
+    if not (np.isfinite(box.lower).all() and np.isfinite(box.upper).all()):
+        raise UserError("attack: expected a box with finite bounds, got one without; set lower and upper")
 
 
 class Project(Protocol):

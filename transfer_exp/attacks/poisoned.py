@@ -22,7 +22,7 @@ class Poisoned:
     seconds: ``(m,)`` of CPU time that each point took; None where the attack does not tell.
     Counts and seconds of points moved together stand at the first of them.
     Of networks, and else empty: own, the validation errors of those that the points were made on; fresh, of one from other
-    starting weights; damping of their retraining.
+    starting weights; damping of their retraining; cosine of their gradient with retraining (``retraining_check``).
     """
 
     points: Floats
@@ -41,6 +41,7 @@ class Poisoned:
     own: Floats = field(default_factory=lambda: np.zeros(0))
     fresh: Floats = field(default_factory=lambda: np.zeros(0))
     damping: Floats = field(default_factory=lambda: np.zeros(0))
+    cosine: Floats = field(default_factory=lambda: np.zeros(0))
 
     def health(self) -> dict[str, float]:
         """What may be wrong with the points: shares of points, the largest residual, fits from scratch."""
@@ -50,5 +51,10 @@ class Poisoned:
             "implicit_residual": float(self.residual.max(initial=0.0)),
             "retraining_fallbacks": float(self.fallbacks.sum()),
         }
-        of_networks = {"own_network_error": self.own, "fresh_network_error": self.fresh, "implicit_damping": self.damping}
+        of_networks = {
+            "own_network_error": self.own,
+            "fresh_network_error": self.fresh,
+            "implicit_damping": self.damping,
+            "gradient_cosine": self.cosine[np.isfinite(self.cosine)],
+        }
         return shown | {name: float(values.mean()) for name, values in of_networks.items() if len(values)}

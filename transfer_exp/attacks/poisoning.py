@@ -28,7 +28,7 @@ from typing import Any, ClassVar, get_args
 
 import numpy as np
 
-from transfer_exp.attacks.feasible import Project, projection
+from transfer_exp.attacks.feasible import Project, projection, require_bounds
 from transfer_exp.attacks.other_classes import Candidates, Choice
 from transfer_exp.attacks.poisoned import Poisoned
 from transfer_exp.attacks.poisoning_starts import Starts
@@ -107,7 +107,7 @@ class Poisoning:
         ``starts``: points and true classes to start from, with another class; the training points when None.
 
         Raises UserError on a learner that cannot be poisoned, more points than training data, classes without training
-        points, or points outside the box.
+        points, points outside the box, or a box without bounds for a network, whose steps are shares of it.
         """
         begun = time.process_time()
         start_x, start_y = (x, y) if starts is None else starts
@@ -146,6 +146,7 @@ class Poisoning:
         begun: float,
     ) -> Poisoned:
         """Points moved together; where there are several starts to choose from, each is tried alone."""
+        require_bounds(box)
         project = projection(data[0], data[1], box, share=self.expected_share)
         alone: Retraining[Any] | None = None
         rows, labels = [], []

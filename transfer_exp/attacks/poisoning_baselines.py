@@ -19,6 +19,7 @@ from typing import ClassVar, Literal, TypeAlias, get_args
 
 import numpy as np
 
+from transfer_exp.attacks.feasible import require_bounds
 from transfer_exp.attacks.other_classes import Candidates, random_others
 from transfer_exp.attacks.poisoned import Poisoned
 from transfer_exp.attacks.poisoning_starts import Starts
@@ -152,8 +153,7 @@ class RandomPoints(Baseline):
         clock = Clock()
         start_x, start_y = (x, y) if starts is None else starts
         require_enough(start_y, n_points)
-        if not (np.isfinite(box.lower).all() and np.isfinite(box.upper).all()):
-            raise UserError("attack: expected a box with finite bounds for random points, got one without; set lower, upper")
+        require_bounds(box)
         labels = random_others(start_y, n_classes_of(y, y_val, start_y), generator(seed, "attack_labels"))
         rng = generator(seed, "attack_start")
         rows = rng.choice(len(labels), size=n_points, replace=False)

@@ -16,20 +16,22 @@ those of earlier groups stay:
 
 One network's gradient leads to points made for its starting weights, that do half as much to others. Points are therefore
 moved along the mean over ``n_networks``, and judged by networks from other weights: ``Poisoned.own`` has the validation
-errors of those they were made on, ``Poisoned.fresh`` that of one that they were not.
+errors of those they were made on, ``Poisoned.fresh`` that of one that they were not. ``Poisoned.cosine`` tells whether their
+gradients are those of retraining (``retraining_check``).
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from transfer_exp.attacks.feasible import Project
 from transfer_exp.attacks.poisoned import Poisoned
+from transfer_exp.attacks.retraining_check import cosine_with_retraining
 from transfer_exp.learners.network import NetworkLearner
 from transfer_exp.learners.retraining_network import NetworkRetraining
 from transfer_exp.learners.training_loop import denormals_as_zero
@@ -99,8 +101,11 @@ def poison_together(
         fresh = learner.network_retraining(*data, seed=numbers[-1])
         for network in [*networks, fresh]:
             network.retrain(points, starts.labels)
+        size = box.upper - box.lower
+        cosine = [cosine_with_retraining(one, points, starts.labels, size=size, seed=seed) for one in networks]
         stayed = (points == begin).all(axis=1)
-        return _poisoned(how, networks, fresh, points, starts, stayed, groups, moved, begun)
+        made = _poisoned(how, networks, fresh, points, starts, stayed, groups, moved, begun)
+        return replace(made, cosine=np.array(cosine))
 
 
 def _move(
