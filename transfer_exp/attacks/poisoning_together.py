@@ -101,8 +101,8 @@ def poison_together(
         fresh = learner.network_retraining(*data, seed=numbers[-1])
         for network in [*networks, fresh]:
             network.retrain(points, starts.labels)
-        size = box.upper - box.lower
-        cosine = [cosine_with_retraining(one, points, starts.labels, size=size, seed=seed) for one in networks]
+        widths = box.upper - box.lower
+        cosine = [cosine_with_retraining(one, points, starts.labels, size=widths, seed=seed) for one in networks]
         stayed = (points == begin).all(axis=1)
         made = _poisoned(how, networks, fresh, points, starts, stayed, groups, moved, begun)
         return replace(made, cosine=np.array(cosine))
