@@ -22,7 +22,7 @@ class Poisoned:
     seconds: ``(m,)`` of CPU time that each point took; None where the attack does not tell.
     Counts and seconds of points moved together stand at the first of them.
     Of networks, and else empty: own, the validation errors of those that the points were made on; fresh, of one from other
-    starting weights; damping of their retraining; cosine of their gradient with retraining (``retraining_check``).
+    starting weights; damping of their retraining; cosine of the first one's gradient with retraining (``retraining_check``).
     """
 
     points: Floats

@@ -102,10 +102,10 @@ def poison_together(
         for network in [*networks, fresh]:
             network.retrain(points, starts.labels)
         widths = box.upper - box.lower
-        cosine = [cosine_with_retraining(one, points, starts.labels, size=widths, seed=seed) for one in networks]
+        cosine = cosine_with_retraining(networks[0], points, starts.labels, size=widths, seed=seed)
         stayed = (points == begin).all(axis=1)
         made = _poisoned(how, networks, fresh, points, starts, stayed, groups, moved, begun)
-        return replace(made, cosine=np.array(cosine))
+        return replace(made, cosine=np.array([cosine]))
 
 
 def _move(
