@@ -46,8 +46,8 @@ def _require_own_places(folder: Path) -> None:
         if shipped.is_file() and shipped.read_bytes() != file.read_bytes():
             place = shipped.relative_to(CONFIG).with_suffix("").as_posix()
             raise UserError(
-                f"--config-dir: expected names that the shipped configuration has not, got {place} ({file}), which has one and "
-                "would be used instead; rename the file"
+                f"--config-dir: expected names that the shipped configuration has not, got {place} ({file}), where it has "
+                "one, which would be used instead; rename the file"
             )
 
 
