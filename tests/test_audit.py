@@ -15,7 +15,7 @@ from audit_world import Half, audited, fake_run
 
 from transfer_exp import stats
 from transfer_exp.learners.predictor import Predictor
-from transfer_exp.report import audit, audit_tables, audit_words
+from transfer_exp.report import audit, audit_beside, audit_tables, audit_words
 from transfer_exp.report.audit_page import is_audit, part_told, write_audit
 from transfer_exp.report.audit_points import OfRun, Points
 
@@ -233,9 +233,24 @@ def test_what_stands_beside_an_error_is_a_mean_over_the_same_points():
     runs = [of_run("a", 0, [3, 5], [1, 0], clean=[0, 1]), of_run("a", 1, [5, 9], [1, 1], clean=[1, 0])]
     for run, noise in zip(runs, ([[0, 1], [0, 0.5]], [[1, 0], [1, 0.6]]), strict=True):
         run.arrays["noise"] = np.array(noise)
-    noise, clean = audit.beside(runs)
+    noise, clean = audit_beside.beside(runs)
     assert clean == pytest.approx(1 / 3)  # row 5, which both seeds show, is one of three points
     assert noise == pytest.approx([1 / 3, (0 + 0.75 + 0.6) / 3])
+
+
+def test_the_white_box_is_a_mean_over_the_same_points_and_never_below_a_black_box():
+    runs = [
+        of_run("a", 0, [3, 5], [1, 1], clean=[0, 1]),
+        of_run("b", 0, [3, 5], [0, 1], clean=[0, 1]),
+        of_run("a", 1, [5, 9], [0, 0], clean=[0, 0]),
+    ]
+    for run, worst in zip(runs, ([[0, 1], [0, 1]], [[0, 1], [1, 1]], [[0, 0], [0, 1]]), strict=True):
+        run.arrays["white_box"] = np.array(worst)
+    error, fallen = audit_beside.white_box(runs)
+    assert error == pytest.approx([(0 + 1 / 2 + 0) / 3, (1 + 1 / 2 + 1) / 3])  # rows 3, 5, 9; two seeds show row 5
+    assert fallen == pytest.approx([0, (1 + 0 + 1) / 3])  # of row 5 the seed in which it was right
+    del runs[1].arrays["white_box"]
+    assert np.isnan(audit_beside.white_box(runs)).all()
 
 
 def test_points_that_were_wrong_before_cannot_fall():

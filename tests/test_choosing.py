@@ -115,6 +115,21 @@ def test_each_target_has_a_row_with_the_surrogate_chosen_most_often(study) -> No
     assert rows.loc[(choosing.RANDOM, "svm_low"), "surrogate"] != rows.loc[(choosing.RANDOM, "svm_low"), "surrogate"]
 
 
+def test_what_each_ranking_loses_stands_beside_the_others_by_strength(study) -> None:
+    rows = choosing.by_strength(study, choosing.summary(choosing.cells(study))).set_index("ranking")
+    columns = [column for column in rows if column.startswith("regret at ")]
+    assert "regret at epsilon 1" in columns
+    lost = ((1 - 0.8 / 0.9) + (1 - 0.7 / 1.0)) / 2
+    assert rows.loc["centrality", "regret at epsilon 1"] == pytest.approx(lost)
+    # At all other strengths every surrogate reaches 0.5: nothing can be lost.
+    assert (rows[columns].drop(columns="regret at epsilon 1") == 0).all(axis=None)
+    assert rows.loc["centrality", "mean"] == pytest.approx(lost / len(columns))
+    assert len(columns) > 1
+    assert rows.index[0] == "R with the target"
+    assert (np.diff(rows["mean"]) >= 0).all()
+    assert rows.loc[choosing.RANDOM, "known_to"] == "nobody"
+
+
 def test_a_study_says_it_in_words_and_draws_it(study, summary) -> None:
     rows = choosing.summary(choosing.cells(study))
     told = choosing_drawing.in_words(study, rows)
@@ -135,6 +150,7 @@ def test_without_centrality_a_study_says_how_to_have_it_and_with_two_surrogates_
     two = frames([item for item in items() if item["params"]["surrogate"] != "ridge_low"])
     rows = choosing.summary(choosing.cells(two))
     assert rows.empty
+    assert choosing.by_strength(two, rows).empty
     assert choosing_drawing.in_words(two, rows) == list(choosing_drawing.pictures(two, rows)) == []
 
 

@@ -380,3 +380,20 @@ def test_a_report_in_another_process_needs_no_configuration(cli: Cli, root: Path
     assert "claims: expected module.name of a claim" in lost.stderr
     assert make("claims=my_module.strong", "--config-dir=mine").returncode == 0
     see_report(root / "again")
+
+
+@pytest.mark.parametrize("more", [(), ("-m",)])
+def test_a_configuration_that_a_shipped_one_would_hide_is_refused(more: tuple[str, ...], cli: Cli, mine: Path) -> None:
+    (mine / "target").mkdir(exist_ok=True)
+    (mine / "target" / "svm_low.yaml").write_text("_target_: my_module.Model\n")
+    done = cli("--config-dir=mine", *more, *SMALL)
+    assert done.rc != 0
+    assert "--config-dir: expected names that the shipped configuration has not, got target/svm_low" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_examples_have_names_of_their_own() -> None:
+    for folder in SOURCE.glob("examples/*/conf"):
+        names = {file.relative_to(folder) for file in folder.rglob("*.yaml")}
+        assert names
+        assert not {name for name in names if (SOURCE / "conf" / name).exists()}

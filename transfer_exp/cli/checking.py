@@ -64,12 +64,14 @@ def _checked(config: DictConfig, *, n_points: int, named: Sequence[str]) -> bool
     from transfer_exp.checks import table  # seconds of imports, not needed for --help
     from transfer_exp.cli.building import check_settings
     from transfer_exp.cli.errors import one_line
+    from transfer_exp.cli.own import use_own_folders
     from transfer_exp.system.threads import limited_threads
 
     keys = [one.lstrip("+~").partition("=")[0] for one in HydraConfig.get().overrides.task]
     parts = [part for part in PARTS if part in named or any(key == part or key.startswith(f"{part}.") for key in keys)]
     logging.getLogger("transfer_exp").setLevel(logging.ERROR)  # 200 points are few for some learners
     try:
+        use_own_folders(HydraConfig.get().runtime)
         check_settings(config)
         with limited_threads(config.threads):
             found = [one for part in parts or PARTS for one in _findings(config, part, parts, n_points)]

@@ -87,7 +87,7 @@ def _shown(config: DictConfig, content: PointsFile) -> tuple[Shown, list[float] 
 
     from transfer_exp.cli.building import build, check_settings
     from transfer_exp.cli.errors import one_line
-    from transfer_exp.cli.own import make_importable
+    from transfer_exp.cli.own import use_own_folders
     from transfer_exp.points import show
     from transfer_exp.signature import signature
     from transfer_exp.store import Store
@@ -95,7 +95,7 @@ def _shown(config: DictConfig, content: PointsFile) -> tuple[Shown, list[float] 
 
     logging.getLogger("transfer_exp.work").setLevel(logging.WARNING)
     try:
-        make_importable(HydraConfig.get().runtime)
+        use_own_folders(HydraConfig.get().runtime)
         check_settings(config)
         with limited_threads(config.threads):
             combination = build(config)

@@ -19,7 +19,7 @@ from transfer_exp.cli.audit import is_audit
 from transfer_exp.cli.building import build, check_settings, named
 from transfer_exp.cli.configuration import display_name, files_of, identity, settings_of
 from transfer_exp.cli.errors import one_line
-from transfer_exp.cli.own import make_importable
+from transfer_exp.cli.own import use_own_folders
 from transfer_exp.cli.plan import NOTHING_STARTED, planned
 from transfer_exp.cli.progress import Job
 from transfer_exp.combination import Combination
@@ -42,7 +42,10 @@ _log = logging.getLogger(__name__)
 def run_one(config: DictConfig) -> None:
     """Do the job of this process: a single run, or one of a sweep, whose failure does not stop the others."""
     hydra = HydraConfig.get()
-    make_importable(hydra.runtime)
+    try:
+        use_own_folders(hydra.runtime)
+    except UserError as error:
+        raise SystemExit(f"error: {error}") from error
     overrides = list(hydra.overrides.task)
     if hydra.mode != RunMode.MULTIRUN and config.get("objective") is not None:
         raise SystemExit("error: objective: expected a search, got one combination; add -m hydra/sweeper=optuna")

@@ -3,7 +3,8 @@
     measures.<name>._target_   is or makes a ``measures.Measure``
     claims.<name>._target_     is or makes a ``report.claims.Claim``, or several
 
-Modules are looked for in the folder where the command was typed and in those of ``--config-dir``, in workers too.
+Modules are looked for in the folder where the command was typed and in those of ``--config-dir``, in workers too. A choice
+in a folder of ``--config-dir`` whose name a shipped one has would never be read, as Hydra takes the first that it finds.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from transfer_exp.cli.naming import CONFIG
 from transfer_exp.cli.schema import arguments_of, check_node, target_of
 from transfer_exp.measures import Measure
 from transfer_exp.system.commands import find_modules_in
@@ -26,10 +28,27 @@ if TYPE_CHECKING:
 _SHIPPED = ("hydra", "main", "schema")
 
 
-def make_importable(runtime: Any) -> None:
-    """Let Python find the user's modules; ``runtime``: of Hydra's own configuration."""
+def use_own_folders(runtime: Any) -> None:
+    """Let Python find the user's modules; ``runtime``: of Hydra's own configuration.
+
+    Raises UserError where a configuration of the user's has the place of a shipped one, which would be used instead.
+    """
     own = [source.path for source in runtime.config_sources if source.schema == "file" and source.provider not in _SHIPPED]
-    find_modules_in(*(Path(runtime.cwd, path) for path in own), runtime.cwd)
+    folders = [Path(runtime.cwd, path) for path in own]
+    find_modules_in(*folders, runtime.cwd)
+    for folder in folders:
+        _require_own_places(folder)
+
+
+def _require_own_places(folder: Path) -> None:
+    for file in sorted(folder.rglob("*.yaml")):
+        shipped = CONFIG / file.relative_to(folder)
+        if shipped.is_file() and shipped.read_bytes() != file.read_bytes():
+            place = shipped.relative_to(CONFIG).with_suffix("").as_posix()
+            raise UserError(
+                f"--config-dir: expected names that the shipped configuration has not, got {place} ({file}), where it has "
+                "one, which would be used instead; rename the file"
+            )
 
 
 def measures_of(config: DictConfig) -> tuple[Measure, ...]:

@@ -22,7 +22,7 @@ from transfer_exp.cli import progress
 from transfer_exp.cli.audit import is_audit, prepare_audit
 from transfer_exp.cli.building import check_settings
 from transfer_exp.cli.errors import one_line
-from transfer_exp.cli.own import claims_of, make_importable
+from transfer_exp.cli.own import claims_of, use_own_folders
 from transfer_exp.cli.plan import NOTHING_STARTED, planned
 from transfer_exp.cli.preflight import check_sweep, jobs_of
 from transfer_exp.cli.search import Search, is_search
@@ -78,7 +78,7 @@ class Sweep(Callback):
             raise SystemExit(f"error: {reason}") from error
 
     def _open(self, config: DictConfig) -> None:
-        make_importable(config.hydra.runtime)
+        use_own_folders(config.hydra.runtime)
         prepare_audit(config)
         check_settings(config)
         self.claims = claims_of(config)

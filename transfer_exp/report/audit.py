@@ -23,11 +23,13 @@ import pandas as pd
 
 from transfer_exp import stats
 from transfer_exp.report import tables
+from transfer_exp.report.audit_beside import beside, white_box
 from transfer_exp.report.audit_points import OfRun, Points
 from transfer_exp.report.study import Study
 from transfer_exp.types import Floats, Ints
 
 Unit = Literal["seed", "point"]
+_MEANS = ("noise_error", "whitebox_error", "whitebox_success")
 _FEWEST_SEEDS = 3  # below, there is no interval over seeds
 
 
@@ -125,11 +127,13 @@ def _exposure(study: Study, points: Points, target: str, *, by_seed: bool = Fals
     if not by_point and rows["seed"].nunique() < 2:
         return None
     own = of_points(study, runs) if by_point else of_seeds(study, rows)
-    over_seeds = rows.groupby(["epsilon", "seed"])[["noise_error", "whitebox_error", "whitebox_success"]].mean()
+    over_seeds = rows.groupby(["epsilon", "seed"])[list(_MEANS)].mean()
     means = over_seeds.groupby(level="epsilon").mean()
-    noise, clean = means["noise_error"].to_numpy(), float(rows.groupby("seed")["clean_error"].mean().mean())
+    noise, white, white_fallen = (means[name].to_numpy() for name in _MEANS)
+    clean = float(rows.groupby("seed")["clean_error"].mean().mean())
     if by_point:
         noise, clean = beside(runs)
+        white, white_fallen = white_box(runs)
     return Exposure(
         target=target,
         unit="point" if by_point else "seed",
@@ -140,8 +144,8 @@ def _exposure(study: Study, points: Points, target: str, *, by_seed: bool = Fals
         fallen=own.fallen,
         chosen=own.chosen,
         noise=noise,
-        white=means["whitebox_error"].to_numpy(),
-        white_fallen=means["whitebox_success"].to_numpy(),
+        white=white,
+        white_fallen=white_fallen,
         clean=clean,
     )
 
@@ -201,19 +205,6 @@ def by_point(runs: Sequence[OfRun], surrogates: Sequence[str], units: Ints, *, o
         total[:, places[counts], column] += (a["black_box"] != a["classes"])[:, counts]
         count[:, places[counts], column] += 1
     return np.asarray(np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0))
-
-
-def beside(runs: Sequence[OfRun]) -> tuple[Floats, float]:
-    """Errors ``(E,)`` under noise, and without attack, as means over the points, each with its mean over the seeds.
-
-    As the errors under attack are: of points that several seeds show, means over the seeds would count some twice.
-    """
-    rows, place = np.unique(np.concatenate([run.arrays["rows"] for run in runs]), return_inverse=True)
-    noise = np.concatenate([run.arrays["noise"] for run in runs], axis=1).astype(np.float64)
-    clean = np.concatenate([run.arrays["clean"] != run.arrays["classes"] for run in runs])
-    count = np.bincount(place, minlength=len(rows))
-    *noises, before = (float((np.bincount(place, weights=one) / count).mean()) for one in (*noise, clean))
-    return np.array(noises), before
 
 
 def reached(epsilons: Floats, shares: Floats, level: float) -> float:

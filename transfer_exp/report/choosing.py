@@ -22,7 +22,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import pandas as pd
 
-from transfer_exp.report import tables
+from transfer_exp.report import tables, words
 from transfer_exp.report.comparisons import strengths
 from transfer_exp.report.study import Study
 from transfer_exp.report.taxonomy import Learners
@@ -80,6 +80,16 @@ def summary(cells: pd.DataFrame) -> pd.DataFrame:
     """
     found = [{**_named(key), **_summed(own)} for key, own in cells.groupby(_RANKING, sort=False)]
     return pd.DataFrame(found) if found else pd.DataFrame(columns=[*_RANKING, "regret"])
+
+
+def by_strength(study: Study, summary: pd.DataFrame) -> pd.DataFrame:
+    """Regret of each ranking at each chosen epsilon, a column each, and over them ``mean``; the smallest mean first."""
+    if summary.empty:
+        return summary
+    wide = summary.pivot(index=["ranking", "known_to"], columns="epsilon", values="regret")
+    names = {epsilon: f"regret at {words.strength(study, float(epsilon))}" for epsilon in wide.columns}
+    wide = wide.rename(columns=names).rename_axis(columns=None).assign(mean=wide.mean(axis=1))
+    return wide.sort_values("mean", kind="stable").reset_index()
 
 
 def by_target(cells: pd.DataFrame, learners: Learners) -> pd.DataFrame:

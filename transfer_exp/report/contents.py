@@ -53,12 +53,15 @@ def of_page(study: Study, numbers: Numbers, classes: Classes | None, choices: pd
 
 def _choices(study: Study, choices: pd.DataFrame) -> list[tuple[str, str, str, pd.DataFrame]]:
     """Of the choice of a surrogate: how well each ranking does, and for whom."""
-    every = "Which surrogate to take: what each ranking reaches and loses; spread: half of the 95% interval over seeds"
+    every = "What each ranking reaches and loses; spread: half of the 95% interval over seeds"
+    lost = "Which surrogate to take: what each ranking loses of the best surrogate's error, by strength"
+    summary = choosing.summary(choices)
     rows = choosing.by_target(choices, study.learners)
     here = rows[np.isclose(rows["epsilon"].astype(float), study.epsilon_reference)]
     at = words.strength(study, study.epsilon_reference)
     return [
-        ("choosing", "which_surrogate", every, choosing.summary(choices)),
+        ("choosing", "which_surrogate_by_strength", lost, choosing.by_strength(study, summary)),
+        ("choosing", "which_surrogate", every, summary),
         ("choosing", "which_surrogate_by_target", f"The same for each target at {at}", here.drop(columns="epsilon")),
     ]
 
