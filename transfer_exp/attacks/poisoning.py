@@ -70,7 +70,7 @@ class Poisoning:
     n_networks: int = 2
     n_rounds: int = 12
     n_together: int = 0
-    step: float = 0.1
+    step: float = 0.02
 
     def __post_init__(self) -> None:
         if not 0 <= self.expected_share < 1:

@@ -15,7 +15,7 @@ class Exactness:
     relative, at which its solver stops. double: float64. exact: the whole second derivative.
     """
 
-    damping: float = 3e-3
+    damping: float = 3e-2
     decay: float = 0.0
     tolerance: float = 2e-2
     n_first_steps: int = 30
