@@ -3,7 +3,8 @@
     python tools/pictures.py figures REPORTS             those of studies that have a report in this folder, to docs/images/
     python tools/pictures.py screens ROOT STUDY FOLDER   a study's report and MLflow's pages on it, of the results in ROOT
 
-The screens go to a folder to choose from: those of MLflow in the documentation have columns and axes chosen by hand.
+The screens go to a folder to choose from: those of MLflow in the documentation have columns and axes chosen by hand. They
+take Chromium and tornado (in the environment that ``make notebooks`` uses).
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import urllib.request
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
 SECONDS = 240  # for a page or a server to come up
@@ -55,8 +57,10 @@ FIGURES = {
 }
 """Name in the documentation: study, and figure of its report."""
 
+_ONE_SEED = "tags.kind = 'combination' and params.seed = '0'"
+
 PLACE = """(() => {
-  const all = [...document.querySelectorAll("button,[role=tab],[role=radio],label,a")];
+  const all = ["button,[role=tab],[role=radio],label,a", "span"].flatMap(kind => [...document.querySelectorAll(kind)]);
   const it = all.find(e => e.innerText.trim() === WORDS || e.getAttribute("aria-label") === WORDS);
   const box = it && it.getBoundingClientRect();
   return box ? [box.left + box.width / 2, box.top + box.height / 2] : null;
@@ -160,10 +164,11 @@ async def _shoot_all(port: int, server: str, report: Path, study: str, uri: str,
     await page.shoot(report.as_uri(), images / "report.png", size=(1280, 900), seconds=5)
     bare = ["Model training", "Close assistant", "Close"]  # once: the browser remembers
     await page.shoot(notes.page(server, experiment), images / "mlflow_runs.png", size=(1600, 640), press=bare)
-    await page.shoot(notes.page(server, experiment), images / "mlflow_runs.png", size=(1600, 640))
+    filtered = f"{notes.page(server, experiment)}&searchFilter={quote(_ONE_SEED)}"
+    await page.shoot(filtered, images / "mlflow_runs.png", size=(1600, 640), press=["Columns", "User", "Version", "Columns"])
     if parents:
-        address = f"{server}/#/experiments/{experiment}/runs/{parents[0].info.run_id}"
-        await page.shoot(address, images / "mlflow_description.png", size=(1200, 1500))
+        address = f"{server}/{notes.address(experiment, parents[0].info.run_id)}"
+        await page.shoot(address, images / "mlflow_description.png", size=(1200, 1000), press=["Show more"])
     compared = json.dumps([run.info.run_id for run in runs])
     address = f"{server}/#/compare-runs?runs={compared}&experiments={json.dumps([experiment])}"
     await page.shoot(address, images / "mlflow_compare.png", size=(1100, 700), press=["Scatter Plot"])
