@@ -10,14 +10,20 @@ from dataclasses import dataclass
 
 from transfer_exp.report.claims import (
     benz2021,
+    carnerero2023,
     chen2021,
+    cina2021,
     demontis2019,
     demontis2019_attacks,
     dong2018,
     gubri2023,
+    koh2018,
+    liu2023,
+    lu2023,
     mao2022,
     sitawarin2024,
     suite,
+    suya2023,
     waseda2023,
     yao2025,
     zhang2024,
@@ -33,6 +39,7 @@ __all__ = ["CLAIMS", "Answer", "Claim", "Numbers", "Verdict", "Wanting", "evalua
 _SOURCES = (
     *(demontis2019, demontis2019_attacks, zhang2024, gubri2023, mao2022, benz2021, yao2025, dong2018, chen2021, zhao2021),
     *(waseda2023, sitawarin2024, suite),
+    *(cina2021, carnerero2023, suya2023, lu2023, liu2023, koh2018),
 )
 CLAIMS: tuple[Claim, ...] = tuple(claim for source in _SOURCES for claim in source.CLAIMS)
 
