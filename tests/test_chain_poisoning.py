@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from by_hand import Line, Rows, SpyRidge, logistic, pearson, squared
 
-from transfer_exp.attacks.poisoning import Poisoned, Poisoning
+from transfer_exp.attacks.poisoned import Poisoned
+from transfer_exp.attacks.poisoning import Poisoning
 from transfer_exp.data.splits import make_split
 from transfer_exp.learners import Ridge
 from transfer_exp.scenarios import Combination, Outcome, run

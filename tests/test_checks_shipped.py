@@ -33,7 +33,19 @@ ATTACKS = {  # on data that it can be made on
         "dataset.split.validation=100",
         "dataset.split.test=100",
     ),
-    "poisoning": ("dataset=digits89", "epsilon=poisoning"),
+    **dict.fromkeys(
+        (
+            "poisoning",
+            "poisoning_aware",
+            "flips_random",
+            "flips_influence",
+            "flips_greedy",
+            "starts",
+            "random_points",
+            "prototypes",
+        ),
+        ("dataset=digits89", "epsilon=poisoning"),
+    ),
     **dict.fromkeys(
         ("admix", "difgsm", "iterative", "mifgsm", "nifgsm", "pgd", "sinifgsm", "tifgsm", "vmifgsm"),
         ("dataset=digits", "epsilon=images_linf"),

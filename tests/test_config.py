@@ -52,6 +52,7 @@ OWN = {
 }
 NETWORKS = {"cnn", "resnet8", "resnet20", "torch_module", "pretrained"}
 BLACK_BOXES = {"sklearn", "predictor", "onnx"}
+AROUND = {"ensemble", "sanitised", "tuned", "bagged"}
 
 # paper.md, 4.1, by hand.
 PAPER = {
@@ -101,7 +102,7 @@ def test_every_shipped_choice_composes_and_resolves(group: str, name: str) -> No
 
 def test_every_folder_of_the_configuration_is_looked_at() -> None:
     assert {folder.name for folder in CONF.iterdir() if folder.is_dir()} == {*PICKED, "learner", "measures", "hydra"}
-    assert set(choices("target")) == set(choices("learner")) == {*PAPER_TABLE, *NETWORKS, *BLACK_BOXES, "ensemble"}
+    assert set(choices("target")) == set(choices("learner")) == {*PAPER_TABLE, *NETWORKS, *BLACK_BOXES, *AROUND}
     without_gradients = {name for name in choices("target") if name.startswith("forest")} | BLACK_BOXES
     assert set(choices("surrogate")) == set(choices("target")) - without_gradients
 
@@ -310,7 +311,7 @@ def test_the_table_of_hyperparameters_reaches_both_roles() -> None:
 STANDARD = {
     "evasion": {"n_iter": 30, "n_walk": 16, "n_restarts": 3, "n_runner_ups": 3, "n_gradients": 30},
     "evasion_add": {"n_tries": 5},
-    "poisoning": {"n_starts": 1, "n_iter": 40, "n_trials": 8},
+    "poisoning": {"n_starts": 1, "n_iter": 40, "n_trials": 8, "n_rounds": 12},
     "mifgsm": {"n_gradients": 60},
 }
 _DATA = {"evasion_add": "dataset=synthetic"}

@@ -255,7 +255,7 @@ def test_every_learner_says_its_family_and_whether_it_can_be_retrained() -> None
         "RBFSVM": ("rbf", True),
         "Logistic": ("logistic", True),
         "Ridge": ("ridge", True),
-        "MLP": ("mlp", False),
+        "MLP": ("mlp", True),
         "Forest": ("forest", False),
     }
 

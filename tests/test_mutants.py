@@ -22,7 +22,10 @@ NUMBERS = (
     "tracking/recording.py",
 )
 SHOWN = {f"report/{name}.py" for name in ("__init__", "__main__", "build", "client", "drawing", "examples", "gaps", "page")}
-SHOWN |= {f"report/{name}.py" for name in ("database", "path_drawing", "provenance", "repair", "snapshot", "words")}
+SHOWN |= {
+    f"report/{name}.py"
+    for name in ("database", "path_drawing", "attack_drawing", "provenance", "repair", "snapshot", "words")
+}
 SHOWN |= {f"report/{name}.py" for name in ("files", "headings", "class_drawing")} | {"scenarios/words.py"}
 SHOWN |= {f"report/{name}.py" for name in ("audit_page", "audit_words", "choosing_drawing", "claims_page")}
 SHOWN |= {"measures/__init__.py", "work/__init__.py"}

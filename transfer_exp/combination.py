@@ -135,6 +135,14 @@ def _retraining(combination: Combination) -> None:
     combination.surrogate.require_retrainable()
     combination.surrogate.require_raw("surrogate")
     combination.target.require_raw("target")
+    _training(combination)
+
+
+def _training(combination: Combination) -> None:
+    if combination.surrogate.given:
+        raise UserError(
+            f"surrogate: expected a learner, to be trained on poisoned data, got {combination.surrogate.label}, a given one"
+        )
     if combination.target.given:
         raise UserError(
             f"target: expected a learner, to be trained on the poisoned data, got {combination.target.label}, which is given"
@@ -165,6 +173,7 @@ def _images(combination: Combination) -> None:
 _REQUIREMENTS: dict[str, Callable[[Combination], None]] = {
     "gradients": _gradients,
     "retraining": _retraining,
+    "training": _training,
     "two_classes": _two_classes,
     "binary_features": _binary_features,
     "unit_box": _unit_box,

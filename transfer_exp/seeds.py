@@ -20,6 +20,7 @@ Stream: TypeAlias = Literal[
     "training_sets",
     "noise",
     "measures",
+    "attack_labels",
 ]
 _STREAMS: tuple[str, ...] = get_args(Stream)
 

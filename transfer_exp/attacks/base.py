@@ -22,8 +22,8 @@ class Attack(Protocol):
     """Options of an attack.
 
     scenario: name of the threat model (``scenarios.SCENARIOS``). requires: what a combination must have, out of
-    ``gradients`` (of the surrogate), ``retraining`` (of the surrogate), ``two_classes``, ``binary_features``, ``unit_box``,
-    ``images`` (where the attack's options ask for them).
+    ``gradients`` (of the surrogate), ``retraining`` (of the surrogate), ``training`` (of both), ``two_classes``,
+    ``binary_features``, ``unit_box``, ``images`` (where the attack's options ask for them).
     """
 
     scenario: ClassVar[str]
@@ -94,7 +94,11 @@ def crafted_by(
 
 
 class PoisoningAttack(Attack, Protocol):
-    """An attack on the training data of a learner."""
+    """An attack on the training data of a learner.
+
+    It may have ``asks_surrogate``, False where any points would do for any learner, and ``optimises``, False where it leaves
+    its points where they start, so that this is no sign of trouble.
+    """
 
     def craft(
         self,

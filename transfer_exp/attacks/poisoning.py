@@ -12,57 +12,34 @@ another, each from a training point learned with another class, so that the firs
         x = ascend from x       (``optim.quasi_newton``), retraining for each trial, never stepping where it has no weight
         place it at the best trial
 
+An attacker who expects a filter by distance to the class centre keeps to what it lets through (``feasible``): every trial is
+projected there, and the start, too.
+
 Labels are class indices 0..K-1. Of two classes f is the score of class 1, and the other class is 1 - y.
 """
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, ClassVar, get_args
 
 import numpy as np
-import numpy.typing as npt
 
+from transfer_exp.attacks.feasible import Project, projection, require_bounds
 from transfer_exp.attacks.other_classes import Candidates, Choice
+from transfer_exp.attacks.poisoned import Poisoned
+from transfer_exp.attacks.poisoning_starts import Starts
+from transfer_exp.attacks.poisoning_together import Placed, Together, poison_together
+from transfer_exp.attacks.validation_loss import ValidationLoss
 from transfer_exp.learners import Learner
+from transfer_exp.learners.network import NetworkLearner
 from transfer_exp.learners.retraining_base import Counts, MovedFit, Retraining
 from transfer_exp.learners.retraining_columns import all_columns, used_columns
 from transfer_exp.optim.quasi_newton import ascend_in_box
-from transfer_exp.seeds import generator
 from transfer_exp.types import Box, Floats, Ints, Matrix, UserError, dense
-
-
-@dataclass(frozen=True, kw_only=True)
-class Poisoned:
-    """m poisoning points of one learner on one training set, in the order in which they were placed.
-
-    points, start_points: ``(m, d)`` float64. labels: ``(m,)``, classes. start_rows: ``(m,)``, the starts' rows.
-    objective_start, objective: ``(m,)``, validation loss with the point at its start and where it ended.
-    stayed: ``(m,)`` bool, did not move. no_support: ``(m,)`` bool, the learner gives the point no weight.
-    residual: ``(m,)``, largest relative residual of the implicit solves. retrainings, gradients, fallbacks: ``(m,)`` counts.
-    """
-
-    points: Floats
-    labels: Ints
-    start_points: Floats
-    start_rows: Ints
-    objective_start: Floats
-    objective: Floats
-    stayed: npt.NDArray[np.bool_]
-    no_support: npt.NDArray[np.bool_]
-    residual: Floats
-    retrainings: Ints
-    gradients: Ints
-    fallbacks: Ints
-
-    def health(self) -> dict[str, float]:
-        """What may be wrong with the points: shares of points, the largest residual, fits from scratch."""
-        return {
-            "stayed_at_start": float(self.stayed.mean()),
-            "no_support_vector": float(self.no_support.mean()),
-            "implicit_residual": float(self.residual.max(initial=0.0)),
-            "retraining_fallbacks": float(self.fallbacks.sum()),
-        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +49,11 @@ class Poisoning:
     n_starts: training points tried as the start of a point, with another class; the one of largest validation loss is taken
     (1: at random). label: which other class, of more than two (``other_classes``). n_labels: how many are tried for
     ``most_harmful``. n_iter: largest number of steps per point. tolerance: share of a point's rise; three steps that
-    together gain less end its ascent. n_trials: largest number of step lengths tried along one direction.
+    together gain less end its ascent. n_trials: largest number of step lengths tried along one direction. expected_share: of
+    each class, that the attacker expects the target to remove for their distance to the centre (0: knows of no filter).
+    Of networks, whose points are moved together (``poisoning_together``): n_networks, starting weights that points are made
+    for; n_rounds, steps of a group of points; n_together, points of a group, 0: all; step: the first, in the box's
+    diagonals.
     """
 
     scenario: ClassVar[str] = "poisoning"
@@ -85,8 +66,20 @@ class Poisoning:
     n_iter: int = 40
     tolerance: float = 5e-3
     n_trials: int = 8
+    expected_share: float = 0.0
+    n_networks: int = 2
+    n_rounds: int = 12
+    n_together: int = 0
+    step: float = 0.1
 
     def __post_init__(self) -> None:
+        if not 0 <= self.expected_share < 1:
+            raise UserError(f"attack.expected_share: expected a number from 0 to below 1, got {self.expected_share}")
+        if min(self.n_networks, self.n_rounds) < 1 or self.n_together < 0 or not self.step > 0:
+            raise UserError(
+                "attack: expected n_networks and n_rounds >= 1, n_together >= 0 and step > 0, got "
+                f"n_networks={self.n_networks}, n_rounds={self.n_rounds}, n_together={self.n_together}, step={self.step}"
+            )
         if min(self.n_starts, self.n_labels, self.n_iter, self.n_trials) < 1 or self.tolerance < 0:
             raise UserError(
                 "attack: expected n_starts, n_labels, n_iter and n_trials >= 1 and tolerance >= 0, got "
@@ -114,34 +107,70 @@ class Poisoning:
         ``starts``: points and true classes to start from, with another class; the training points when None.
 
         Raises UserError on a learner that cannot be poisoned, more points than training data, classes without training
-        points, or points outside the box.
+        points, points outside the box, or a box without bounds for a network, whose steps are shares of it.
         """
+        begun = time.process_time()
         start_x, start_y = (x, y) if starts is None else starts
         _check(start_x, n_points, box)
+        classes = Candidates.of(self.label, learner, x, y, (dense(start_x), start_y), n_tried=self.n_labels, seed=seed)
+        drawn = Starts(start_y, classes, n_starts=self.n_starts, seed=seed)
+        if isinstance(learner, NetworkLearner):
+            return self._poison_network(learner, (x, y, x_val, y_val), dense(start_x), drawn, n_points, box, seed, begun)
         columns = used_columns(x, x_val, start_x)
         used_box = Box(lower=box.lower[columns], upper=box.upper[columns])
         training = learner.retraining(x[:, columns], y, x_val[:, columns], y_val, room=n_points)
-        rng = generator(seed, "attack_start")
-        data, unused = dense(start_x[:, columns]), np.arange(len(start_y))
-        classes = Candidates.of(self.label, learner, x, y, (dense(start_x), start_y), n_tried=self.n_labels, seed=seed)
+        data, project = dense(start_x[:, columns]), projection(x[:, columns], y, used_box, share=self.expected_share)
         placed = []
         for _ in range(n_points):
             before = replace(training.counts)
-            drawn = rng.choice(len(unused), size=min(self.n_starts, len(unused)), replace=False)
-            tried = [(k, label) for k in drawn for label in classes.draw(unused[k], int(start_y[unused[k]]), rng)]
-            candidates = [training.retrain(data[unused[k]], label) for k, label in tried]
-            best = int(np.argmax([candidate.loss for candidate in candidates]))
-            point = self._optimise(training, candidates[best], used_box)
+            row, start = _best(training, data, drawn.draw(), project)
+            point = self._optimise(training, start, used_box, partial(project, label=start.label))
             training.place(point.end)
-            placed.append(replace(point, row=int(unused[tried[best][0]]), counts=training.counts - before))
-            unused = np.delete(unused, tried[best][0])
+            seconds, begun = time.process_time() - begun, time.process_time()
+            placed.append(replace(point, row=row, counts=training.counts - before, seconds=seconds))
+            drawn.take(row)
         joined = _join(placed)
-        points, start_points = (all_columns(rows, columns, len(box.lower)) for rows in (joined.points, joined.start_points))
+        both = joined.points, data[joined.start_rows]
+        points, start_points = (all_columns(rows, columns, len(box.lower)) for rows in both)
         return replace(joined, points=points, start_points=start_points)
 
-    def _optimise(self, training: Retraining[Any], start: MovedFit, box: Box) -> _PlacedPoint:
+    def _poison_network(
+        self,
+        learner: NetworkLearner,
+        data: tuple[Matrix, Ints, Matrix, Ints],
+        start_x: Floats,
+        drawn: Starts,
+        n_points: int,
+        box: Box,
+        seed: int,
+        begun: float,
+    ) -> Poisoned:
+        """Points moved together; where there are several starts to choose from, each is tried alone."""
+        require_bounds(box)
+        project = projection(data[0], data[1], box, share=self.expected_share)
+        alone: Retraining[Any] | None = None
+        rows, labels = [], []
+        for _ in range(n_points):
+            row, label = (tried := drawn.draw())[0]
+            if len(tried) > 1:
+                alone = alone or learner.retraining(*data, room=0)
+                row, start = _best(alone, start_x, tried, project)
+                label = start.label
+            rows.append(row)
+            labels.append(label)
+            drawn.take(row)
+        how = Together(n_networks=self.n_networks, n_rounds=self.n_rounds, n_together=self.n_together, step=self.step)
+        starts = Placed(points=start_x[rows], rows=np.array(rows), labels=np.array(labels))
+        made = poison_together(how, learner, data, starts, box=box, project=project, seed=seed, begun=begun)
+        if alone is not None:
+            made.retrainings[0] += alone.counts.retrainings
+        return made
+
+    def _optimise(
+        self, training: Retraining[Any], start: MovedFit, box: Box, project: Callable[[Floats], Floats] | None = None
+    ) -> _PlacedPoint:
         objective = ValidationLoss(training, start)
-        weighted = start if start.has_weight else objective.move_to_margin(box, self.n_trials)
+        weighted = start if start.has_weight else objective.move_to_margin(box, self.n_trials, project)
         if weighted.has_weight:
             ascend_in_box(
                 objective,
@@ -150,6 +179,7 @@ class Poisoning:
                 n_iter=self.n_iter,
                 tolerance=self.tolerance,
                 n_trials=self.n_trials,
+                project=project,
             )
         return _PlacedPoint(start, objective.best, objective.residual)
 
@@ -161,49 +191,7 @@ class _PlacedPoint:
     residual: float
     row: int = -1
     counts: Counts = field(default_factory=Counts)
-
-
-class ValidationLoss:
-    """The objective J of one moving point with the label of ``start``, for the ascent; remembers the best trial.
-
-    Where the point has no weight, J is flat: that of the learner without it. An ascent that steps there, from a start that
-    lowered J, would end there with a useless point. So ``value`` is minus infinity there; ``best`` counts such trials, too.
-    """
-
-    def __init__(self, training: Retraining[Any], start: MovedFit) -> None:
-        self.training = training
-        self.best = self.last = start
-        self.residual = 0.0
-
-    def value(self, x: Floats) -> float:
-        """J at ``(d,)``, minus infinity where the point has no weight."""
-        if not np.array_equal(self.last.point, x):
-            self.last = self.training.retrain(x, self.last.label)
-            if self.last.loss > self.best.loss:
-                self.best = self.last
-        return self.last.loss if self.last.has_weight else -np.inf
-
-    def gradient(self, x: Floats) -> Floats:
-        """Its gradient ``(d,)`` at the last ``x`` whose value was asked for."""
-        gradient, residual = self.training.gradient(self.last)
-        self.residual = max(self.residual, residual)
-        return gradient
-
-    def move_to_margin(self, box: Box, n_trials: int) -> MovedFit:
-        """Move a point without weight, correct by more than the margin, against it until it has weight.
-
-        Each of at most ``n_trials`` steps is twice as long as the one before, the last as long as the distance to the
-        farthest point of the box.
-        """
-        for k in range(n_trials):
-            direction = -self.training.margin_gradient(self.last)
-            norm = float(np.linalg.norm(direction)) or 1.0
-            farthest = np.where(direction > 0, box.upper, np.where(direction < 0, box.lower, self.last.point))
-            length = float(np.linalg.norm(farthest - self.last.point)) / 2 ** (n_trials - 1 - k)
-            self.value(np.clip(self.last.point + length * direction / norm, box.lower, box.upper))
-            if self.last.has_weight:
-                break
-        return self.last
+    seconds: float = 0.0
 
 
 def validation_gradients(
@@ -215,10 +203,18 @@ def validation_gradients(
     the gradient depends on neither their order nor on whose points they are, and those of a surrogate and a target, each
     on its own training data, can be compared (S and R of poisoning). Zero where a point is no support vector.
     """
-    columns = used_columns(x, x_val, points)
+    is_network = isinstance(learner, NetworkLearner)  # whose starting weights depend on the number of features
+    columns = np.arange(x.shape[1]) if is_network else used_columns(x, x_val, points)
     training = learner.retraining(x[:, columns], y, x_val[:, columns], y_val, room=0)
     fitted = (training.retrain(point, int(label)) for point, label in zip(points[:, columns], labels, strict=True))
     return all_columns(np.array([training.gradient(one)[0] for one in fitted]), columns, points.shape[1])
+
+
+def _best(training: Retraining[Any], data: Floats, tried: list[tuple[int, int]], project: Project) -> tuple[int, MovedFit]:
+    """Of rows and classes, the row that raises the validation loss most, and the learner with that point."""
+    fits = [training.retrain(project(data[row], label), label) for row, label in tried]
+    best = int(np.argmax([fit.loss for fit in fits]))
+    return tried[best][0], fits[best]
 
 
 def _check(starts: Matrix, n_points: int, box: Box) -> None:
@@ -247,4 +243,5 @@ def _join(placed: list[_PlacedPoint]) -> Poisoned:
         retrainings=counts[:, 0],
         gradients=counts[:, 1],
         fallbacks=counts[:, 2],
+        seconds=np.array([p.seconds for p in placed]),
     )

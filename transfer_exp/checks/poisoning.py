@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from transfer_exp.checks.base import Answer, Check, Finding, findings, same
+from transfer_exp.checks.base import Answer, Check, Finding, NotApplicable, findings, same
 from transfer_exp.checks.keeping import signs
 from transfer_exp.checks.sample import some_rows
 from transfer_exp.checks.watching import Watch, watched_arrays, watched_globals
@@ -95,6 +95,8 @@ def _untouched(poison: Poison) -> Answer:
 
 def _rising(poison: Poison) -> Answer:
     rises = poison.made.objective - poison.made.objective_start
+    if np.isnan(rises).all():
+        raise NotApplicable("asks for no loss")
     return bool((rises >= 0).all()), f"validation loss rises by {rises.min():.3g} to {rises.max():.3g}"
 
 

@@ -7,9 +7,11 @@ from transfer_exp.figures.lines import legend_of, security_curves
 from transfer_exp.figures.matrix import heat_map
 from transfer_exp.figures.paths import path_lines
 from transfer_exp.figures.points import dots, scatter
+from transfer_exp.figures.seconds import damage_lines
 
 __all__ = [
     "blank",
+    "damage_lines",
     "dots",
     "example_grid",
     "exposure_curve",

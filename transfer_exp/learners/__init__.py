@@ -6,6 +6,7 @@ docs/extending.md.
 scikit-learn is imported where it fits: that takes a second, and a run whose models are all in the store fits nothing.
 """
 
+from transfer_exp.learners.bagged import Bagged
 from transfer_exp.learners.base import Learner
 from transfer_exp.learners.cnn import CNN
 from transfer_exp.learners.ensemble import Ensemble
@@ -19,14 +20,17 @@ from transfer_exp.learners.onnx_model import Onnx
 from transfer_exp.learners.predictor import Predictor
 from transfer_exp.learners.pretrained import Pretrained
 from transfer_exp.learners.resnet import ResNet
+from transfer_exp.learners.sanitised import Sanitised
 from transfer_exp.learners.sklearn_model import Sklearn
 from transfer_exp.learners.torch_module import TorchModule
+from transfer_exp.learners.tuned import Tuned
 
 __all__ = [
     "CNN",
     "LOSSES",
     "MLP",
     "RBFSVM",
+    "Bagged",
     "Ensemble",
     "Forest",
     "Learner",
@@ -38,6 +42,8 @@ __all__ = [
     "Pretrained",
     "ResNet",
     "Ridge",
+    "Sanitised",
     "Sklearn",
     "TorchModule",
+    "Tuned",
 ]

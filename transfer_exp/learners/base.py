@@ -45,7 +45,7 @@ class Learner(ABC):
     """What reports group learners by."""
     model_type: ClassVar[type[Model]]
     retrainable: ClassVar[bool] = False
-    """Whether ``retraining`` is implemented, which gradients of poisoning points need."""
+    """Whether ``retraining`` is implemented, which gradients of poisoning points need (``can_be_retrained``)."""
     given: ClassVar[bool] = False
     """Whether the model is there already, so that ``fit`` trains nothing: what it was trained on is unknown."""
 
@@ -66,6 +66,11 @@ class Learner(ABC):
         return self.model_type.differentiable
 
     @property
+    def can_be_retrained(self) -> bool:
+        """Whether ``retraining`` works: it is implemented, and nothing but the parameters is fitted."""
+        return self.retrainable and self.scale == "none"
+
+    @property
     def loss_name(self) -> str | None:
         """Its own loss (``losses``)."""
         return self.model_type.loss_name
@@ -79,6 +84,16 @@ class Learner(ABC):
     def stored_as(self) -> Learner:
         """The learner whose stored state serves this one, too: checkpoints of one training are stored together."""
         return self
+
+    @property
+    def undefended(self) -> Learner:
+        """The learner within one that defends itself against poisoning (``wrapped``), else itself."""
+        return self
+
+    def defence_notes(self, model: Model, *, n_clean: int) -> dict[str, float]:
+        """What its defence did when ``model`` was fitted to ``n_clean`` points and poisoning points behind them, by name."""
+        del model, n_clean
+        return {}
 
     def parts(self) -> tuple[Learner, ...]:
         """The learners that it is made of; they are fitted and stored like any other."""
@@ -174,8 +189,8 @@ class Learner(ABC):
         """Raise UserError unless the learner is ``retrainable``."""
         if not self.retrainable:
             raise UserError(
-                f"surrogate: expected a linear SVM, an RBF SVM, logistic or ridge regression on the raw features to poison, "
-                f"got {self.label}; others can only be targets"
+                f"surrogate: expected a linear SVM, an RBF SVM, logistic or ridge regression or a network, on the raw "
+                f"features, to poison, got {self.label}; others can only be targets"
             )
 
     def require_raw(self, role: str) -> None:

@@ -25,14 +25,17 @@ import torch
 from torch import Tensor
 
 from transfer_exp.learners.base import require_positive, with_scaling
+from transfer_exp.learners.exactness import Exactness
 from transfer_exp.learners.model import Model
 from transfer_exp.learners.network_model import EPOCH, STATE, NetworkModel, outputs_of
+from transfer_exp.learners.retraining_network import NetworkRetraining
+from transfer_exp.learners.retraining_network_point import ONE_POINT, NetworkPointRetraining
 from transfer_exp.learners.scaling import Scaling
 from transfer_exp.learners.training import ADAM, TrainedLearner
 from transfer_exp.learners.training_loop import Examples, State, Trainer, denormals_as_zero
 from transfer_exp.margin import signs
 from transfer_exp.seeds import seeded
-from transfer_exp.types import Dataset, Ints, Matrix
+from transfer_exp.types import Dataset, Ints, Matrix, dense
 
 _MOST_BYTES = 500_000_000  # of the training points of networks side by side
 
@@ -48,6 +51,7 @@ class NetworkLearner(TrainedLearner):
     """Trains a module with Adam for a fixed number of epochs. A subclass implements ``_network``."""
 
     model_type = NetworkModel
+    retrainable = True
 
     @abstractmethod
     def _network(self, n_features: int, n_classes: int) -> torch.nn.Module:
@@ -113,6 +117,20 @@ class NetworkLearner(TrainedLearner):
         model = self._model(network, n_classes, feature_count=np.int64(n_features))
         model.epochs = [{name: value.numpy() for name, value in one.items()} for one in states]
         return model
+
+    def _retraining(self, x: Matrix, y: Ints, x_val: Matrix, y_val: Ints, *, room: int) -> NetworkPointRetraining:
+        """Of one network, whose training draws the same whatever the data."""
+        del room
+        return NetworkPointRetraining(self.network_retraining(x, y, x_val, y_val, seed=0, how=ONE_POINT))
+
+    def network_retraining(
+        self, x: Matrix, y: Ints, x_val: Matrix, y_val: Ints, *, seed: int, how: Exactness | None = None
+    ) -> NetworkRetraining:
+        """A network trained on these points with this seed, to be retrained as others come and move."""
+        n_classes = int(max(y.max(), y_val.max())) + 1
+        network = self._fit(x, y, n_classes=n_classes, seed=seed).network
+        data = (dense(x), y, dense(x_val), y_val)
+        return NetworkRetraining(network, self, *data, n_classes, self._shape, how or Exactness())
 
     def fit_many(self, sets: Iterable[tuple[Matrix, Ints, int]], *, n_classes: int) -> Iterator[Model]:
         """As of any learner; sets of one size side by side, as many at once as memory allows."""

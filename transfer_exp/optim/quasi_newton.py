@@ -15,6 +15,7 @@ the gradient, as long as the last move along a gradient.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -49,13 +50,25 @@ class _Iterate:
     gradient: Floats
 
 
-def ascend_in_box(objective: Objective, start: Floats, box: Box, *, n_iter: int, tolerance: float, n_trials: int) -> None:
+def ascend_in_box(
+    objective: Objective,
+    start: Floats,
+    box: Box,
+    *,
+    n_iter: int,
+    tolerance: float,
+    n_trials: int,
+    project: Callable[[Floats], Floats] | None = None,
+) -> None:
     """At most ``n_iter`` moves from ``start`` ``(d,)`` inside the box; the objective sees every point tried.
+
+    project: P of a smaller convex set that has ``start``, within the box; None: of the box itself.
 
     Ends when the last three moves together gained less than ``tolerance`` times the rise so far, when no step of
     ``n_trials`` along the gradient improves, or at a stationary point. From move to move J falls at
     most by what the box takes of a direction's first-order gain, times 1e-4.
     """
+    project = project or (lambda x: np.clip(x, box.lower, box.upper))
     current = _Iterate(start, objective.value(start), objective.gradient(start))
     values, moves = [current.value], deque[tuple[Floats, Floats]](maxlen=_MEMORY)
     farthest = np.where(current.gradient > 0, box.upper, np.where(current.gradient < 0, box.lower, start))
@@ -69,7 +82,7 @@ def ascend_in_box(objective: Objective, start: Floats, box: Box, *, n_iter: int,
         is_gradient = direction is None
         if direction is None:
             direction = free_gradient * (length / np.linalg.norm(free_gradient))
-        new = _line_search(objective, current, direction, box, n_trials)
+        new = _line_search(objective, current, direction, box, n_trials, project)
         if new is None and is_gradient:
             break
         if new is None:
@@ -110,12 +123,19 @@ def _quasi_newton_direction(gradient: Floats, free: np.ndarray, moves: deque[tup
     return direction if is_ascent else None
 
 
-def _line_search(objective: Objective, current: _Iterate, direction: Floats, box: Box, n_trials: int) -> _Iterate | None:
+def _line_search(
+    objective: Objective,
+    current: _Iterate,
+    direction: Floats,
+    box: Box,
+    n_trials: int,
+    project: Callable[[Floats], Floats],
+) -> _Iterate | None:
     """The iterate on P(x + t direction), from t = 1 on, that meets both conditions; None where no trial rises enough."""
     best: _Iterate | None = None
     t, slope = 1.0, float(current.gradient @ direction)
     for _ in range(n_trials):
-        x = np.clip(current.x + t * direction, box.lower, box.upper)
+        x = project(current.x + t * direction)
         value = objective.value(x)
         required = current.value + _SUFFICIENT_RISE * float(current.gradient @ (x - current.x))
         if not value > (required if best is None else best.value):

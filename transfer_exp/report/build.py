@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from transfer_exp.measures import registry
 from transfer_exp.report import (
+    attack_drawing,
     choosing,
     choosing_drawing,
     class_drawing,
@@ -118,6 +119,7 @@ def _fill(folder: Path, study: Study, tracking_uri: str, own: Sequence[Claim], r
         drawing.pictures(study, numbers.correlations, examples),
         class_drawing.pictures(study, classes),
         path_drawing.pictures(study, along),
+        attack_drawing.pictures(study),
         choosing_drawing.pictures(study, ranked),
     )
     drawn = _draw(folder / "figures", pictures, ["svg"] if is_audit(study) else ["png", "svg"])

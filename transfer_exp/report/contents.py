@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from transfer_exp.report import attacks as attacks_of
 from transfer_exp.report import choosing, class_drawing, control, drawing, paths, tables, words
 from transfer_exp.report import classes as classes_of
 from transfer_exp.report import mistakes as kinds_of_mistakes
@@ -43,6 +44,7 @@ def of_page(study: Study, numbers: Numbers, classes: Classes | None, choices: pd
         *_choices(study, choices),
         *_sign_tests(study, numbers.sign_tests, at),
         *_of_classes(study, classes, at),
+        *_of_attacks(study),
         ("sizes", "perturbation_sizes", f"Perturbation sizes of each surrogate at {at}", tables.sizes(study)),
         ("paths", "trends", "Trend and turn along each swept number, over the seeds", paths.trends(study)),
     ]
@@ -59,6 +61,21 @@ def _choices(study: Study, choices: pd.DataFrame) -> list[tuple[str, str, str, p
         ("choosing", "which_surrogate", every, choosing.summary(choices)),
         ("choosing", "which_surrogate_by_target", f"The same for each target at {at}", here.drop(columns="epsilon")),
     ]
+
+
+def _of_attacks(study: Study) -> list[tuple[str, str, str, pd.DataFrame]]:
+    """Of attacks on training data: what each does at equal numbers of points, and in equal CPU time; what defences did."""
+    harm = "What each attack does to the targets, above their clean error, and the CPU seconds that it took"
+    equal = "The same in equal CPU time: the largest share that each attack had made by then"
+    removed = "What defences did at each share of poisoning points: points removed, values chosen; mean over the seeds"
+    found = attacks_of.damage(study)
+    several = found[["attack", "settings"]].drop_duplicates().shape[0] > 1
+    rows = [
+        ("attacks", "damage", f"{harm}; 95% interval over seeds", found),
+        ("attacks", "damage_in_equal_time", equal, attacks_of.in_equal_time(found if several else found[:0])),
+        ("attacks", "defences", removed, attacks_of.defences(study)),
+    ]
+    return [row for row in rows if len(row[3])]
 
 
 def _of_classes(study: Study, classes: Classes | None, at: str) -> list[tuple[str, str, str, pd.DataFrame]]:

@@ -84,7 +84,7 @@ def runs_frame(found: Sequence[Run], settings: Mapping[str, Mapping[str, str]] |
         frame[role] = frame[role].astype(object).where(frame[role].notna() & (frame[role] != ""), _UNNAMED)
     for column in frame.columns.intersection(list(factors.SIZES)):
         frame[column] = _numeric(frame[column])
-    return frame.astype({"surrogate_fraction": float, "seed": int})
+    return frame.astype({"surrogate_fraction": float, "seed": int}).copy()  # many columns one by one: in one piece again
 
 
 def _row(run: Run, params: Mapping[str, str]) -> dict[str, Any]:

@@ -56,7 +56,7 @@ def at_reference(study: Study) -> pd.DataFrame:
     added |= dict.fromkeys(_TRANSFER.values(), merged["error"])
     added["error_ratio"] = merged["error"] / merged["whitebox_error"].where(merged["whitebox_error"] > 0)
     kept = merged.drop(columns=[*twice.values(), *added], errors="ignore")
-    return pd.concat([kept, pd.DataFrame(added)], axis=1)  # many columns: in one piece
+    return pd.concat([kept, pd.DataFrame(added)], axis=1).copy()  # many columns: in one piece
 
 
 def transfer_column(of: registry.Of) -> str:

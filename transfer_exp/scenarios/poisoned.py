@@ -6,16 +6,17 @@ it is first asked for.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from transfer_exp.attacks.poisoning import Poisoned
+from transfer_exp.attacks.poisoned import Poisoned
 from transfer_exp.data.training_sets import TrainingSet
 from transfer_exp.learners import Learner
+from transfer_exp.learners.network import NetworkLearner
 from transfer_exp.measures.base import mean_defined
 from transfer_exp.measures.losses import CROSS_ENTROPY
 from transfer_exp.measures.perturbations import perturbation_correlation
@@ -29,9 +30,11 @@ from transfer_exp.work.fitted import fitted
 from transfer_exp.work.linear import linear_data
 from transfer_exp.work.panel import crossed, other_learners
 from transfer_exp.work.poisoned import (
+    Retrainings,
     poisoned,
     random_flips_logits,
     retrained_logits,
+    retrainings,
     start_gradients,
     varied_losses,
 )
@@ -62,9 +65,24 @@ class PoisonedTraining:
 
     @cached_property
     def white_box(self) -> Poisoned | None:
-        """The points made on the target and its data, from the same starts; None where the target has not the gradients."""
-        target = self.work.combination.target
-        return self._poisoned(target, self.work.split.target) if target.retrainable else None
+        """The points made on the target and its data, from the same starts; None where the target has not the gradients.
+
+        Of a target that defends itself, those made on the learner within: this attacker does not know of the defence.
+        """
+        combination = self.work.combination
+        target = combination.target.undefended
+        possible = self._is_followed(target) or not getattr(combination.attack, "asks_surrogate", True)
+        return self._poisoned(target, self.work.split.target) if possible else None
+
+    def _is_followed(self, learner: Learner) -> bool:
+        """Whether a learner beside the surrogate is poisoned, too: networks, which are slow, where the surrogate is one."""
+        is_fast = not isinstance(learner, NetworkLearner) or isinstance(self.work.combination.surrogate, NetworkLearner)
+        return learner.can_be_retrained and is_fast
+
+    @property
+    def _surrogate_has_gradients(self) -> bool:
+        """Not where the attack asks for none, and the surrogate cannot be poisoned along one."""
+        return self.work.combination.surrogate.can_be_retrained
 
     def _poisoned(self, learner: Learner, rows: Ints) -> Poisoned:
         return poisoned(self.work, learner, rows, n_points=max(self.counts))
@@ -77,7 +95,24 @@ class PoisonedTraining:
     @cached_property
     def target_logits(self) -> Floats:
         """Of the target retrained with the points made on the surrogate."""
-        return self._retrained(self.work.combination.target, self.work.split.target, "target_training", self.black_box)
+        return self._target_retrained.logits
+
+    @property
+    def defence_notes(self) -> Mapping[str, Floats]:
+        """What the target's defence did to these points, ``(E,)`` by name."""
+        return self._target_retrained.notes
+
+    @cached_property
+    def _target_retrained(self) -> Retrainings:
+        return retrainings(
+            self.work,
+            self.work.combination.target,
+            self.work.split.target,
+            stream="target_training",
+            points=self.black_box.points,
+            labels=self.black_box.labels,
+            counts=self.counts,
+        )
 
     @property
     def target_decisions(self) -> Floats:
@@ -120,14 +155,14 @@ class PoisonedTraining:
     @cached_property
     def target_gradients(self) -> Floats | None:
         """Of the target's validation loss in the starts ``(m, d)``, each alone in its training data."""
-        if self.white_box is None:
+        if not self._is_followed(self.work.combination.target):
             return None
         return self._gradients(self.work.combination.target, self.work.split.target)
 
     @property
     def surrogate_gradients(self) -> Floats | None:
-        """Of the surrogate's; None where the target has none to compare with."""
-        if self.white_box is None:
+        """Of the surrogate's; None where it has none, or the target none to compare with."""
+        if self.target_gradients is None or not self._surrogate_has_gradients:
             return None
         return self._gradients(self.work.combination.surrogate, self.work.split.surrogate)
 
@@ -141,16 +176,20 @@ class PoisonedTraining:
 
     @property
     def surrogate_gradient_sizes(self) -> Arrays:
-        """The same of the surrogate, whatever the target."""
+        """The same of the surrogate, whatever the target; empty where it has no gradients."""
+        if not self._surrogate_has_gradients:
+            return {}
         own = self._gradients(self.work.combination.surrogate, self.work.split.surrogate)
         return {"own": self.work.ball.dual_size(own)}
 
-    def panel_alignments(self, panel: Sequence[Learner]) -> Floats:
+    def panel_alignments(self, panel: Sequence[Learner]) -> Floats | None:
         """Cosines ``(2 m, n)`` of the surrogate's gradients in the starts with those of a panel's m others (``work.panel``).
 
-        A learner that cannot be poisoned has no such gradients and does not count.
+        A learner that cannot be poisoned has no such gradients and does not count; None for a surrogate that cannot.
         """
-        others = [learner for learner in other_learners(self.work, panel) if learner.retrainable]
+        if not self._surrogate_has_gradients:
+            return None
+        others = [learner for learner in other_learners(self.work, panel) if self._is_followed(learner)]
         return crossed(self.work, others, self._gradients, n=len(self.black_box.start_points))
 
     @cached_property
@@ -160,8 +199,11 @@ class PoisonedTraining:
         return sets_for_variability(self.work, np.union1d(split.validation, split.surrogate[starts]))
 
     def varied_losses(self, loss: str) -> Floats | None:
-        """Validation losses ``(k, m)`` of surrogates trained on each of the sets and one start; None but for the ``own``."""
-        if loss != "own":
+        """Validation losses ``(k, m)`` of surrogates trained on each of the sets and one start; None but for the ``own``.
+
+        None, too, for a surrogate that cannot be poisoned (and is that of an attack without gradients).
+        """
+        if loss != "own" or not self._surrogate_has_gradients:
             return None
         some = slice(N_VARIABILITY_POINTS)
         return varied_losses(self.work, self.sets, self.black_box.start_points[some], self.black_box.labels[some])

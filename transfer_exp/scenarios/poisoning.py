@@ -51,6 +51,7 @@ def run(combination: Combination, store: Store) -> Outcome:
     outcome.metrics["health/variability_overlap"] = share_in_common(poisoned.sets)
     outcome.add_shown(combination.epsilon)
     _add_health(outcome, poisoned)
+    _add_by_share(outcome, poisoned)
     _log_constant(poisoned)
     if work.dataset.n_classes > 2:
         outcome.confusion = _confusion(poisoned)
@@ -109,7 +110,8 @@ def _log_constant(poisoned: PoisonedTraining) -> None:
 
 def _add_health(outcome: Outcome, poisoned: PoisonedTraining) -> None:
     made = poisoned.black_box
-    outcome.metrics |= {f"health/{name}": value for name, value in made.health().items()}
+    if getattr(poisoned.work.combination.attack, "optimises", True):  # of others it is no news that points stay
+        outcome.metrics |= {f"health/{name}": value for name, value in made.health().items()}
     outcome.metrics["effort/retrainings"] = float(made.retrainings.sum())
     outcome.metrics["effort/gradients"] = float(made.gradients.sum())
 
@@ -124,6 +126,17 @@ def _confusion(poisoned: PoisonedTraining) -> dict[str, Ints]:
         "surrogate_clean": confusion(poisoned.surrogate_decisions[0], y),
         "surrogate": confusion(poisoned.surrogate_decisions[k], y),
     }
+
+
+def _add_by_share(outcome: Outcome, poisoned: PoisonedTraining) -> None:
+    """CPU seconds of the attack and what the target's defence did, at each share of poisoning points."""
+    fractions, seconds = poisoned.work.epsilons, poisoned.black_box.seconds
+    assert seconds is not None, "the store has them"
+    for fraction, m in zip(fractions, poisoned.counts, strict=True):
+        outcome.metrics[f"effort/cpu_seconds_at_{fraction:g}"] = float(seconds[:m].sum())
+    for name, values in poisoned.defence_notes.items():
+        found = zip(fractions, values, strict=True)
+        outcome.metrics |= {f"defence/{name}_at_{f:g}": float(v) for f, v in found if np.isfinite(v)}
 
 
 def _examples(poisoned: PoisonedTraining, shape: tuple[int, ...]) -> Examples:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
@@ -11,7 +13,8 @@ import numpy as np
 from transfer_exp import seeds
 from transfer_exp.attacks.base import PoisoningAttack
 from transfer_exp.attacks.other_classes import random_others
-from transfer_exp.attacks.poisoning import Poisoned, validation_gradients
+from transfer_exp.attacks.poisoned import Poisoned
+from transfer_exp.attacks.poisoning import validation_gradients
 from transfer_exp.data.training_sets import TrainingSet
 from transfer_exp.learners import Learner
 from transfer_exp.seeds import generator
@@ -36,6 +39,7 @@ def poisoned(work: Work, learner: Learner, rows: Ints, *, n_points: int) -> Pois
 
     def craft() -> Arrays:
         _log.info("poisoning %s with %s", learner.label, counted(n_points, "point"))
+        begun = time.process_time()
         made = attack.craft(
             learner,
             *work.part(rows),
@@ -45,7 +49,8 @@ def poisoned(work: Work, learner: Learner, rows: Ints, *, n_points: int) -> Pois
             seed=work.combination.seed,
             starts=work.part(split.surrogate),
         )
-        return dict(vars(made))
+        seconds = np.full(n_points, (time.process_time() - begun) / n_points)  # evenly, where it does not tell of each point
+        return {"seconds": seconds, **{name: array for name, array in vars(made).items() if array is not None}}
 
     made = _get(
         work,
@@ -62,6 +67,17 @@ def poisoned(work: Work, learner: Learner, rows: Ints, *, n_points: int) -> Pois
     return Poisoned(**made)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Retrainings:
+    """A learner retrained with the first points, as many as each count says; the first count is 0.
+
+    logits: of the test points ``(E, n_test, K)``. notes: what its defence did (``wrapped``), by name ``(E,)``.
+    """
+
+    logits: Floats
+    notes: Mapping[str, Floats]
+
+
 def retrained_logits(
     work: Work,
     learner: Learner,
@@ -76,24 +92,41 @@ def retrained_logits(
 
     The first count is 0: the learner as it was, whosever points follow.
     """
+    return retrainings(work, learner, rows, stream=stream, points=points, labels=labels, counts=counts).logits
+
+
+def retrainings(
+    work: Work,
+    learner: Learner,
+    rows: Ints,
+    *,
+    stream: seeds.Stream,
+    points: Floats,
+    labels: Ints,
+    counts: Sequence[int],
+) -> Retrainings:
+    """The same, and what a defence did."""
     number = seeds.integer(work.combination.seed, stream)
 
     def train(of: Sequence[int]) -> Arrays:
         _log.info("training %s, numbers of poisoning points: %s", learner.label, list(of))
         (x, y), (x_test, _) = work.part(rows), work.part(work.split.test)
-        every = []
+        every, notes = [], []
         for m in of:
             x_with, y_with = np.concatenate([x, points[:m]]), np.concatenate([y, labels[:m]])
             model = learner.fit(x_with, y_with, n_classes=work.dataset.n_classes, seed=number)
             model.check(x_test[:N_CHECKED])
             every.append(model.logits(x_test))
-        return {"logits": np.stack(every)}
+            notes.append(learner.defence_notes(model, n_clean=len(y)))
+        return {"logits": np.stack(every), **{f"note {name}": np.array([one[name] for one in notes]) for name in notes[0]}}
 
     parts = {"learner": learner, "rows": checksum(rows), "test": checksum(work.split.test), "number": number}
     poison = {"points": checksum(points), "labels": checksum(labels), "counts": list(counts[1:])}
     clean = _get(work, "trained", lambda: train(counts[:1]), **parts)
     retrained = _get(work, "retrained", lambda: train(counts[1:]), **parts, **poison)
-    return np.concatenate([clean["logits"], retrained["logits"]])
+    both = {name: np.concatenate([clean[name], retrained[name]]) for name in clean}
+    notes = {name.removeprefix("note "): values for name, values in both.items() if name != "logits"}
+    return Retrainings(logits=both["logits"], notes=notes)
 
 
 def random_flips_logits(work: Work, counts: Sequence[int]) -> Floats:
