@@ -43,6 +43,8 @@ def study(
     rows = runs.merge(pd.DataFrame({"epsilon": shares}), how="cross")
     rows["harm"] = 0.0
     plant(rows, sign)
+    if "left_out" in rows:  # runs that the study has not
+        rows = rows[~rows.pop("left_out")].reset_index(drop=True)
     return _assembled(rows, shares)
 
 

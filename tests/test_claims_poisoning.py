@@ -132,6 +132,8 @@ def test_effects_are_those_by_hand() -> None:
         rows["harm"] = np.where(own, 0.18, 0.2) * rows["epsilon"] / 0.1 + 0.001 * rows["seed"]
         rows["effort/cpu_seconds_at_0.1"] = np.where(own, 6.0, 10.0)
         rows["effort/cpu_seconds_at_0.05"] = np.where(own, 3.0, 5.0)
+        rows["left_out"] = own & (rows["target"] == "ridge_low")  # only pairs that both have met count
+        rows.loc[~own & (rows["target"] == "ridge_low"), "harm"] = 0.9
 
     damage, cost = verdicts("BP1", planted.study(exact, 1, attacks=("poisoning", "prototypes"), seeds=7))
     assert damage.statistic == pytest.approx(0.183 - 0.8 * 0.203)

@@ -69,7 +69,7 @@ def _in_time(bilevel: Study, budget: pd.Series[float]) -> pd.Series[float]:
     done = 0.0 * budget
     for share in sorted(bilevel.curves["epsilon"].unique()):
         if share > 0:
-            within = (_seconds(bilevel, share) <= budget).reindex(budget.index, fill_value=False)
+            within = _seconds(bilevel, share).reindex(budget.index) <= budget
             done = done.where(~within, designs.harm(bilevel, share).reindex(budget.index))
     return done
 
