@@ -192,8 +192,5 @@ def test_false_positives_of_what_adds_nothing(constant: bool) -> None:
         orders = correlation.exchange(list("abcdefgh"), list("xyz"), rows_only=True, rng=rng, n_orders=59).orders
         return tests.adds(own, other, outcome, orders).p_value
 
-    # Of 59 exchanges, p < 0.05 are 1 / 60 and 2 / 60.
-    found = share(one, 400)
-    # Where only repetitions differ by chance, a weak predictor hardly changes the order of what another predicts: most gains
-    # are ties, which count against, and the test says yes in 0.25%.
-    assert (0.02 if constant else 0.0) < found < 0.07, found
+    # Of 59 exchanges, p < 0.05 are 1 / 60 and 2 / 60: 3.3%.
+    assert 0.02 < share(one, 1000) < 0.07

@@ -191,10 +191,11 @@ def chosen_by_others(table: Floats) -> Floats:
 
 
 def out_of_sample(predictors: Sequence[Floats], outcome: Floats) -> Floats:
-    """Spearman's rank correlation ``(n,)`` of predicted and true outcome of each repetition, predicted from all others.
+    """Correlation ``(n,)`` of the prediction with the ranks of the outcome in each repetition, predicted from all others.
 
-    predictors, outcome: ``(n, points)``. The prediction is linear in the predictors' ranks; with one predictor, only the
-    sign of its slope matters.
+    predictors, outcome: ``(n, points)``. The prediction is linear in the predictors' ranks, so that with one predictor it is
+    Spearman's coefficient but for ranks over all repetitions. The prediction is not ranked again: a weak second predictor
+    seldom changes the order, and gains that are exactly 0 would be ties, which count against a claim.
     """
     n, points = outcome.shape
     ranks = [scipy.stats.rankdata(one).reshape(n, points) / (n * points) for one in predictors]
@@ -205,8 +206,7 @@ def out_of_sample(predictors: Sequence[Floats], outcome: Floats) -> Floats:
     ridge = 1e-9 * points * n * np.eye(design.shape[-1])
     slopes = np.linalg.solve(left + ridge, right[..., None])[..., 0]
     predicted = np.einsum("spi,si->sp", design, slopes)
-    ordered = scipy.stats.rankdata(np.round(predicted, 9), axis=1), scipy.stats.rankdata(outcome, axis=1)
-    return np.nan_to_num(correlation.coefficients(*ordered, "pearson"))
+    return np.nan_to_num(correlation.coefficients(predicted, scipy.stats.rankdata(outcome, axis=1), "pearson"))
 
 
 def adds(own: Floats, other: Floats, outcome: Floats, orders: Ints) -> Found:
