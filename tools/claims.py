@@ -2,8 +2,8 @@
 
     python tools/claims.py [--quick] [--estimate] [--jobs=2]
 
-What is done already is not done again: the same command goes on where it was stopped. A study that fails is named at the end,
-and the others go on. --quick: scikit-learn's digits, few repetitions. --estimate: say what there is to do, and do nothing.
+What is done already is not done again: the same command goes on where it was stopped. A study that fails is named at the
+end, and the others go on. --quick: scikit-learn's digits, few repetitions. --estimate: say what there is to do.
 """
 
 from __future__ import annotations

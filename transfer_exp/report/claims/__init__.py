@@ -56,10 +56,7 @@ def evaluate(study: Study, numbers: Numbers | None = None, own: Iterable[Claim] 
 
 @dataclass(frozen=True, kw_only=True)
 class Wanting:
-    """A claim that a study says nothing on, what it would take, and the command that adds that.
-
-    command: empty for a claim about other scenarios.
-    """
+    """A claim that a study says nothing on, what it takes, and the command that adds it, or that of a shipped study."""
 
     claim: Claim
     needs: str
@@ -76,9 +73,9 @@ def wanting(study: Study, verdicts: Sequence[Verdict]) -> list[Wanting]:
         here = study.scenario in claim.scenarios
         other = f"a study of {' or '.join(sorted(claim.scenarios))}"
         needs = (claim.needs or _listed(claim)) if here else other
-        found.append(
-            Wanting(claim=claim, needs=needs, command=f"{begin} {claim.adds}".strip() if here and claim.adds else "")
-        )
+        shipped = f"python -m transfer_exp experiment={claim.experiment}" if claim.experiment else ""
+        command = f"{begin} {claim.adds}" if here and claim.adds else shipped
+        found.append(Wanting(claim=claim, needs=needs, command=command))
     return found
 
 

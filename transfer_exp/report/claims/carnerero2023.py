@@ -36,7 +36,8 @@ def chosen_anew_loses_less(claim: Claim, study: Study, numbers: Numbers) -> Iter
 
 CLAIMS = (
     Claim(
-        id="HP1", source="Carnerero-Cano et al. 2023", link="https://arxiv.org/abs/2306.01613", scenarios=POISONING,
+        id="HP1", experiment="poisoning_claims",
+        source="Carnerero-Cano et al. 2023", link="https://arxiv.org/abs/2306.01613", scenarios=POISONING,
         see="Carnerero-Cano et al. 2021 (https://arxiv.org/abs/2105.10948)",
         statement="Learners that choose their regularisation anew on the poisoned data lose less than with a fixed one",
         measured="Attacks that take hyperparameters to be constant give too pessimistic a view: regularisation learned on "

@@ -76,7 +76,8 @@ def _in_time(bilevel: Study, budget: pd.Series[float]) -> pd.Series[float]:
 
 CLAIMS = (
     Claim(
-        id="BP1", source="this suite", scenarios=POISONING, fewest=tests.FEWEST_PAIRED, judge=nearly_for_little,
+        id="BP1", experiment="poisoning_claims",
+        source="this suite", scenarios=POISONING, fewest=tests.FEWEST_PAIRED, judge=nearly_for_little,
         see="Cina et al. 2021, The Hammer and the Nut (https://arxiv.org/abs/2103.12399)",
         statement="Against linear learners, prototype points and label flips by influence reach nearly the damage of "
         "bilevel optimisation at a small part of its cost",

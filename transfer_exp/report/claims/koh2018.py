@@ -86,7 +86,8 @@ def _aware(claim: Claim, part: Study, aware: list[Study], filtered: str) -> Iter
 
 CLAIMS = (
     Claim(
-        id="SN1", source="Koh, Steinhardt and Liang 2018", link="https://arxiv.org/abs/1811.00741", scenarios=POISONING,
+        id="SN1", experiment="poisoning_claims",
+        source="Koh, Steinhardt and Liang 2018", link="https://arxiv.org/abs/1811.00741", scenarios=POISONING,
         statement="Simple sanitisation removes unconstrained poisoning points, not those made knowing it",
         measured="Attacks constrained to evade filters by neighbours, loss and others raised the error of spam and "
         "sentiment classifiers (3% to 24%, 12% to 29%) with 3% of points; attacks that ignore the filters were defeated. "

@@ -40,7 +40,8 @@ def lost_on_the_other_kind(claim: Claim, study: Study, numbers: Numbers) -> Iter
 
 CLAIMS = (
     Claim(
-        id="NN1", source="this suite", scenarios=POISONING, fewest=tests.FEWEST_PAIRED, judge=lost_on_the_other_kind,
+        id="NN1", experiment="poisoning_claims",
+        source="this suite", scenarios=POISONING, fewest=tests.FEWEST_PAIRED, judge=lost_on_the_other_kind,
         see="Liu et al., Transferable Availability Poisoning Attacks (https://arxiv.org/abs/2310.05141), on supervised and "
         "contrastive learning of networks",
         statement="Poisoning points made on a linear or kernel surrogate lose most of their effect on networks, and the "

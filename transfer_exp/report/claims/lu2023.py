@@ -34,7 +34,8 @@ def little_below(claim: Claim, study: Study, numbers: Numbers) -> Iterator[Verdi
 
 CLAIMS = (
     Claim(
-        id="TH1", source="Lu et al. 2023", link="https://arxiv.org/abs/2303.03592", scenarios=POISONING,
+        id="TH1", experiment="poisoning_threshold",
+        source="Lu et al. 2023", link="https://arxiv.org/abs/2303.03592", scenarios=POISONING,
         statement="There is a share of poisoning points below which little happens",
         measured="A threshold that can be computed, and a transition there: attacks on popular models became effective only "
         "when the share of points exceeded it; their attack aims at given parameters, ours raises the validation loss",

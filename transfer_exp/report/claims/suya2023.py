@@ -80,7 +80,8 @@ def exchanges(n: int, n_orders: int = 9999) -> correlation.Exchanges:
 
 CLAIMS = (
     Claim(
-        id="SP1", source="Suya et al. 2023", link="https://arxiv.org/abs/2307.01073", scenarios=POISONING,
+        id="SP1", experiment="mnist_pairs_poisoning",
+        source="Suya et al. 2023", link="https://arxiv.org/abs/2307.01073", scenarios=POISONING,
         statement="Well separated classes of small spread in a small box resist poisoning of linear learners",
         measured="A proof for Gaussian classes and an optimal attack, and an explanation of why known attacks do so "
         "differently on benchmark data sets; here separation and box are measured along each target's weights, on pairs of "
