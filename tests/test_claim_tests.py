@@ -34,6 +34,16 @@ def test_signed_ranks_is_the_share_of_all_signs(values: list[float]) -> None:
     assert tests.signed_ranks(np.array(values, dtype=float)) == pytest.approx(by_enumeration(np.array(values)))
 
 
+def test_what_differs_by_rounding_is_a_tie() -> None:
+    third = (0.1 + 0.2 + 0.3) / 3 - (0.3 + 0.2 + 0.1) / 3
+    assert third != 0
+    assert stats.sign_test(np.array([0.2 + third, 0.3]), np.array([0.2, 0.1])).n == 1
+    values = np.array([1.0, 1.0 + third, -1.0, 2.0, 2.0, 3.0, third])
+    assert tests.signed_ranks(values) == tests.signed_ranks(np.array([1.0, 1.0, -1.0, 2.0, 2.0, 3.0]))
+    level = np.array([[0.2, 0.2 + third, 0.3]] * 8)
+    assert tests.trend(level).p_value == tests.trend(level.round(9)).p_value
+
+
 def test_six_repetitions_are_the_fewest_for_signed_ranks() -> None:
     smallest = {n: tests.signed_ranks(np.arange(1.0, n + 1)) for n in (5, tests.FEWEST_PAIRED)}
     assert smallest[5] == pytest.approx(2 / 32)

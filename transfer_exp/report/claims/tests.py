@@ -30,6 +30,7 @@ from transfer_exp.types import Floats, Ints
 
 FEWEST_PAIRED = 6  # of paired differences: 2 / 2^6 < 0.05
 FEWEST_INTERIOR = 10  # half of them are tested, one-sided: 1 / 2^5 < 0.05
+_DIGITS = 12  # after the point: means of equal counts in another order differ by rounding, and are ties
 _LONGEST_ENUMERATION = 13  # repetitions, of which all 2^n signs are tried where differences are tied
 
 
@@ -47,7 +48,8 @@ class Found:
 
 def signed_ranks(differences: Floats, alternative: Literal["two-sided", "greater", "less"] = "two-sided") -> float:
     """Exact p-value of Wilcoxon's signed ranks; differences of 0 are left out, and NaN where nothing else is left."""
-    values = differences[~np.isnan(differences) & (differences != 0)]
+    values = np.round(differences[~np.isnan(differences)], _DIGITS)
+    values = values[values != 0]
     if not len(values):
         return math.nan
     if len(np.unique(np.abs(values))) == len(values) <= 50:
@@ -90,7 +92,7 @@ def both(first: Floats, second: Floats) -> Found:
 
 def trend(table: Floats) -> Found:
     """That values ``(n, levels)`` rise or fall with the level; levels in their order."""
-    table = table[~np.isnan(table).any(axis=1)]
+    table = np.round(table[~np.isnan(table).any(axis=1)], _DIGITS)
     n, k = table.shape
     if n < 2 or k < 3:
         return Found(effect=math.nan, p_value=math.nan, n=n)
