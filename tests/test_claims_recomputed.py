@@ -63,7 +63,8 @@ def frames(root: Path, study: str, where: str = "") -> tuple[pd.DataFrame, pd.Da
 
 
 def interval(values: np.ndarray[Any, Any]) -> tuple[float, float]:
-    half = scipy.stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / math.sqrt(len(values))
+    """Half of the degrees of freedom, as the suite's intervals of means have it (docs of ``stats.mean_interval``)."""
+    half = scipy.stats.t.ppf(0.975, (len(values) - 1) // 2) * values.std(ddof=1) / math.sqrt(len(values))
     return values.mean() - half, values.mean() + half
 
 

@@ -45,8 +45,8 @@ class SignTest:
 def sign_test(first: Floats, second: Floats, *, tolerance: float = ROUNDING) -> SignTest:
     """Two-sided binomial test of ``first > second`` over paired repetitions ``(n,)``; pairs with a NaN are left out.
 
-    Pairs closer than ``tolerance`` times the larger magnitude are ties and do not count (the usual sign test): means of equal
-    counts in another order differ by rounding.
+    Pairs closer than ``tolerance`` times the larger magnitude are ties and do not count (the usual sign test): means of
+    equal counts in another order differ by rounding.
     """
     first, second = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
     defined = ~(np.isnan(first) | np.isnan(second))
