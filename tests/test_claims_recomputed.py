@@ -29,8 +29,8 @@ OF_TEN = ("dataset=digits", *SMALL[1:])
 STUDIES = {
     "twins": (*SMALL, *GRID, "attack=evasion", "surrogate_fraction=1,0.5", SEEDS, "target=svm_high,svm_low",
               "surrogate=svm_high,svm_low,logistic_high,logistic_low,ridge_low"),
-    "paths": (*OF_TEN, *GRID, "attack=pgd,mifgsm", "attack.norm=linf", "attack.n_gradients=6", SEEDS, "target=svm_low,ridge_low",
-              "surrogate=mlp_low", "surrogate.width=4,8,16,32"),
+    "paths": (*OF_TEN, *GRID, "attack=pgd,mifgsm", "attack.norm=linf", "attack.n_gradients=6", SEEDS,
+              "target=svm_low,ridge_low", "surrogate=mlp_low", "surrogate.width=4,8,16,32"),
     "points": (*SMALL, "attack=poisoning,prototypes", "epsilon.grid=[0,0.05,0.1]", "epsilon.reference=0.1",
                "epsilon.shown=[0.1]", SEEDS, "target=svm_low,ridge_low", "surrogate=svm_low"),
 }  # fmt: skip
