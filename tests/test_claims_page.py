@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import planted_poisoning as planted
 import pytest
 import synthetic_study as made_up
+from conftest import SOURCE
 
 from transfer_exp.report.__main__ import main
-from transfer_exp.report.claims import CLAIMS, Answer, Verdict
-from transfer_exp.report.claims_page import Told, summed, write_page
+from transfer_exp.report.claims import CLAIMS, Answer, Verdict, wanting
+from transfer_exp.report.claims_page import Told, dataset_of, summed, write_page
 
 
 def verdict(answer: Answer, claim: str = "2a", learner: str = "svm") -> Verdict:
@@ -77,3 +80,23 @@ def test_the_command_makes_the_page_of_several_studies(tmp_path: Path, capsys: p
 def test_wrong_arguments_are_told(arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["claims=all", *arguments]) != 0
     assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "classes", "dataset"),
+    [("mnist89", "[8, 9]", "mnist"), ("mnist", None, "mnist"), ("drebin215", None, "drebin215"), ("mine", "[0, 1]", "mine")],
+)
+def test_classes_of_one_data_set_stand_in_one_column(name: str, classes: str | None, dataset: str) -> None:
+    study = planted.study(lambda rows, sign: None, 0, seeds=1)
+    runs = study.runs.assign(**{"dataset": name, "dataset.classes": classes})
+    assert dataset_of(replace(study, runs=runs)) == dataset
+
+
+def test_a_claim_on_other_scenarios_is_named_with_a_shipped_study() -> None:
+    found = {one.claim.id: one for one in wanting(planted.study(lambda rows, sign: None, 0, seeds=1), [])}
+    assert found["1a"].command == "python -m transfer_exp experiment=mnist89_evasion"
+    assert found["6"].needs == "a study of detection"
+    assert found["LR1"].command == "python -m transfer_exp experiment=training_radius"
+    shipped = {file.stem for file in (SOURCE / "conf" / "experiment").glob("*.yaml")}
+    assert [claim.id for claim in CLAIMS if claim.experiment.partition(" ")[0] not in shipped] == []
+    assert [one.claim.id for one in found.values() if not one.command] == []

@@ -19,6 +19,7 @@ from transfer_exp.types import Floats
 Interval: TypeAlias = tuple[float, float]
 UNDEFINED: Interval = (math.nan, math.nan)
 ALPHA = 0.05
+ROUNDING = 1e-12  # relative: means that differ by less are equal
 LEVEL = 0.95
 # The fewest repetitions for a verdict. Sign tests: the fewest for which p < ALPHA can be reached, `fewest_repetitions`.
 FEWEST_FOR_MEAN = 5  # by the interval of a mean, whose coverage is tested from here on
@@ -41,10 +42,11 @@ class SignTest:
         return self.wins + self.losses
 
 
-def sign_test(first: Floats, second: Floats, *, tolerance: float = 0.0) -> SignTest:
+def sign_test(first: Floats, second: Floats, *, tolerance: float = ROUNDING) -> SignTest:
     """Two-sided binomial test of ``first > second`` over paired repetitions ``(n,)``; pairs with a NaN are left out.
 
-    Pairs closer than ``tolerance`` times the larger magnitude are ties and do not count (the usual sign test).
+    Pairs closer than ``tolerance`` times the larger magnitude are ties and do not count (the usual sign test): means of
+    equal counts in another order differ by rounding.
     """
     first, second = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
     defined = ~(np.isnan(first) | np.isnan(second))

@@ -19,13 +19,14 @@ from transfer_exp.report.claims import CLAIMS, Claim, Verdict, Wanting, evaluate
 from transfer_exp.report.files import replacing, write_csv
 from transfer_exp.report.page import number, probability
 from transfer_exp.report.records import load
+from transfer_exp.report.study import Study
 
 _SIGNS = {"holds": "✓", "fails": "✗", "mixed": "±", "not tested": "○"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Told:
-    """What one study says: its data set, its verdicts, and what it would take for the other claims."""
+    """What one study says: its data set (``dataset_of``), its verdicts, and what it would take for the other claims."""
 
     study: str
     dataset: str
@@ -38,9 +39,15 @@ def told_by(*, tracking_uri: str, study: str) -> Told:
     records = load(tracking_uri=tracking_uri, study=study)
     with registry.extended(records.measures):
         verdicts = evaluate(records)
-    return Told(
-        study=study, dataset=str(records.runs["dataset"].iloc[0]), verdicts=verdicts, others=wanting(records, verdicts)
-    )
+    return Told(study=study, dataset=dataset_of(records), verdicts=verdicts, others=wanting(records, verdicts))
+
+
+def dataset_of(study: Study) -> str:
+    """Which data set a study is on, whatever classes of it were chosen: ``mnist`` for ``mnist89``."""
+    run = study.runs.iloc[0]
+    name, classes = str(run["dataset"]), str(run.get("dataset.classes", ""))
+    digits = "".join(map(str, json.loads(classes))) if classes.startswith("[") else ""
+    return name.removesuffix(digits)
 
 
 def summed(verdicts: Sequence[Verdict]) -> str:

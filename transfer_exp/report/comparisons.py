@@ -41,7 +41,7 @@ class _Rows:
     rows: pd.DataFrame
     epsilon: float = math.nan
     fraction: float
-    tolerance: float = 0.0
+    tolerance: float = stats.ROUNDING
 
 
 def strengths(study: Study) -> list[float]:

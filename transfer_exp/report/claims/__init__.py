@@ -10,14 +10,20 @@ from dataclasses import dataclass
 
 from transfer_exp.report.claims import (
     benz2021,
+    carnerero2023,
     chen2021,
+    cina2021,
     demontis2019,
     demontis2019_attacks,
     dong2018,
     gubri2023,
+    koh2018,
+    liu2023,
+    lu2023,
     mao2022,
     sitawarin2024,
     suite,
+    suya2023,
     waseda2023,
     yao2025,
     zhang2024,
@@ -33,6 +39,7 @@ __all__ = ["CLAIMS", "Answer", "Claim", "Numbers", "Verdict", "Wanting", "evalua
 _SOURCES = (
     *(demontis2019, demontis2019_attacks, zhang2024, gubri2023, mao2022, benz2021, yao2025, dong2018, chen2021, zhao2021),
     *(waseda2023, sitawarin2024, suite),
+    *(cina2021, carnerero2023, suya2023, lu2023, liu2023, koh2018),
 )
 CLAIMS: tuple[Claim, ...] = tuple(claim for source in _SOURCES for claim in source.CLAIMS)
 
@@ -49,10 +56,7 @@ def evaluate(study: Study, numbers: Numbers | None = None, own: Iterable[Claim] 
 
 @dataclass(frozen=True, kw_only=True)
 class Wanting:
-    """A claim that a study says nothing on, what it would take, and the command that adds that.
-
-    command: empty for a claim about other scenarios.
-    """
+    """A claim that a study says nothing on, what it takes, and the command that adds it, or that of a shipped study."""
 
     claim: Claim
     needs: str
@@ -69,9 +73,9 @@ def wanting(study: Study, verdicts: Sequence[Verdict]) -> list[Wanting]:
         here = study.scenario in claim.scenarios
         other = f"a study of {' or '.join(sorted(claim.scenarios))}"
         needs = (claim.needs or _listed(claim)) if here else other
-        found.append(
-            Wanting(claim=claim, needs=needs, command=f"{begin} {claim.adds}".strip() if here and claim.adds else "")
-        )
+        shipped = f"python -m transfer_exp experiment={claim.experiment}" if claim.experiment else ""
+        command = f"{begin} {claim.adds}" if here and claim.adds else shipped
+        found.append(Wanting(claim=claim, needs=needs, command=command))
     return found
 
 

@@ -90,7 +90,7 @@ class Claim:
 
     link: of the source. measured: what the source did, and how this differs; empty where it could not be read, the question
     then is this suite's own. see: other sources. test: how it is tested. needs: what a study must have, in words; adds: what
-    to add to its command.
+    to add to its command; experiment: the words of a shipped study that has it, where there is nothing to add.
     """
 
     id: str
@@ -102,6 +102,7 @@ class Claim:
     test: str = ""
     needs: str = ""
     adds: str = ""
+    experiment: str = ""
     scenarios: frozenset[str]
     roles: tuple[str, ...] = ()
     factors: tuple[str, ...] = ()

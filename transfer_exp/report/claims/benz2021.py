@@ -35,7 +35,8 @@ def normalised_is_worse(claim: Claim, study: Study, numbers: Numbers) -> Iterato
 
 CLAIMS = (
     Claim(
-        id="BN1", source="Benz et al. 2021", link="https://arxiv.org/abs/2010.03316", scenarios=EVASION,
+        id="BN1", experiment="batch_norm",
+        source="Benz et al. 2021", link="https://arxiv.org/abs/2010.03316", scenarios=EVASION,
         fewest=tests.FEWEST_PAIRED, judge=normalised_is_worse, statement="Batch normalisation makes a worse surrogate",
         measured="Deep networks on image benchmarks with and without it: it raised the models' vulnerability and lowered "
         "the "

@@ -51,7 +51,8 @@ def differences_shrink(claim: Claim, study: Study, numbers: Numbers) -> Iterator
 
 CLAIMS = (
     Claim(
-        id="TA3", source="Chen et al. 2021", link="https://arxiv.org/abs/2102.10343", scenarios=EVASION,
+        id="TA3", experiment="attacks",
+        source="Chen et al. 2021", link="https://arxiv.org/abs/2102.10343", scenarios=EVASION,
         statement="Differences between attacks in one linf ball shrink at equal l2 size",
         measured="Seven attacks on ImageNet: several transfer better partly because their perturbations are 70% to 130% "
         "larger in "

@@ -32,6 +32,7 @@ from transfer_exp.report.study import Study
 SOURCE, LINK = "Demontis et al. 2019", "https://arxiv.org/abs/1809.02861"
 MEASURED = "Ten repetitions with ten learners and a forest on MNIST 8 against 9, Drebin and LFW; docs/paper.md says where "
 "this differs"
+EXPERIMENT = "mnist89_evasion"
 SIGN_TEST = "two-sided sign test over the repetitions"
 NEARLY = 0.05  # error: transfer is "nearly the same" when the interval of the difference stays within +- this
 
@@ -118,10 +119,17 @@ def little_data(claim: Claim, study: Study, numbers: Numbers) -> Iterator[Verdic
 
 
 _of_repetitions = partial(
-    Claim, source=SOURCE, link=LINK, measured=MEASURED, test=SIGN_TEST, fewest=stats.fewest_repetitions()
+    Claim,
+    experiment=EXPERIMENT,
+    source=SOURCE,
+    link=LINK,
+    measured=MEASURED,
+    test=SIGN_TEST,
+    fewest=stats.fewest_repetitions(),
 )
 _of_learners = partial(
-    Claim, source=SOURCE, link=LINK, measured=MEASURED, test="permutation test that exchanges learners as units",
+    Claim, experiment=EXPERIMENT,
+    source=SOURCE, link=LINK, measured=MEASURED, test="permutation test that exchanges learners as units",
     fewest=stats.FEWEST_FOR_MEAN,
 )  # fmt: skip
 _ANY = EVASION | POISONING
@@ -143,7 +151,8 @@ CLAIMS = (
         scenarios=EVASION, roles=("surrogate",), measures=("error",), judge=twins(tests.TRANSFER, at_reference=True),
     ),
     Claim(
-        id="2b", source=SOURCE, link=LINK, measured=MEASURED,
+        id="2b", experiment=EXPERIMENT,
+        source=SOURCE, link=LINK, measured=MEASURED,
         test=f"the 95% interval of the difference lies within ±{NEARLY:g}",
         needs="two shares of the surrogate's data", adds="surrogate_fraction=1,0.2",
         statement="A part of the surrogate data gives nearly the same transfer",

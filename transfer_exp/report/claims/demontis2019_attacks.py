@@ -116,7 +116,13 @@ def ratio_above_one(claim: Claim, study: Study, numbers: Numbers) -> Iterator[Ve
 
 
 _of_repetitions = partial(
-    Claim, source=SOURCE, link=LINK, measured=MEASURED, test=SIGN_TEST, fewest=stats.fewest_repetitions()
+    Claim,
+    experiment="mnist89_poisoning",
+    source=SOURCE,
+    link=LINK,
+    measured=MEASURED,
+    test=SIGN_TEST,
+    fewest=stats.fewest_repetitions(),
 )
 _HARM = ("error", "clean_error")
 CLAIMS = (
@@ -125,7 +131,8 @@ CLAIMS = (
         roles=("surrogate",), measures=("error",), judge=matching_complexity,
     ),
     Claim(
-        id="5b", source=SOURCE, link=LINK, measured=MEASURED, test="95% interval over resampled repetitions",
+        id="5b", experiment="mnist89_poisoning",
+        source=SOURCE, link=LINK, measured=MEASURED, test="95% interval over resampled repetitions",
         statement="V matters less than R for the ratio black-box / white-box error",
         scenarios=POISONING, measures=("gradient_alignment", "loss_variability", "error", "whitebox_error"),
         fewest=stats.FEWEST_FOR_CORRELATION, judge=alignment_over_variability,
@@ -139,13 +146,15 @@ CLAIMS = (
         scenarios=POISONING, measures=_HARM, judge=less_harmed("mlp", from_weak_linear=True),
     ),
     Claim(
-        id="5e", source=SOURCE, link=LINK, measured=MEASURED,
+        id="5e", experiment="mnist89_poisoning",
+        source=SOURCE, link=LINK, measured=MEASURED,
         test="half of the repetitions choose the pair, the others test it",
         statement="The ratio black-box / white-box error can exceed 1", scenarios=POISONING,
         measures=("error", "whitebox_error"), fewest=stats.FEWEST_FOR_LARGEST, judge=ratio_above_one,
     ),
     _of_repetitions(
-        id="6", statement="A forest is more robust than the other targets", scenarios=frozenset({"detection"}),
+        id="6", experiment="drebin215_evasion",
+        statement="A forest is more robust than the other targets", scenarios=frozenset({"detection"}),
         measures=("error",), judge=less_harmed("forest", less_clean=False),
     ),
 )  # fmt: skip

@@ -17,7 +17,8 @@ from transfer_exp.report.study import Study
 from transfer_exp.report.variants import learner_settings, name_column
 from transfer_exp.types import Floats
 
-_OWN_ATTACK = ("attack", "attack.")
+CLASSICAL, LINEAR = ("svm", "rbf", "logistic", "ridge"), ("svm", "logistic", "ridge")
+NETWORKS = ("mlp", "cnn", "resnet", "network")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,3 +115,30 @@ def beside(parts: Sequence[Study], column: str, *, surrogate: str | None = None)
             return pd.DataFrame()
         found[i] = tables.indexed(rows, ["seed", "surrogate", "target"])[column]
     return pd.DataFrame(found).dropna().groupby(level="seed").mean()
+
+
+def named(part: Study) -> str:
+    """The attack of a part of a study, with what else tells it from the others."""
+    others = factors.in_words({name: value for name, value in part.settings.items() if name != "attack"})
+    return ", ".join(filter(None, (part.attack, others)))
+
+
+def harm(part: Study, epsilon: float | None = None) -> pd.Series[float]:
+    """Error of the targets above their clean error, by seed, surrogate and target; ``epsilon``: default the reference."""
+    rows = tables.indexed(
+        tables.at(part, part.epsilon_reference if epsilon is None else epsilon), ["seed", "surrogate", "target"]
+    )
+    return rows["error"] - rows["clean_error"]
+
+
+def of_families(part: Study, values: pd.Series[float], **families: Sequence[str]) -> pd.Series[float]:
+    """Of values by seed, surrogate and target those of surrogates, or targets, of these families."""
+    for role, own in families.items():
+        values = values[values.index.get_level_values(role).map(part.learners.family).isin(own)]
+    return values
+
+
+def by_seed(*columns: pd.Series[float]) -> Floats:
+    """Values ``(seeds, columns)``: means over the pairs that all columns have."""
+    table = pd.concat(columns, axis=1).dropna()
+    return table.groupby(level="seed").mean().to_numpy(dtype=np.float64)

@@ -51,7 +51,8 @@ def more_with_less(claim: Claim, study: Study, numbers: Numbers) -> Iterator[Ver
 
 CLAIMS = (
     Claim(
-        id="TA1", source="Dong et al. 2018", link="https://arxiv.org/abs/1710.06081", scenarios=EVASION,
+        id="TA1", experiment="attacks",
+        source="Dong et al. 2018", link="https://arxiv.org/abs/1710.06081", scenarios=EVASION,
         see="DI: https://arxiv.org/abs/1803.06978, TI: https://arxiv.org/abs/1904.02884, SI and NI: "
         "https://arxiv.org/abs/1908.06281, VT: https://arxiv.org/abs/2103.15571",
         statement="Attacks made for transfer transfer better than plain projected gradients, though they reach less on "

@@ -69,7 +69,8 @@ def sharpness_over_stopping(claim: Claim, study: Study, numbers: Numbers) -> Ite
 
 CLAIMS = (
     Claim(
-        id="ES1", source=SOURCE, link=LINK, scenarios=EVASION, fewest=tests.FEWEST_INTERIOR, judge=peaks_early,
+        id="ES1", experiment="early_stopping",
+        source=SOURCE, link=LINK, scenarios=EVASION, fewest=tests.FEWEST_INTERIOR, judge=peaks_early,
         statement="Transfer is largest before the end of the surrogate's training",
         measured="Stopping the training of deep networks on images early made much better surrogates; here it is a small "
         "network",
@@ -79,7 +80,8 @@ CLAIMS = (
         adds="surrogate=cnn surrogate.checkpoint=0,1,2,4,6 'seed=range(10)'",
     ),
     Claim(
-        id="ES2", source=SOURCE, link=LINK, scenarios=EVASION, fewest=tests.FEWEST_PAIRED, judge=sharpness_over_stopping,
+        id="ES2", experiment="sam_radius",
+        source=SOURCE, link=LINK, scenarios=EVASION, fewest=tests.FEWEST_PAIRED, judge=sharpness_over_stopping,
         statement="SAM with a large radius makes a better surrogate than early stopping",
         measured="SAM outperformed early stopping by up to 28.8 points on deep networks; of seven ways to flat minima it "
         "was the "

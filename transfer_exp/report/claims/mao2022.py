@@ -47,7 +47,8 @@ def posterior_over_logit(claim: Claim, study: Study, numbers: Numbers) -> Iterat
 
 CLAIMS = (
     Claim(
-        id="MA1", source="this suite", see=SEE, scenarios=EVASION, fewest=tests.FEWEST_PAIRED,
+        id="MA1", experiment="width_depth",
+        source="this suite", see=SEE, scenarios=EVASION, fewest=tests.FEWEST_PAIRED,
         judge=simpler_is_not_always_better,
         statement="Simpler surrogates do not always transfer better (against claim 2a)",
         test="Page's trend test and interior extremum over one number of a learner: fails where transfer rises with "
@@ -58,7 +59,8 @@ CLAIMS = (
         factors=tuple(SIMPLER), adds="surrogate=mlp_high surrogate.width=10,20,50,100 'seed=range(10)'",
     ),
     Claim(
-        id="PG1", source="this suite", see=SEE, scenarios=EVASION, fewest=tests.FEWEST_PAIRED, judge=posterior_over_logit,
+        id="PG1", experiment="mnist_evasion measures=gaps_tell",
+        source="this suite", see=SEE, scenarios=EVASION, fewest=tests.FEWEST_PAIRED, judge=posterior_over_logit,
         statement="The posterior gap, rather than the logit gap, tells whether a point transfers",
         test="paired signed ranks of the two areas under the curve over points, each the ranking of a logistic regression "
         "on one "

@@ -43,7 +43,8 @@ def robust_from_robust(claim: Claim, study: Study, numbers: Numbers) -> Iterator
 
 CLAIMS = (
     Claim(
-        id="RB1", source="this suite", see="Sitawarin et al. 2024 (https://arxiv.org/abs/2310.17645)",
+        id="RB1", experiment="robust_targets",
+        source="this suite", see="Sitawarin et al. 2024 (https://arxiv.org/abs/2310.17645)",
         scenarios=EVASION, fewest=tests.FEWEST_PAIRED, judge=robust_from_robust,
         statement="Robust targets are reached from robust surrogates only",
         test="paired signed ranks; two one-sided t-tests of the error beyond that under noise of the same size, ±0.05",

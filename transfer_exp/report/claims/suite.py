@@ -59,7 +59,8 @@ def central_is_nearly_best(claim: Claim, study: Study, numbers: Numbers) -> Iter
 
 CLAIMS = (
     Claim(
-        id="TA2", source=SOURCE, scenarios=EVASION, fewest=tests.FEWEST_PAIRED, judge=optimum_is_not_transfer,
+        id="TA2", experiment="optimum",
+        source=SOURCE, scenarios=EVASION, fewest=tests.FEWEST_PAIRED, judge=optimum_is_not_transfer,
         statement="A better optimum on the surrogate is not a better transfer attack",
         test="Page's trend test and interior extremum over the shares of the optimum: fails where transfer rises with "
         "them; holds "
@@ -69,7 +70,8 @@ CLAIMS = (
         adds="attack=evasion attack.stop_at=0.25,0.5,0.75,0.9,1 'seed=range(10)'",
     ),
     Claim(
-        id="CH1", source=SOURCE, scenarios=EVASION, fewest=stats.FEWEST_FOR_MEAN, judge=central_is_nearly_best,
+        id="CH1", experiment="mnist_evasion",
+        source=SOURCE, scenarios=EVASION, fewest=stats.FEWEST_FOR_MEAN, judge=central_is_nearly_best,
         statement="The surrogate that is most central among the attacker's own loses less than 5% of the best one's "
         "transfer",
         test="95% interval of the mean regret over repetitions; centrality is taken on disjoint halves of the attacker's "

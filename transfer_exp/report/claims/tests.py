@@ -5,6 +5,8 @@
     trend        Page's L (1963) over an ordered factor, within repetitions; the effect is the mean Kendall's tau
     interior     one half of the repetitions choose the level, the others are tested: above both ends (the larger of two
                  p-values: an intersection-union test)
+    threshold    one half of the repetitions choose the place of a bend, the others are tested: before it a curve rises less
+                 than half as fast as after
     equivalent   two one-sided t-tests (Schuirmann 1987)
     joint        does a predictor add to another? out of sample over repetitions, learners exchanged as units
 
@@ -28,6 +30,7 @@ from transfer_exp.types import Floats, Ints
 
 FEWEST_PAIRED = 6  # of paired differences: 2 / 2^6 < 0.05
 FEWEST_INTERIOR = 10  # half of them are tested, one-sided: 1 / 2^5 < 0.05
+_DIGITS = 12  # after the point: means of equal counts in another order differ by rounding, and are ties
 _LONGEST_ENUMERATION = 13  # repetitions, of which all 2^n signs are tried where differences are tied
 
 
@@ -45,7 +48,8 @@ class Found:
 
 def signed_ranks(differences: Floats, alternative: Literal["two-sided", "greater", "less"] = "two-sided") -> float:
     """Exact p-value of Wilcoxon's signed ranks; differences of 0 are left out, and NaN where nothing else is left."""
-    values = differences[~np.isnan(differences) & (differences != 0)]
+    values = np.round(differences[~np.isnan(differences)], _DIGITS)
+    values = values[values != 0]
     if not len(values):
         return math.nan
     if len(np.unique(np.abs(values))) == len(values) <= 50:
@@ -88,7 +92,7 @@ def both(first: Floats, second: Floats) -> Found:
 
 def trend(table: Floats) -> Found:
     """That values ``(n, levels)`` rise or fall with the level; levels in their order."""
-    table = table[~np.isnan(table).any(axis=1)]
+    table = np.round(table[~np.isnan(table).any(axis=1)], _DIGITS)
     n, k = table.shape
     if n < 2 or k < 3:
         return Found(effect=math.nan, p_value=math.nan, n=n)
@@ -139,6 +143,22 @@ def _one_sided(differences: Sequence[Floats], n: int, *, force: float | None = N
     )
 
 
+def threshold(table: Floats, at: Floats) -> tuple[Found, float]:
+    """That curves ``(n, m)`` from 0 at 0 through places ``at (m,)`` rise little at first, and up to where.
+
+    Up to the place chosen by every other repetition, their rise per unit is less than half of that beyond it; the effect is
+    half of the latter less the former, in the mean of the repetitions that did not choose.
+    """
+    table = table[~np.isnan(table).any(axis=1)]
+    if len(table) < 2 or len(at) < 3:
+        return Found(effect=math.nan, p_value=math.nan, n=len(table)), math.nan
+    below = table[:, :-1] / at[:-1]
+    beyond = (table[:, -1:] - table[:, :-1]) / (at[-1] - at[:-1])
+    bend = beyond / 2 - below
+    place = int(bend[::2].mean(axis=0).argmax())
+    return above(bend[1::2, place], n=len(table)), float(at[place])
+
+
 def above(differences: Floats, *, n: int) -> Found:
     """That differences ``(m,)`` lie above 0, one-sided: of the repetitions, of n, that did not choose what is compared."""
     return _one_sided([differences], n)
@@ -173,10 +193,11 @@ def chosen_by_others(table: Floats) -> Floats:
 
 
 def out_of_sample(predictors: Sequence[Floats], outcome: Floats) -> Floats:
-    """Spearman's rank correlation ``(n,)`` of predicted and true outcome of each repetition, predicted from all others.
+    """Correlation ``(n,)`` of the prediction with the ranks of the outcome in each repetition, predicted from all others.
 
-    predictors, outcome: ``(n, points)``. The prediction is linear in the predictors' ranks; with one predictor, only the
-    sign of its slope matters.
+    predictors, outcome: ``(n, points)``. The prediction is linear in the predictors' ranks, so that with one predictor it is
+    Spearman's coefficient but for ranks over all repetitions. The prediction is not ranked again: a weak second predictor
+    seldom changes the order, and gains that are exactly 0 would be ties, which count against a claim.
     """
     n, points = outcome.shape
     ranks = [scipy.stats.rankdata(one).reshape(n, points) / (n * points) for one in predictors]
@@ -187,8 +208,7 @@ def out_of_sample(predictors: Sequence[Floats], outcome: Floats) -> Floats:
     ridge = 1e-9 * points * n * np.eye(design.shape[-1])
     slopes = np.linalg.solve(left + ridge, right[..., None])[..., 0]
     predicted = np.einsum("spi,si->sp", design, slopes)
-    ordered = scipy.stats.rankdata(np.round(predicted, 9), axis=1), scipy.stats.rankdata(outcome, axis=1)
-    return np.nan_to_num(correlation.coefficients(*ordered, "pearson"))
+    return np.nan_to_num(correlation.coefficients(predicted, scipy.stats.rankdata(outcome, axis=1), "pearson"))
 
 
 def adds(own: Floats, other: Floats, outcome: Floats, orders: Ints) -> Found:

@@ -42,7 +42,8 @@ def similar_err_alike(claim: Claim, study: Study, numbers: Numbers) -> Iterator[
 
 CLAIMS = (
     Claim(
-        id="SM1", source="this suite", see="Waseda et al. 2023 (https://arxiv.org/abs/2112.14337)",
+        id="SM1", experiment="mnist_evasion",
+        source="this suite", see="Waseda et al. 2023 (https://arxiv.org/abs/2112.14337)",
         scenarios=EVASION, fewest=stats.FEWEST_FOR_MEAN, judge=similar_err_alike,
         statement="The more similar two models are, the more of the target's mistakes are those of the surrogate",
         test="correlation of R (gradient alignment) with the share of same mistakes among mistakes; learners exchanged as "

@@ -66,7 +66,8 @@ def larger_and_mixed(claim: Claim, study: Study, numbers: Numbers) -> Iterator[V
 
 CLAIMS = (
     Claim(
-        id="EN1", source="Yao et al. 2025", link="https://arxiv.org/abs/2410.06851", scenarios=EVASION,
+        id="EN1", experiment="ensembles",
+        source="Yao et al. 2025", link="https://arxiv.org/abs/2410.06851", scenarios=EVASION,
         see="Liu et al., ICLR 2017 (https://arxiv.org/abs/1611.02770)",
         statement="More members make better ensembles, with falling returns; mixed families beat one family of equal size",
         measured="From a bound of the transferability error, and with 54 models: more surrogates and more diverse ones "

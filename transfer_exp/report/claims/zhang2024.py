@@ -100,7 +100,8 @@ def together_over_either(claim: Claim, study: Study, numbers: Numbers) -> Iterat
 _own = partial(Claim, scenarios=EVASION, fewest=tests.FEWEST_PAIRED)
 CLAIMS = (
     Claim(
-        id="LR1", source=SOURCE, link=LINK, scenarios=EVASION, fewest=tests.FEWEST_INTERIOR, judge=rises_and_falls,
+        id="LR1", experiment="training_radius",
+        source=SOURCE, link=LINK, scenarios=EVASION, fewest=tests.FEWEST_INTERIOR, judge=rises_and_falls,
         statement="Transfer rises and then falls as the surrogate's adversarial-training radius grows",
         measured="Networks trained adversarially with mild perturbations were better surrogates than plain and than robust "
         "ones, on image benchmarks with deep networks; here it is one small network at several radii",
@@ -110,7 +111,8 @@ CLAIMS = (
         adds="surrogate=cnn surrogate.adversarial_radius=0,0.1,0.25,0.5,1,2 surrogate.adversarial_norm=l2 'seed=range(10)'",
     ),
     _own(
-        id="LR2", source=SOURCE, link=LINK, judge=explained_together,
+        id="LR2", experiment="training_radius",
+        source=SOURCE, link=LINK, judge=explained_together,
         statement="Input smoothness and gradient similarity together explain transfer better than either alone, S or V",
         measured="The authors trace transfer to a trade-off of smoothness and gradient similarity and study their joint "
         "effect; the comparison by out-of-sample rank correlation is this suite's",
@@ -121,7 +123,8 @@ CLAIMS = (
         adds="measures=networks 'seed=range(10)'",
     ),
     _own(
-        id="LR3", source="this suite", see=f"{SOURCE} ({LINK})",
+        id="LR3", experiment="regularisers",
+        source="this suite", see=f"{SOURCE} ({LINK})",
         judge=worse_than_without("label_smoothing", "mixup"),
         statement="Label smoothing and mixup make worse surrogates",
         test="paired signed ranks over repetitions, each strength against none",
@@ -129,7 +132,8 @@ CLAIMS = (
         adds="surrogate=cnn surrogate.label_smoothing=0,0.1,0.2,0.4 'seed=range(10)'",
     ),
     _own(
-        id="LR4", source="this suite", see=f"{SOURCE} ({LINK})", judge=together_over_either,
+        id="LR4", experiment="regularisers",
+        source="this suite", see=f"{SOURCE} ({LINK})", judge=together_over_either,
         statement="Penalising input gradients and SAM together make a better surrogate than either alone",
         test="paired signed ranks against each alone; the larger p counts",
         needs="a network without, with either and with both, in 6 repetitions", factors=("gradient_penalty", "sam_radius"),

@@ -49,7 +49,8 @@ def _verdicts(claim: Claim, objective: str, steps: list[int], success: pd.DataFr
 
 CLAIMS = (
     Claim(
-        id="TG1", source="Zhao et al. 2021", link="https://arxiv.org/abs/2012.11207", scenarios=EVASION,
+        id="TG1", experiment="targeted",
+        source="Zhao et al. 2021", link="https://arxiv.org/abs/2012.11207", scenarios=EVASION,
         statement="Targeted transfer takes many iterations and a logit or margin objective; cross-entropy stalls",
         measured="Targeted attacks on ImageNet were usually stopped after too few iterations to converge; with enough of "
         "them a "

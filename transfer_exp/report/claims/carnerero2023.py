@@ -1,0 +1,51 @@
+"""Regularisation chosen anew on poisoned data, after Carnerero-Cano et al. (TNNLS 2023, arXiv 2306.01613): HP1."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from transfer_exp.report import tables
+from transfer_exp.report.claims import designs, tests
+from transfer_exp.report.claims.base import POISONING, Claim, Numbers, Verdict
+from transfer_exp.report.claims.cina2021 import BILEVEL
+from transfer_exp.report.claims.judging import of_found
+from transfer_exp.report.study import Study
+
+_CLASS, _INNER = "target._target_", "target.learner._target_"
+
+
+def chosen_anew_loses_less(claim: Claim, study: Study, numbers: Numbers) -> Iterator[Verdict]:
+    """One verdict a tuned target and target of the same class with fixed hyperparameters, under bilevel optimisation."""
+    del numbers
+    for part in (study, *study.others):
+        rows = tables.at_reference(part)
+        if part.attack != BILEVEL or _INNER not in rows:
+            continue
+        harm = designs.harm(part)
+        learners = rows.drop_duplicates("target").set_index("target")
+        tuned = [name for name in part.learners.ordered(learners.index) if part.learners.family(name) == "tuned"]
+        for anew in tuned:
+            for fixed in part.learners.ordered(learners.index[learners[_CLASS] == learners.loc[anew, _INNER]]):
+                found = designs.by_seed(*(harm.xs(name, level="target") for name in (fixed, anew)))
+                yield of_found(
+                    claim, f"{designs.named(part)}: {anew} beside {fixed}", "damage less than with a fixed value",
+                    tests.paired(found[:, 0] - found[:, 1]),
+                    remark=f"means {found[:, 1].mean():.3f} and {found[:, 0].mean():.3f}" if len(found) else "",
+                )  # fmt: skip
+
+
+CLAIMS = (
+    Claim(
+        id="HP1", experiment="poisoning_claims",
+        source="Carnerero-Cano et al. 2023", link="https://arxiv.org/abs/2306.01613", scenarios=POISONING,
+        see="Carnerero-Cano et al. 2021 (https://arxiv.org/abs/2105.10948)",
+        statement="Learners that choose their regularisation anew on the poisoned data lose less than with a fixed one",
+        measured="Attacks that take hyperparameters to be constant give too pessimistic a view: regularisation learned on "
+        "a small trusted data set dampened optimal attacks on several classifiers; here it is chosen by cross-validation on "
+        "the poisoned data, and the attacker does not know",
+        fewest=tests.FEWEST_PAIRED, judge=chosen_anew_loses_less,
+        test="paired signed ranks over repetitions, each tuned target beside each fixed one of its class",
+        needs="a target that tunes itself (target=tuned) beside one of its class that does not, in 6 repetitions",
+        factors=("target",), adds="attack=poisoning target=svm_low,svm_high,tuned 'seed=range(10)'",
+    ),
+)  # fmt: skip

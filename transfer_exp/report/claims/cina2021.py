@@ -1,0 +1,90 @@
+"""Heuristics against bilevel optimisation of poisoning points, see Cina et al. (IJCNN 2021, arXiv 2103.12399): BP1."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+
+from transfer_exp.report.claims import designs, tests
+from transfer_exp.report.claims.base import POISONING, Claim, Numbers, Verdict, untested
+from transfer_exp.report.claims.judging import of_found
+from transfer_exp.report.study import Study
+
+BILEVEL = "poisoning"
+HEURISTICS = ("prototypes", "flips_influence")
+NEARLY, SMALL = 0.8, 0.2  # of the damage of bilevel optimisation, of its CPU seconds
+_SECONDS = "effort/cpu_seconds_at_{:g}"
+
+
+def nearly_for_little(claim: Claim, study: Study, numbers: Numbers) -> Iterator[Verdict]:
+    """Two verdicts a heuristic, over linear surrogates and targets: its damage, and what it takes for that."""
+    del numbers
+    for group in designs.alike(study, "attack", "attack."):
+        for bilevel in (part for part in group if part.attack == BILEVEL):
+            for other in (part for part in group if part.attack in HEURISTICS):
+                yield from _beside(claim, bilevel, other)
+
+
+def _linear(part: Study, values: pd.Series[float]) -> pd.Series[float]:
+    return designs.of_families(part, values, surrogate=designs.LINEAR, target=designs.LINEAR)
+
+
+def _beside(claim: Claim, bilevel: Study, other: Study) -> Iterator[Verdict]:
+    name, share = designs.named(other), bilevel.epsilon_reference
+    harm = designs.by_seed(*(_linear(part, designs.harm(part, share)) for part in (bilevel, other)))
+    if not len(harm):
+        return
+    yield of_found(
+        claim, f"{name}: damage", f"damage above {NEARLY:.0%} of that of bilevel optimisation",
+        tests.paired(harm[:, 1] - NEARLY * harm[:, 0]),
+        statement=f"Heuristics reach at least {NEARLY:.0%} of the damage of bilevel optimisation",
+        remark=f"means {harm[:, 1].mean():.3f} and {harm[:, 0].mean():.3f}",
+    )  # fmt: skip
+    seconds = [_linear(part, _seconds(part, share)) for part in (bilevel, other)]
+    if any(own.isna().all() for own in seconds):
+        yield untested(claim, f"{name}: cost", "CPU seconds are not recorded; run the attacks again")
+        return
+    table = designs.by_seed(*seconds)
+    in_time = designs.by_seed(_in_time(bilevel, seconds[1]), _linear(other, designs.harm(other, share)))
+    remark = f"means {table[:, 1].mean():.2g} s and {table[:, 0].mean():.2g} s"
+    if len(in_time):
+        remark += f"; in equal time damage {in_time[:, 1].mean():.3f} and {in_time[:, 0].mean():.3f}"
+    yield of_found(
+        claim, f"{name}: cost", f"CPU seconds below {SMALL:.0%} of those of bilevel optimisation",
+        tests.paired(SMALL * table[:, 0] - table[:, 1]), remark=remark,
+        statement=f"They take less than {SMALL:.0%} of its CPU seconds",
+    )  # fmt: skip
+
+
+def _seconds(part: Study, share: float) -> pd.Series[float]:
+    """CPU seconds of the attack up to this share of points, by seed, surrogate and target."""
+    runs = part.runs[np.isclose(part.runs["surrogate_fraction"], part.fraction)].set_index(["seed", "surrogate", "target"])
+    return runs[_SECONDS.format(share)] if _SECONDS.format(share) in runs else pd.Series(np.nan, index=runs.index)
+
+
+def _in_time(bilevel: Study, budget: pd.Series[float]) -> pd.Series[float]:
+    """The damage of the largest share that bilevel optimisation has made within a budget of CPU seconds; at first none."""
+    done = 0.0 * budget
+    for share in sorted(bilevel.curves["epsilon"].unique()):
+        if share > 0:
+            within = _seconds(bilevel, share).reindex(budget.index) <= budget
+            done = done.where(~within, designs.harm(bilevel, share).reindex(budget.index))
+    return done
+
+
+CLAIMS = (
+    Claim(
+        id="BP1", experiment="poisoning_claims",
+        source="this suite", scenarios=POISONING, fewest=tests.FEWEST_PAIRED, judge=nearly_for_little,
+        see="Cina et al. 2021, The Hammer and the Nut (https://arxiv.org/abs/2103.12399)",
+        statement="Against linear learners, prototype points and label flips by influence reach nearly the damage of "
+        "bilevel optimisation at a small part of its cost",
+        test=f"paired signed ranks over repetitions: damage above {NEARLY:.0%}, CPU seconds below {SMALL:.0%} of those of "
+        "bilevel optimisation with as many points",
+        needs="bilevel optimisation (attack=poisoning) beside attack=prototypes or flips_influence, linear surrogates and "
+        "targets, in 6 repetitions",
+        factors=("attack",), adds="attack=poisoning,prototypes,flips_influence 'seed=range(10)'",
+    ),
+)  # fmt: skip

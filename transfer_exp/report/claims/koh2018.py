@@ -1,0 +1,102 @@
+"""What simple sanitisation removes, after Koh, Steinhardt and Liang (arXiv 1811.00741): SN1."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pandas as pd
+
+from transfer_exp.report import tables
+from transfer_exp.report.claims import designs, tests
+from transfer_exp.report.claims.base import POISONING, Claim, Numbers, Verdict
+from transfer_exp.report.claims.cina2021 import BILEVEL
+from transfer_exp.report.claims.judging import of_found
+from transfer_exp.report.study import Study
+
+AWARE = "poisoning_aware"
+_INNER, _FILTER = "target.learner.", "target.filter"
+_KNOWN = "centre"  # the filter that the aware attacker expects
+
+
+def removes_only_the_unaware(claim: Claim, study: Study, numbers: Numbers) -> Iterator[Verdict]:
+    """One verdict a target with a filter, beside itself without; for the filter that one attacker knows, a second one."""
+    del numbers
+    parts = [part for part in (study, *study.others) if part.attack in (BILEVEL, AWARE)]
+    for part in (one for one in parts if one.attack == BILEVEL):
+        rows = tables.at_reference(part)
+        if _FILTER not in rows:
+            continue
+        learners = rows.drop_duplicates("target").set_index("target")
+        for filtered in part.learners.ordered(learners.index):
+            if part.learners.family(filtered) == "sanitised":
+                yield from _without(claim, part, learners, filtered)
+                if learners.loc[filtered, _FILTER] == _KNOWN:
+                    yield from _aware(claim, part, [one for one in parts if one.attack == AWARE], filtered)
+
+
+def inner_learner(learners: pd.DataFrame, wrapped: str) -> str | None:
+    """Of learners, one a row with its settings, the one that another has within, with the same settings."""
+    own = learners.loc[wrapped]
+    columns = [str(c).removeprefix(_INNER) for c in learners if str(c).startswith(_INNER)]
+    columns = [c for c in columns if f"target.{c}" in learners and own[f"{_INNER}{c}"] != "absent"]
+    same = learners["target._target_"] == own[f"{_INNER}_target_"]
+    for column in columns:
+        same &= learners[f"target.{column}"] == own[f"{_INNER}{column}"]
+    return str(learners.index[same][0]) if same.any() else None
+
+
+def _without(claim: Claim, part: Study, learners: pd.DataFrame, filtered: str) -> Iterator[Verdict]:
+    plain = inner_learner(learners, filtered)
+    if plain is None:
+        return
+    harm = designs.harm(part)
+    found = designs.by_seed(*(harm.xs(name, level="target") for name in (plain, filtered)))
+    means = f"means {found[:, 0].mean():.3f} and {found[:, 1].mean():.3f}" if len(found) else ""
+    yield of_found(
+        claim, f"{designs.named(part)}: {filtered}", "half of the damage without the filter, less that with it",
+        tests.paired(found[:, 0] / 2 - found[:, 1]),
+        statement="The filter takes more than half of the damage of points made without knowing it",
+        remark=f"{means}{_removed(part, filtered)}",
+    )  # fmt: skip
+
+
+def _removed(part: Study, filtered: str) -> str:
+    """How many of the poisoning points the filter has removed, and of the clean ones."""
+    runs, at = part.runs[part.runs["target"] == filtered], f"_at_{part.epsilon_reference:g}"
+    names = [f"defence/removed_{which}{at}" for which in ("poisoning", "clean")]
+    if any(name not in runs for name in names):
+        return ""
+    poisoning, clean = (runs[name].astype(float).mean() for name in names)
+    return f"; removed {poisoning:.3g} poisoning and {clean:.3g} clean"
+
+
+def _aware(claim: Claim, part: Study, aware: list[Study], filtered: str) -> Iterator[Verdict]:
+    for other in aware:
+        harm = [designs.harm(one) for one in (other, part)]
+        own = [values[values.index.get_level_values("target") == filtered] for values in harm]
+        found = designs.by_seed(*own)
+        if len(found):
+            yield of_found(
+                claim, f"{designs.named(other)}: {filtered}", "damage above that of points made without knowing the filter",
+                tests.paired(found[:, 0] - found[:, 1]),
+                statement="Past the filter, points made knowing it do more than those made without",
+                remark=f"means {found[:, 0].mean():.3f} and {found[:, 1].mean():.3f}{_removed(other, filtered)}",
+            )  # fmt: skip
+
+
+CLAIMS = (
+    Claim(
+        id="SN1", experiment="poisoning_claims",
+        source="Koh, Steinhardt and Liang 2018", link="https://arxiv.org/abs/1811.00741", scenarios=POISONING,
+        statement="Simple sanitisation removes unconstrained poisoning points, not those made knowing it",
+        measured="Attacks constrained to evade filters by neighbours, loss and others raised the error of spam and "
+        "sentiment classifiers (3% to 24%, 12% to 29%) with 3% of points; attacks that ignore the filters were defeated. "
+        "Here the aware attacker knows the filter by distance to the class centre",
+        fewest=tests.FEWEST_PAIRED, judge=removes_only_the_unaware,
+        test="paired signed ranks over repetitions: half of the damage without the filter, less that with it; past the "
+        "filter, the aware attack against the other",
+        needs="a target with a filter (target=sanitised) beside itself without, and attack=poisoning beside "
+        "poisoning_aware, in 6 repetitions",
+        factors=("target", "attack"), adds="attack=poisoning,poisoning_aware target=svm_low,sanitised 'seed=range(10)'",
+    ),
+)  # fmt: skip

@@ -1,0 +1,54 @@
+"""Do poisoning points survive the change of the kind of learner? See Liu et al. (arXiv 2310.05141): NN1."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from transfer_exp.report.claims import designs, tests
+from transfer_exp.report.claims.base import POISONING, Claim, Numbers, Verdict
+from transfer_exp.report.claims.cina2021 import BILEVEL
+from transfer_exp.report.claims.judging import of_found
+from transfer_exp.report.study import Study
+
+_KINDS = {"linear and kernel learners": designs.CLASSICAL, "networks": designs.NETWORKS}
+
+
+def lost_on_the_other_kind(claim: Claim, study: Study, numbers: Numbers) -> Iterator[Verdict]:
+    """One verdict a kind of surrogates: damage to the other kind is less than half of that to its own."""
+    del numbers
+    for part in (study, *study.others):
+        if part.attack != BILEVEL:
+            continue
+        harm = designs.harm(part)
+        for kind, own in _KINDS.items():
+            made = designs.of_families(part, harm, surrogate=own)
+            (other,) = (families for name, families in _KINDS.items() if name != kind)
+            means = [
+                designs.of_families(part, made, target=families).groupby(level=["seed", "surrogate"]).mean()
+                for families in (own, other)
+            ]
+            found = designs.by_seed(*means)
+            if len(found):
+                name = "half of the damage to their own kind, less that to the other"
+                yield of_found(
+                    claim, f"{designs.named(part)}: made on {kind}", name,
+                    tests.paired(found[:, 0] / 2 - found[:, 1]),
+                    remark=f"means {found[:, 0].mean():.3f} and {found[:, 1].mean():.3f}",
+                    statement=f"Points made on {kind} lose more than half of their effect on the other kind",
+                )  # fmt: skip
+
+
+CLAIMS = (
+    Claim(
+        id="NN1", experiment="poisoning_claims",
+        source="this suite", scenarios=POISONING, fewest=tests.FEWEST_PAIRED, judge=lost_on_the_other_kind,
+        see="Liu et al., Transferable Availability Poisoning Attacks (https://arxiv.org/abs/2310.05141), on supervised and "
+        "contrastive learning of networks",
+        statement="Poisoning points made on a linear or kernel surrogate lose most of their effect on networks, and the "
+        "other way round",
+        test="paired signed ranks over repetitions: half of the damage to the surrogates' own kind, less that to the other",
+        needs="linear or kernel learners and networks as targets, and as surrogates one of them or both, in 6 repetitions",
+        factors=("surrogate", "target"),
+        adds="attack=poisoning surrogate=svm_low,mlp_low target=svm_low,mlp_low 'seed=range(10)'",
+    ),
+)  # fmt: skip

@@ -1,0 +1,47 @@
+"""Is there a share of poisoning points below which little happens? After Lu et al. (ICML 2023): TH1."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+
+from transfer_exp.report.claims import designs, tests
+from transfer_exp.report.claims.base import POISONING, Claim, Numbers, Verdict
+from transfer_exp.report.claims.cina2021 import BILEVEL
+from transfer_exp.report.claims.judging import of_found
+from transfer_exp.report.study import Study
+
+FEWEST_SHARES = 6  # above 0
+
+
+def little_below(claim: Claim, study: Study, numbers: Numbers) -> Iterator[Verdict]:
+    """One verdict a target: its damage rises less than half as fast below a share as above it."""
+    del numbers
+    for part in (study, *study.others):
+        shares = np.array(sorted(share for share in part.curves["epsilon"].unique() if share > 0))
+        if part.attack != BILEVEL or len(shares) < FEWEST_SHARES:
+            continue
+        harm = pd.concat({share: designs.harm(part, share) for share in shares}, axis=1).dropna()
+        for target in part.learners.ordered(harm.index.get_level_values("target")):
+            table = harm.xs(target, level="target").groupby(level="seed").mean().to_numpy(dtype=np.float64)
+            found, place = tests.threshold(table, shares)
+            remark = f"the bend is at {place:.1%} of points" if len(table) else ""
+            name = "half of the damage per share beyond the bend, less that before it"
+            yield of_found(claim, f"{designs.named(part)}: {target}", name, found, remark=remark)
+
+
+CLAIMS = (
+    Claim(
+        id="TH1", experiment="poisoning_threshold",
+        source="Lu et al. 2023", link="https://arxiv.org/abs/2303.03592", scenarios=POISONING,
+        statement="There is a share of poisoning points below which little happens",
+        measured="A threshold that can be computed, and a transition there: attacks on popular models became effective only "
+        "when the share of points exceeded it; their attack aims at given parameters, ours raises the validation loss",
+        fewest=tests.FEWEST_INTERIOR, judge=little_below,
+        test="half of the repetitions choose the bend, in the others damage rises less than half as fast before it as after",
+        needs="a fine grid of shares (at least 6 above 0), in 10 repetitions", factors=("epsilon",),
+        adds="attack=poisoning epsilon=poisoning_fine 'seed=range(10)'",
+    ),
+)  # fmt: skip
