@@ -47,6 +47,7 @@ FIGURES = {
     "training_radius_path": ("training_radius", "path_cnn_adversarial_radius"),
     "early_stopping_matrix": ("early_stopping", "error_matrix_eps0.1_fraction1"),
     "early_stopping_path": ("early_stopping", "path_mlp_high_checkpoint"),
+    "attacks_tifgsm_matrix": ("attacks", "error_matrix_eps0.1_fraction1"),
     "ensembles_matrix": ("ensembles", "error_matrix_eps0.1_fraction1"),
     "batch_norm_matrix": ("batch_norm", "error_matrix_eps0.1_fraction1"),
     "sam_radius_matrix": ("sam_radius", "error_matrix_eps0.1_fraction1"),
