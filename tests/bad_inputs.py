@@ -203,7 +203,6 @@ ROWS: dict[str, Row] = {
     ),
     "no CUDA device": Row(["device=cuda"], "device: expected a CUDA device for device=cuda, got none on this machine; use"),
     "faces missing": Row(faces, ".jpg images, got 0; complete the folder"),
-    "poisoned MLP": Row([*POISON, "surrogate=mlp_high"], "expected a linear SVM, an RBF SVM, logistic or ridge regression"),
     "poisoned forest": Row([*POISON, "surrogate=forest_high"], "Could not find 'surrogate/forest_high'", also="svm_low"),
     "poisoning with a class unheard of": Row([*POISON, "attack.label=third"], "attack.label: expected one of"),
     "poisoning nothing to hold against": Row(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import platform
 import subprocess
 import sys
@@ -78,7 +79,8 @@ def test_a_worker_that_keeps_what_it_needs_is_not_made_anew(
     pytest.importorskip("psutil", reason="without it joblib does not look at the size of its workers")
     (tmp_path / "workers.py").write_text(WORKERS)
     words = [sys.executable, str(tmp_path / "workers.py"), word, *map(str, sizes)]
-    ids = subprocess.run(words, capture_output=True, text=True, check=True).stdout.split()
+    env = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    ids = subprocess.run(words, capture_output=True, text=True, check=True, env=env).stdout.split()
     assert len(ids) == 3
     assert len(set(ids)) == processes
 
