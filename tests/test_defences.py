@@ -166,6 +166,22 @@ NESTED = [
 ]
 
 
+def test_a_defence_within_itself_is_refused() -> None:
+    with pytest.raises(UserError, match="each defence once, got sanitised in itself"):
+        Sanitised(learner=Tuned(learner=Sanitised(learner=WITHIN), tune=[{"share": [0.0, 0.1]}]))
+
+
+def test_of_equally_suspect_points_those_that_stand_last_are_no_more_suspect() -> None:
+    """Ten clean points and, last, five poisoning ones, all on two spots that say nothing."""
+    x = np.array([[0.0, 0.0], [1.0, 1.0]] * 15)
+    y = np.tile([0, 1], 15)
+    removed = [
+        ~Sanitised(learner=WITHIN, filter="centre", share=1 / 3).keeps(x, y, n_classes=2, seed=seed) for seed in range(200)
+    ]
+    assert {int(one.sum()) for one in removed} == {10}
+    assert abs(np.mean([one[20:].sum() for one in removed]) - 10 / 3) < 0.5  # a third of the ten that stand last
+
+
 @pytest.mark.parametrize("learner", NESTED, ids=lambda one: f"{one.family}_{one.learner.family}")
 def test_what_is_stored_is_the_model_and_what_the_defence_did(learner: Learner) -> None:
     data = small_world.dataset(3)

@@ -205,6 +205,14 @@ def test_an_attacker_who_knows_the_filter_keeps_to_it_and_gets_more_points_throu
     assert sum(harm[:3]) < sum(harm[3:])
 
 
+def test_flips_by_influence_take_their_time_before_the_first_point_and_have_a_choice() -> None:
+    made = craft(LabelFlips(choice="influence", n_tried=12), n_classes=2)
+    assert made.seconds is not None
+    assert made.seconds[0] > 0.5 * made.seconds.sum()
+    with pytest.raises(UserError, match="more candidates than the 6 points, or 0 for all, got 6"):
+        craft(LabelFlips(choice="influence", n_tried=6), n_classes=2)
+
+
 def test_a_clock_gives_all_the_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     times = iter([0.0, 1.0, 4.0, 6.0, 0.0, 6.0])
     monkeypatch.setattr("time.process_time", lambda: next(times))

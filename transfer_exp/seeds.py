@@ -21,6 +21,7 @@ Stream: TypeAlias = Literal[
     "noise",
     "measures",
     "attack_labels",
+    "defence_ties",
 ]
 _STREAMS: tuple[str, ...] = get_args(Stream)
 

@@ -91,6 +91,8 @@ class LabelFlips(Baseline):
         else:
             others = random_others(start_y, n_classes, generator(seed, "attack_labels"))
             rows, losses, fits = self._at_once(training, data, others, n_points, generator(seed, "attack_start"))
+            if training is not None:
+                clock.first_of(n_points)
             labels = others[rows]
         seconds = clock.of(n_points)
         return unmoved(data[rows], labels, data[rows], rows, seconds=seconds, losses=losses, retrainings=fits)
@@ -102,7 +104,12 @@ class LabelFlips(Baseline):
         if training is None:
             rows = rng.choice(len(labels), size=n_points, replace=False)
             return rows, np.full(n_points, np.nan), np.zeros(n_points, dtype=np.int64)
-        n_tried = len(labels) if self.n_tried == 0 else min(len(labels), max(self.n_tried, n_points))
+        if 0 < self.n_tried <= n_points:
+            raise UserError(
+                f"attack.n_tried: expected more candidates than the {n_points} points, or 0 for all, got {self.n_tried}; "
+                "there would be nothing to choose"
+            )
+        n_tried = min(len(labels), self.n_tried or len(labels))
         rows = rng.choice(len(labels), size=n_tried, replace=False)
         losses = np.array([training.loss(data[k], int(labels[k])) for k in rows])
         best = np.argsort(-losses, kind="stable")[:n_points]
@@ -173,6 +180,11 @@ class Clock:
         now = time.process_time()
         self._points.append(now - self._last)
         self._last = now
+
+    def first_of(self, n_points: int) -> None:
+        """All time until now is that of the first of the points: without it there is none."""
+        self.point()
+        self._points += [0.0] * (n_points - 1)
 
     def of(self, n_points: int) -> Floats:
         """Seconds of each of the points ``(n_points,)``; together all since the attack began."""

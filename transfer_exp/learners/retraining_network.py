@@ -86,7 +86,7 @@ class NetworkRetraining:
         self._fixed, self._fixed_labels = self._tensor(self.x), self._labels(self.y)
         self._val, self._val_y = self._tensor(self.x_val), torch.as_tensor(self.y_val)
         self.weights = self.start.clone()
-        self._adjoint = torch.zeros_like(self.start)
+        self.forget_adjoint()
         self.counts = Counts()
         self.gradient_norm = float("inf")
 
@@ -95,6 +95,10 @@ class NetworkRetraining:
 
     def _labels(self, y: Ints) -> Tensor:
         return torch.as_tensor(signs(y), dtype=self.dtype) if self.n_classes == 2 else torch.as_tensor(y)
+
+    def forget_adjoint(self) -> None:
+        """Begin the next system for a gradient at 0 instead of at the last solution."""
+        self._adjoint = torch.zeros_like(self.start)
 
     def outputs(self, weights: Tensor, x: Tensor) -> Tensor:
         """Scores ``(n,)`` or logits ``(n, K)`` of points ``(n, d)`` for weights ``(p,)``."""

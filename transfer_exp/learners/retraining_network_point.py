@@ -73,3 +73,4 @@ class NetworkPointRetraining(Retraining[RetrainedNetwork]):
     def _return_to(self, fitted: RetrainedNetwork) -> None:
         self.network.take(*self._with(fitted.point, fitted.label))
         self.network.weights = fitted.weights
+        self.network.forget_adjoint()  # or a gradient would depend on those asked for before

@@ -18,6 +18,7 @@ from transfer_exp.learners.base import require_positive
 from transfer_exp.learners.model import Model
 from transfer_exp.learners.suspicion import Filter, centre_distances, least_suspect, losses, neighbour_ratios
 from transfer_exp.learners.wrapped import Wrapped
+from transfer_exp.seeds import generator
 from transfer_exp.types import Floats, Ints, Matrix, UserError
 
 KEPT = "defence_kept"
@@ -52,7 +53,9 @@ class Sanitised(Wrapped):
 
     def keeps(self, x: Matrix, y: Ints, *, n_classes: int, seed: int) -> npt.NDArray[np.bool_]:
         """``(n,)``, True for the training points ``(n, d)`` that stay."""
-        return least_suspect(self._suspicion(x, y, n_classes=n_classes, seed=seed), y, share=self.share)
+        suspicion = self._suspicion(x, y, n_classes=n_classes, seed=seed)
+        # Poisoning points stand last, which the defence does not know: equally suspect points are drawn.
+        return least_suspect(suspicion, y, share=self.share, rng=generator(seed, "defence_ties"))
 
     def defence_notes(self, model: Model, *, n_clean: int) -> dict[str, float]:
         """Clean and poisoning points that were removed."""

@@ -58,14 +58,17 @@ def losses(model: Model, x: Matrix, y: Ints) -> Floats:
     return np.asarray(cross_entropy(torch.from_numpy(model.logits(x)), torch.from_numpy(y)).numpy())
 
 
-def least_suspect(suspicion: Floats, y: Ints, *, share: float) -> npt.NDArray[np.bool_]:
+def least_suspect(
+    suspicion: Floats, y: Ints, *, share: float, rng: np.random.Generator | None = None
+) -> npt.NDArray[np.bool_]:
     """``(n,)``, True for what stays when the most suspect ``share`` of each class, rounded down, is removed.
 
-    Of equally suspect points the last are removed.
+    Of equally suspect points those that ``rng`` draws are removed; without it, the last.
     """
     kept = np.ones(len(y), dtype=bool)
     for k in np.unique(y):
         rows = np.flatnonzero(y == k)
+        rows = rows if rng is None else rng.permutation(rows)
         kept[rows[np.argsort(suspicion[rows], kind="stable")[len(rows) - n_removed(len(rows), share) :]]] = False
     return kept
 

@@ -34,6 +34,13 @@ class Wrapped(Learner):
                 f"{self.label}.learner: expected a learner to train, got {self.learner.label}, which is given: what it was "
                 "trained on cannot be defended any more"
             )
+        within: Learner = self.learner
+        while isinstance(within, Wrapped):
+            if set(within.notes) & set(self.notes):  # they would be stored under one name
+                raise UserError(
+                    f"{self.label}.learner: expected each defence once, got {type(self).__name__.lower()} in itself"
+                )
+            within = within.learner
         if self.scale != "none":
             raise UserError(f"{self.label}.scale: expected none, got {self.scale}; the learner within has its own")
 
