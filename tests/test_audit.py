@@ -132,6 +132,18 @@ def test_a_target_that_is_its_surrogate_is_reached_as_with_full_access():
     assert found["transfer"].to_list() == pytest.approx(found["white_box"].to_list())
 
 
+def test_an_attack_whose_interval_reaches_the_noise_asks_for_repetitions():
+    def plant(rows):
+        rows["clean_error"], rows["noise_error"] = 0.0, 0.1
+        rows["error"] = 0.12 + 0.2 * (rows["seed"] % 2)  # 22% in the mean, far apart
+        rows["success"] = rows["error"]
+
+    study = planted(plant)
+    one = of(audit.exposures(study, Points()), "forest_low")
+    table, data = audit_tables.surrogates(study, Points(), one), audit_tables.shares(study, one)
+    assert "take more repetitions" in audit_words.advice(study, one, table, data)[0]
+
+
 def test_a_constant_target_never_falls():
     def plant(rows):
         rows["error"] = rows["noise_error"] = rows["clean_error"] = 0.5
@@ -142,7 +154,7 @@ def test_a_constant_target_never_falls():
     assert one.error == pytest.approx(0.5)
     assert audit_tables.thresholds(one)["transfer"].isna().all()
     table, data = audit_tables.surrogates(study, Points(), one), audit_tables.shares(study, one)
-    assert "no attack is shown to do more than random noise" in audit_words.advice(study, one, table, data)[0]
+    assert "no attack does more than random noise" in audit_words.advice(study, one, table, data)[0]
     why = audit_words.why(study, one, table)
     assert [line for line in why if line.startswith("S,") and "unknown" in line]
     assert [line for line in why if line.startswith("R,") and "unknown" in line]

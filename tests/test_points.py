@@ -178,6 +178,17 @@ def test_points_of_anybody_are_counted_by_hand(world: Path, tmp_path: Path, caps
     assert (tmp_path / "shown.csv").read_text().splitlines()[1].startswith("predictor,,4,,0.5,0.333")
 
 
+def test_a_folder_of_configurations_may_be_named_anywhere(world: Path, tmp_path: Path) -> None:
+    """Hydra's parser takes overrides in one piece only."""
+    file = anybody(tmp_path / "points.npz")
+    (tmp_path / "conf" / "target").mkdir(parents=True)
+    (tmp_path / "conf" / "target" / "mine.yaml").write_text("defaults: [predictor]\n")
+    words = [word.replace("target=predictor", "target=mine") for word in MODEL]
+    for folder in ([f"--config-dir={tmp_path / 'conf'}"], ["--config-dir", str(tmp_path / "conf")]):
+        found = shown(tmp_path, f"points={file}", words[0], *folder, *words[1:])
+        assert found["error"] == [0.5]
+
+
 def test_labels_may_be_numbers_in_any_order_that_class_names_tell(world: Path, tmp_path: Path) -> None:
     swapped = anybody(tmp_path / "a.npz", labels=np.array([0, 0, 0, 1]), class_names=np.array(["right", "left"]))
     assert shown(tmp_path, f"points={swapped}", *MODEL)["error"] == [0.5]

@@ -18,6 +18,7 @@ from transfer_exp.types import UserError
 
 T = TypeVar("T")
 _SWEEP = {"-m", "--multirun"}
+_WITH_VALUE = {"--config-dir", "-cd", "--config-path", "-cp", "--config-name", "-cn", "--cfg", "-c", "--package", "-p"}
 
 
 def with_configuration(words: Sequence[str], task: Callable[[DictConfig], T]) -> T:
@@ -34,7 +35,7 @@ def with_configuration(words: Sequence[str], task: Callable[[DictConfig], T]) ->
             answers.append(error)
 
     before = sys.argv
-    sys.argv = [before[0], *words]
+    sys.argv = [before[0], *_options_first(words)]
     try:
         with contextlib.redirect_stderr(MaskingStream(sys.stderr)):  # Hydra repeats overrides that it does not understand
             hydra.main(version_base="1.3", config_path=str(CONFIG), config_name="config")(guarded)()
@@ -46,3 +47,16 @@ def with_configuration(words: Sequence[str], task: Callable[[DictConfig], T]) ->
     if isinstance(answer, UserError):
         raise answer
     return answer
+
+
+def _options_first(words: Sequence[str]) -> list[str]:
+    """The words with options first: Hydra's parser takes overrides in one piece only."""
+    options, overrides, rest = [], [], iter(words)
+    for word in rest:
+        if not word.startswith("-"):
+            overrides.append(word)
+            continue
+        options.append(word)
+        if word in _WITH_VALUE:
+            options += [value for value in [next(rest, None)] if value is not None]
+    return [*options, *overrides]

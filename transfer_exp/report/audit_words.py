@@ -173,7 +173,14 @@ def _beside_noise(study: Study, one: Exposure) -> list[str]:
             "features that are divided by a tiny spread."
         ]
     if not low > max(noise, one.clean):
-        return ["At this strength no attack is shown to do more than random noise. Look at larger strengths, too."]
+        found = float(one.error[k])
+        if found > max(noise, one.clean):
+            return [
+                f"At this strength the attack does more than random noise in the mean ({percent(found)} against "
+                f"{percent(noise)}), but the interval does not exclude that it does not: take more repetitions, or look at "
+                "larger strengths, too."
+            ]
+        return ["At this strength no attack does more than random noise. Look at larger strengths, too."]
     return []
 
 
