@@ -1,0 +1,69 @@
+"""Where a claim has no verdict, or must not say yes: studies that lack a part of it, and effects of another kind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+import planted_claims as evasion
+import pytest
+
+from transfer_exp.report.claims import CLAIMS, Numbers, Verdict, evaluate
+from transfer_exp.report.study import Study
+
+EMPTY = Numbers(sign_tests=pd.DataFrame(), correlations=pd.DataFrame(), data_shares=pd.DataFrame())
+GOALS = {"attack.goal": ("next",), "attack.n_gradients": (10, 50), "attack.objective": ("cross_entropy", "logit")}
+STOPS = {"attack.stop_at": (0.5, 0.75, 1)}
+
+
+def verdicts(claim: str, study: Study) -> list[Verdict]:
+    return next(one for one in CLAIMS if one.id == claim).verdicts(study, EMPTY)
+
+
+def with_a_single_run(settings: Mapping[str, Sequence[object]]) -> Study:
+    """A study with one more run for each combination of the settings: of another C, on one seed, no sweep's."""
+
+    def plant(rows: pd.DataFrame, sign: int) -> None:
+        del sign
+        single = rows[(rows["seed"] == 0) & (rows["target"] == "svm_low")]
+        rows["surrogate.C"], rows["parent"] = "1", ""
+        for i, (_, row) in enumerate(single.iterrows(), start=len(rows)):
+            rows.loc[i] = {**row, "surrogate.C": "0.5", "parent": ""}
+        rows["parent"] = [f"p{i}" for i in range(len(rows))]
+        if "attack.stop_at" in rows:
+            rows["rate"] += 0.1 * rows["attack.stop_at"]
+
+    return evasion.study(settings, plant, 1)
+
+
+def test_a_run_of_another_learner_makes_no_pair_of_attacks() -> None:
+    single = with_a_single_run({})
+    assert len(single.others) == 1
+    assert [v.verdict for claim in ("TA2", "TG1", "TA1") for v in verdicts(claim, single)] == []
+    stopped = verdicts("TA2", with_a_single_run(STOPS))
+    assert [(v.verdict, v.n) for v in stopped] == [("fails", 12), ("not tested", 1)]
+
+
+@pytest.mark.parametrize(("claim", "settings", "name"), [("TA2", STOPS, "stop_at"), ("TG1", GOALS, "n_gradients")])
+def test_attacks_without_the_number_that_varies_are_passed_over(
+    claim: str, settings: Mapping[str, Sequence[object]], name: str
+) -> None:
+    def plant(rows: pd.DataFrame, sign: int) -> None:
+        del sign
+        rows["targeted_success"] = 0.4 + 0.01 * rows["noise"]
+
+    made = dict(settings)
+    told = {v.learner: v.n for v in verdicts(claim, evasion.study(made, plant, 1))}
+    more = {**made, f"attack.{name}": (*made[f"attack.{name}"], None)}
+    assert told == {v.learner: v.n for v in verdicts(claim, evasion.study(more, plant, 1))} != {}
+
+
+def test_a_published_claim_that_raises_spoils_no_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(self: object, study: Study, numbers: Numbers) -> list[Verdict]:
+        raise ValueError("broken")
+
+    study = evasion.study({}, lambda rows, sign: None, 0, seeds=2)
+    monkeypatch.setattr("transfer_exp.report.claims.CLAIMS", CLAIMS[:1])
+    monkeypatch.setattr("transfer_exp.report.claims.base.Claim.verdicts", broken)
+    (told,) = evaluate(study, EMPTY)
+    assert (told.verdict, told.reason) == ("not tested", "its function raised ValueError: broken")
