@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import pandas as pd
 import planted_claims as evasion
+import planted_poisoning as poisoning
+import planted_study
 import pytest
 
-from transfer_exp.report.claims import CLAIMS, Numbers, Verdict, evaluate
+from transfer_exp.report.claims import CLAIMS, Numbers, Verdict, evaluate, tests
+from transfer_exp.report.claims.base import NOT_AFTER_HOLM
+from transfer_exp.report.claims.corrections import with_holm
 from transfer_exp.report.study import Study
 
 EMPTY = Numbers(sign_tests=pd.DataFrame(), correlations=pd.DataFrame(), data_shares=pd.DataFrame())
@@ -67,3 +72,13 @@ def test_a_published_claim_that_raises_spoils_no_report(monkeypatch: pytest.Monk
     monkeypatch.setattr("transfer_exp.report.claims.base.Claim.verdicts", broken)
     (told,) = evaluate(study, EMPTY)
     assert (told.verdict, told.reason) == ("not tested", "its function raised ValueError: broken")
+
+
+def test_what_holds_by_the_absence_of_a_trend_is_not_lost_to_holms_correction() -> None:
+    made = [
+        Verdict(
+            claim="MA1", statement="", learner=name, statistic_name="tau", statistic=0.0, n=10, verdict="holds", p_value=p
+        )
+        for name, p in (("a", 0.7), ("b", 0.03), ("c", 0.001))
+    ]
+    assert [NOT_AFTER_HOLM in one.reason for one in with_holm(made)] == [False, True, False]
