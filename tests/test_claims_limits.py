@@ -74,6 +74,24 @@ def test_a_published_claim_that_raises_spoils_no_report(monkeypatch: pytest.Monk
     assert (told.verdict, told.reason) == ("not tested", "its function raised ValueError: broken")
 
 
+CONCAVE = (0.0, 0.005, 0.011, 0.0125, 0.02, 0.05, 0.1, 0.15, 0.2)
+
+
+@pytest.mark.parametrize("n_target", [80.0, np.nan])
+def test_shares_that_place_no_point_are_no_threshold(n_target: float) -> None:
+    """0.5% of 80 points are none, 1.1% and 1.25% are both one: from there on, damage rises as the root of the share."""
+
+    def plant(rows: pd.DataFrame, sign: int) -> None:
+        del sign
+        share = rows["epsilon"].where(rows["epsilon"] > 0.006, 0.0)
+        rows["harm"], rows["n_target"] = np.sqrt(share) * (1 + 0.02 * np.tanh(rows["noise"])), n_target
+
+    found = verdicts("TH1", poisoning.study(plant, 1, shares=CONCAVE, targets=("svm_low",)))
+    assert [v.verdict for v in found] == ["fails"]
+    if n_target == 80:  # 0.2 / 0.8 of 80 points are 20, 0.15 / 0.85 of them 14: the bend is at the last share but one
+        assert "the bend is at 14.9% of points" in found[0].reason
+
+
 def test_what_holds_by_the_absence_of_a_trend_is_not_lost_to_holms_correction() -> None:
     made = [
         Verdict(
