@@ -92,6 +92,25 @@ def test_shares_that_place_no_point_are_no_threshold(n_target: float) -> None:
         assert "the bend is at 14.9% of points" in found[0].reason
 
 
+@pytest.mark.parametrize(
+    ("states", "epochs", "answer"),
+    [((1, 2, 4, 16), "16", "holds"), ((1, 2, 4), "16", "not tested"), ((0, 1, 2), "16", "holds"),
+     ((1, 2, 4), None, "not tested")],
+)  # fmt: skip
+def test_the_last_state_is_the_end_only_where_it_is_that_of_the_last_epoch(
+    states: Sequence[int], epochs: str | None, answer: str
+) -> None:
+    def plant(rows: pd.DataFrame, sign: int) -> None:
+        del sign
+        rows["rate"] += 0.1 * (rows["surrogate.checkpoint"] == 2)
+        if epochs:
+            rows["surrogate.n_epochs"] = epochs
+
+    (found,) = verdicts("ES1", evasion.study({"surrogate.checkpoint": states}, plant, 1))
+    assert found.verdict == answer
+    assert ("end of the training" in found.reason) == (answer == "not tested")
+
+
 def test_what_holds_by_the_absence_of_a_trend_is_not_lost_to_holms_correction() -> None:
     made = [
         Verdict(
