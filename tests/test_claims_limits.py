@@ -92,6 +92,21 @@ def test_shares_that_place_no_point_are_no_threshold(n_target: float) -> None:
         assert "the bend is at 14.9% of points" in found[0].reason
 
 
+@pytest.mark.parametrize("defended", ["tuned", "sanitised", "bagged"])
+def test_defended_targets_are_not_among_the_others(defended: str) -> None:
+    """A forest is harmed as the other targets are, but for one that its defence makes worse."""
+
+    def plant(rows: pd.DataFrame) -> None:
+        rows["clean_error"] = 0.05
+        rows["error"] = 0.3 + np.where(rows["family"] == "forest", 0.01, 0.0)
+        own = rows["target"] == "mlp_high"
+        rows.loc[own, "error"] = 0.9
+        rows.loc[own, "target"], rows.loc[own, "family"] = f"{defended}_mlp", defended
+
+    found = verdicts("5c", planted_study.study(plant, attack="poisoning", fractions=(1.0,)))
+    assert [(v.verdict, v.statistic) for v in found] == [("fails", 0)] * 2
+
+
 @pytest.mark.parametrize(
     ("states", "epochs", "answer"),
     [((1, 2, 4, 16), "16", "holds"), ((1, 2, 4), "16", "not tested"), ((0, 1, 2), "16", "holds"),
