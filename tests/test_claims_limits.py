@@ -107,6 +107,43 @@ def test_defended_targets_are_not_among_the_others(defended: str) -> None:
     assert [(v.verdict, v.statistic) for v in found] == [("fails", 0)] * 2
 
 
+A, B = "learners.MLP", "learners.CNN"
+FAMILIES = [(A, None), (A, A), (B, None), (B, B), (A, B)]
+
+
+@pytest.mark.parametrize(("mixed", "answer"), [(0.6, "fails"), (0.8, "holds")])
+def test_mixed_ensembles_are_held_against_the_better_family(mixed: float, answer: str) -> None:
+    def plant(rows: pd.DataFrame, sign: int) -> None:
+        del sign
+        rates = {FAMILIES[1]: 0.4, FAMILIES[3]: 0.7, FAMILIES[4]: mixed}
+        rows["rate"] += rows["members"].map(rates).fillna(0.5) - 0.5
+        for place, name in enumerate("ab"):
+            rows[f"surrogate.members.{name}._target_"] = [one[place] for one in rows["members"]]
+        rows["surrogate._target_"] = "learners.Ensemble"
+        del rows["members"]
+
+    (found,) = verdicts("EN1", evasion.study({"members": FAMILIES}, plant, 1, surrogates=("ensemble",)))
+    assert (found.verdict, found.statistic) == (answer, pytest.approx(mixed - 0.7, abs=0.02))
+
+
+def test_each_family_has_a_trend_of_its_own() -> None:
+    """With size one family rises, the other falls more."""
+    sizes = [(kind,) * n + (None,) * (4 - n) for kind in (A, B) for n in (1, 2, 4)]
+
+    def plant(rows: pd.DataFrame, sign: int) -> None:
+        del sign
+        for place, name in enumerate("abcd"):
+            rows[f"surrogate.members.{name}._target_"] = [one[place] for one in rows["members"]]
+        size = rows["members"].map(lambda one: sum(member is not None for member in one))
+        rows["rate"] += np.where(rows["members"].map(lambda one: one[0] == A), 0.05, -0.1) * size
+        rows["surrogate._target_"] = "learners.Ensemble"
+        del rows["members"]
+
+    found = {v.learner: v.statistic for v in verdicts("EN1", evasion.study({"members": sizes}, plant, 1))}
+    assert found["MLP: size"] == pytest.approx(1.0, abs=0.1)
+    assert found["CNN: size"] == pytest.approx(-1.0, abs=0.1)
+
+
 @pytest.mark.parametrize(
     ("states", "epochs", "answer"),
     [((1, 2, 4, 16), "16", "holds"), ((1, 2, 4), "16", "not tested"), ((0, 1, 2), "16", "holds"),
