@@ -92,6 +92,36 @@ def test_shares_that_place_no_point_are_no_threshold(n_target: float) -> None:
         assert "the bend is at 14.9% of points" in found[0].reason
 
 
+def test_who_knows_the_filter_is_held_against_the_other_on_the_same_data() -> None:
+    """Points do more on the second data set, whoever makes them; knowing the filter does nothing."""
+
+    def plant(rows: pd.DataFrame, sign: int) -> None:
+        del sign
+        rows["harm"] = np.where(rows["dataset"] == "digits", 0.3, 0.1) + 0.001 * rows["noise"]
+
+    targets, attacks = ("svm_low", "sanitised_centre"), ("poisoning", "poisoning_aware")
+    study = poisoning.study(
+        plant, 1, attacks=attacks, targets=targets, settings={"dataset": ("mnist", "digits")}, surrogates=("svm_low",)
+    )
+    found = [v for v in verdicts("SN1", study) if "poisoning_aware" in v.learner]
+    assert len(found) == 2
+    assert all(abs(v.statistic) < 0.01 for v in found)
+
+
+@pytest.mark.parametrize(("claim", "n"), [("NN1", 1), ("SN1", 1)])
+def test_without_damage_there_is_none_to_lose(claim: str, n: int) -> None:
+    """The attack does nothing to its own kind, and by chance a little less than nothing elsewhere."""
+
+    def plant(rows: pd.DataFrame, sign: int) -> None:
+        del sign
+        rows["harm"] = np.where(rows["target"] == "svm_low", 0.0, -0.01) + 0.0001 * rows["noise"]
+
+    targets = ("svm_low", "mlp_low") if claim == "NN1" else ("svm_low", "sanitised_centre")
+    found = verdicts(claim, poisoning.study(plant, 1, surrogates=("svm_low",), targets=targets))
+    assert [v.verdict for v in found] == ["not tested"] * n
+    assert all(v.reason.startswith("no damage to lose; means ") and np.isnan(v.p_value) for v in found)
+
+
 @pytest.mark.parametrize("defended", ["tuned", "sanitised", "bagged"])
 def test_defended_targets_are_not_among_the_others(defended: str) -> None:
     """A forest is harmed as the other targets are, but for one that its defence makes worse."""
@@ -142,6 +172,25 @@ def test_each_family_has_a_trend_of_its_own() -> None:
     found = {v.learner: v.statistic for v in verdicts("EN1", evasion.study({"members": sizes}, plant, 1))}
     assert found["MLP: size"] == pytest.approx(1.0, abs=0.1)
     assert found["CNN: size"] == pytest.approx(-1.0, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("gain", "size", "answer"),
+    [(1.2, 1.6, "fails"), (1.2, 1.2, "holds"), (1.0, 1.1, "not tested")],
+    ids=["changes its sign", "goes", "was none"],
+)
+def test_a_difference_that_changes_its_sign_does_not_shrink(gain: float, size: float, answer: str) -> None:
+    """0.5 against 0.6; at equal size 0.5 against 0.6 / 1.6 = 0.375, a larger difference."""
+
+    def plant(rows: pd.DataFrame, sign: int) -> None:
+        del sign
+        own = rows["attack"] == "mifgsm"
+        rows.loc[own, "rate"] *= gain
+        rows.loc[own, "perturbation_l2"] *= size
+
+    (found,) = verdicts("TA3", evasion.study({"attack": ("pgd", "mifgsm")}, plant, 1))
+    assert found.verdict == answer
+    assert found.reason.startswith("no difference at equal epsilon; gain") == (answer == "not tested")
 
 
 @pytest.mark.parametrize(
