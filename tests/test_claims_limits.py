@@ -220,3 +220,15 @@ def test_what_holds_by_the_absence_of_a_trend_is_not_lost_to_holms_correction() 
         for name, p in (("a", 0.7), ("b", 0.03), ("c", 0.001))
     ]
     assert [NOT_AFTER_HOLM in one.reason for one in with_holm(made)] == [False, True, False]
+
+
+def test_mean_and_ranks_on_two_sides_show_nothing() -> None:
+    """Eleven gains are small and one loss is large: the ranks see a gain, p = 0.034, and the mean is a loss."""
+    values = np.array([*range(1, 12), -200.0])
+    assert tests.signed_ranks(values) < 0.05
+    assert tests.paired(values).effect < 0
+    assert tests.paired(values).p_value == tests.paired(-values).p_value == 1.0
+    assert tests.paired(np.abs(values)).p_value == pytest.approx(2 / 2**12)
+    assert np.isnan(tests.paired(np.zeros(8)).p_value)
+    assert tests.signed_ranks(values, "greater") < 0.05
+    assert tests.above(values, n=24).p_value == 1.0

@@ -48,15 +48,31 @@ class Found:
 
 def signed_ranks(differences: Floats, alternative: Literal["two-sided", "greater", "less"] = "two-sided") -> float:
     """Exact p-value of Wilcoxon's signed ranks; differences of 0 are left out, and NaN where nothing else is left."""
-    values = np.round(differences[~np.isnan(differences)], _DIGITS)
-    values = values[values != 0]
+    values = _that_differ(differences)
     if not len(values):
         return math.nan
     if len(np.unique(np.abs(values))) == len(values) <= 50:
         return float(scipy.stats.wilcoxon(values, alternative=alternative, method="exact").pvalue)
     if len(values) > _LONGEST_ENUMERATION:
         return float(scipy.stats.wilcoxon(values, alternative=alternative, method="approx").pvalue)
-    return _all_signs(scipy.stats.rankdata(np.abs(values)) * np.sign(values), alternative)
+    return _all_signs(_ranks_with_signs(values), alternative)
+
+
+def _that_differ(differences: Floats) -> Floats:
+    values = np.round(differences[~np.isnan(differences)], _DIGITS)
+    return np.asarray(values[values != 0])
+
+
+def _ranks_with_signs(values: Floats) -> Floats:
+    return np.asarray(scipy.stats.rankdata(np.abs(values)) * np.sign(values))
+
+
+def _of_mean(differences: Floats, p_value: float) -> float:
+    """The p-value of signed ranks as one of the mean's side: 1 where the ranks lie on the other, or the mean on none."""
+    if math.isnan(p_value):
+        return p_value
+    values = _that_differ(differences)
+    return p_value if values.mean() * _ranks_with_signs(values).sum() > 0 else 1.0
 
 
 def _all_signs(ranks: Floats, alternative: str) -> float:
@@ -70,14 +86,15 @@ def _all_signs(ranks: Floats, alternative: str) -> float:
 
 
 def paired(differences: Floats) -> Found:
-    """That paired differences ``(n,)`` are not symmetric around 0; the effect is their mean."""
+    """That paired differences ``(n,)`` are not symmetric around 0; the effect is their mean, p is 1 on its other side."""
     values = differences[~np.isnan(differences)]
     low, high = stats.mean_interval(values)
     n, sd = len(values), float(values.std(ddof=1)) if len(values) > 1 else math.nan
     effect = float(values.mean()) if n else math.nan
     return Found(
-        effect=effect, p_value=signed_ranks(values), n=n, low=low, high=high, detectable=power.shift(n) * sd if n else sd
-    )
+        effect=effect, p_value=_of_mean(values, signed_ranks(values)), n=n, low=low, high=high,
+        detectable=power.shift(n) * sd if n else sd,
+    )  # fmt: skip
 
 
 def both(first: Floats, second: Floats) -> Found:
@@ -134,7 +151,7 @@ def interior(table: Floats) -> tuple[Found, int]:
 
 def _one_sided(differences: Sequence[Floats], n: int, *, force: float | None = None) -> Found:
     weaker = min(differences, key=lambda one: float(one.mean()))
-    p_values = [signed_ranks(one, "greater") for one in differences]
+    p_values = [_of_mean(one, signed_ranks(one, "greater")) for one in differences]
     low, high = stats.mean_interval(weaker)
     sd = float(weaker.std(ddof=1)) if len(weaker) > 1 else math.nan
     p_value = force if force is not None else (1.0 if np.isnan(p_values).any() else max(p_values))
