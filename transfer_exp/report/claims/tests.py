@@ -156,7 +156,12 @@ def _one_sided(differences: Sequence[Floats], n: int, *, force: float | None = N
     sd = float(weaker.std(ddof=1)) if len(weaker) > 1 else math.nan
     p_value = force if force is not None else (1.0 if np.isnan(p_values).any() else max(p_values))
     return Found(
-        effect=float(weaker.mean()), p_value=p_value, n=n, low=low, high=high, detectable=power.distance(len(weaker)) * sd
+        effect=float(weaker.mean()),
+        p_value=p_value,
+        n=n,
+        low=low,
+        high=high,
+        detectable=power.shift(len(weaker), sides=1) * sd,
     )
 
 
@@ -198,9 +203,7 @@ def equivalent(differences: Floats, margin: float) -> Found:
         below = scipy.stats.ttest_1samp(values, margin, alternative="less").pvalue
         above = scipy.stats.ttest_1samp(values, -margin, alternative="greater").pvalue
         p_value = float(max(below, above))
-    return Found(
-        effect=margin - abs(mean), p_value=p_value, n=n, low=low, high=high, detectable=float(power.distance(n) * sd)
-    )
+    return Found(effect=margin - abs(mean), p_value=p_value, n=n, low=low, high=high, detectable=float(power.margin(n) * sd))
 
 
 def chosen_by_others(table: Floats) -> Floats:
