@@ -69,10 +69,9 @@ def _ranks_with_signs(values: Floats) -> Floats:
 
 def _of_mean(differences: Floats, p_value: float) -> float:
     """The p-value of signed ranks as one of the mean's side: 1 where the ranks lie on the other, or the mean on none."""
-    if math.isnan(p_value):
-        return p_value
     values = _that_differ(differences)
-    return p_value if values.mean() * _ranks_with_signs(values).sum() > 0 else 1.0
+    apart = len(values) > 0 and values.mean() * _ranks_with_signs(values).sum() <= 0
+    return 1.0 if apart else p_value
 
 
 def _all_signs(ranks: Floats, alternative: str) -> float:
@@ -121,13 +120,9 @@ def trend(table: Floats) -> Found:
         one_sided = [scipy.stats.page_trend_test(one).pvalue for one in (table, table[:, ::-1])]
     p_value = min(1.0, 2 * float(min(one_sided)))
     return Found(
-        effect=float(taus.mean()),
-        p_value=p_value,
-        n=n,
-        low=max(low, -1.0),
-        high=min(high, 1.0),
+        effect=float(taus.mean()), p_value=p_value, n=n, low=max(low, -1.0), high=min(high, 1.0),
         detectable=power.trend(n, k),
-    )
+    )  # fmt: skip
 
 
 def interior(table: Floats) -> tuple[Found, int]:
