@@ -145,6 +145,15 @@ def test_smallest_detectable_effects_against_theory() -> None:
     # The t-test, a little stronger than signed ranks, has 80% power at 1.0 standard deviations with 10 pairs.
     t = scipy.stats.nct.sf(scipy.stats.t.ppf(0.975, 9), 9, power.shift(n) * math.sqrt(n))
     assert 0.77 < t < 0.9
+    # Signed ranks over 5, one-sided, take five gains: the mean at which each is one with a chance of 0.8^(1/5).
+    assert power.shift(5, sides=1) == pytest.approx(scipy.stats.norm.ppf(0.8**0.2), abs=0.05)
+    # Two one-sided t-tests are one, far from the other margin.
+    t = scipy.stats.nct.sf(scipy.stats.t.ppf(0.95, n - 1), n - 1, power.margin(n) * math.sqrt(n))
+    assert t == pytest.approx(0.8, abs=0.025)
+    # Each test tells that of its own.
+    halves = np.random.default_rng(3).normal(size=10)
+    assert tests.above(halves[:5], n=10).detectable == pytest.approx(power.shift(5, sides=1) * halves[:5].std(ddof=1))
+    assert tests.equivalent(halves, 1.0).detectable == pytest.approx(power.margin(n) * halves.std(ddof=1))
     # Pearson: Fisher's approximation.
     r = math.tanh((1.96 + 0.84) / math.sqrt(20 - 3))
     assert power.coefficient(20, "pearson") == pytest.approx(r, abs=0.04)

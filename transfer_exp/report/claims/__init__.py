@@ -47,8 +47,7 @@ CLAIMS: tuple[Claim, ...] = tuple(claim for source in _SOURCES for claim in sour
 def evaluate(study: Study, numbers: Numbers | None = None, own: Iterable[Claim] = ()) -> list[Verdict]:
     """The verdicts of a study on every claim that it can test, by claim and learner; ``own``: the user's."""
     numbers = numbers or Numbers.of(study)
-    verdicts = [verdict for claim in CLAIMS for verdict in claim.verdicts(study, numbers)]
-    verdicts += [verdict for claim in own for verdict in claim.guarded_verdicts(study, numbers)]
+    verdicts = [verdict for claim in (*CLAIMS, *own) for verdict in claim.guarded_verdicts(study, numbers)]
     return sorted(
         with_detectable(with_holm(verdicts)), key=lambda verdict: verdict.claim
     )  # stable: learners keep their order

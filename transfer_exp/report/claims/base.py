@@ -115,7 +115,7 @@ class Claim:
         return list(self.judge(self, study, numbers)) if study.scenario in self.scenarios else []
 
     def guarded_verdicts(self, study: Study, numbers: Numbers) -> list[Verdict]:
-        """The same of a claim of the user's own: "not tested" where its function raises, or gives what is no verdict."""
+        """The same, but "not tested" where the judge raises, or gives what is no verdict: one claim spoils no report."""
         try:
             verdicts = self.verdicts(study, numbers)
         except Exception as error:

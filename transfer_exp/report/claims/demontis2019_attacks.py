@@ -22,6 +22,7 @@ from transfer_exp.report.study import Study
 from transfer_exp.report.taxonomy import Learners
 from transfer_exp.types import Floats, counted
 
+_DEFENDED = ("tuned", "sanitised", "bagged")  # not among the targets of the paper
 _LINEAR = ("svm", "logistic", "ridge")
 
 
@@ -40,7 +41,7 @@ def matching_complexity(claim: Claim, study: Study, numbers: Numbers) -> Iterato
 
 
 def less_harmed(family: str, *, from_weak_linear: bool = False, less_clean: bool = True) -> Judge:
-    """One verdict a target of the family: harm to it is below the mean harm to the targets of other families.
+    """One verdict a target of the family: harm to it is below the mean harm to the undefended targets of other families.
 
     from_weak_linear: by attacks made on linear surrogates of low complexity. less_clean: harm is counted from the clean
     error, else from none.
@@ -67,7 +68,7 @@ def _less_harmed(claim: Claim, rows: pd.DataFrame, family: str, learners: Learne
         yield untested(claim, family, f"no run has a {family} as target under these surrogates")
     key = ["seed", "surrogate"]
     for target in own_targets:
-        others = rows[rows["target"].map(lambda other: learners.family(str(other)) != family)]
+        others = rows[rows["target"].map(lambda other: learners.family(str(other)) not in (family, *_DEFENDED))]
         own = tables.indexed(rows[rows["target"] == target], key)["harm"]
         wide = pd.concat({"own": own, "others": others.groupby(key)["harm"].mean()}, axis=1).dropna()
         means = wide.groupby(level="seed").mean()

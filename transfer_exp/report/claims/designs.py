@@ -6,6 +6,7 @@ where it is recorded (points that both models get right before the attack), else
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -90,6 +91,12 @@ def setting(study: Study, name: str) -> str:
     return str(study.runs[name].iloc[0]) if name in study.runs else ""
 
 
+def number(study: Study, name: str) -> float:
+    """The same as a number; NaN where it is none."""
+    (value,) = paths.numbers([setting(study, name)]) or (math.nan,)
+    return value
+
+
 def alike(study: Study, *varying: str) -> list[list[Study]]:
     """The parts of a study that differ in these settings alone (names, or beginnings that end with a dot), by groups."""
     groups: dict[tuple[str, ...], list[Study]] = {}
@@ -101,8 +108,13 @@ def alike(study: Study, *varying: str) -> list[list[Study]]:
         if not n.startswith(("surrogate", "target", *(v for v in varying if v.endswith(".")))) and n not in varying
     ]
     for part in parts:
-        groups.setdefault(tuple(setting(part, name) for name in kept), []).append(part)
+        groups.setdefault((*(setting(part, name) for name in kept), _learners_apart(part)), []).append(part)
     return [own for own in groups.values() if len(own) > 1]
+
+
+def _learners_apart(part: Study) -> str:
+    """The settings of learners for which this part was taken out of another: single runs that were no sweep's."""
+    return factors.in_words({n: v for n, v in part.settings.items() if n.startswith(("surrogate.", "target."))})
 
 
 def beside(parts: Sequence[Study], column: str, *, surrogate: str | None = None) -> pd.DataFrame:

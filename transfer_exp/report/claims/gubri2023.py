@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from transfer_exp.report.claims import designs, tests
-from transfer_exp.report.claims.base import EVASION, Claim, Numbers, Verdict
+from transfer_exp.report.claims.base import EVASION, Claim, Numbers, Verdict, untested
 from transfer_exp.report.claims.designs import Design
 from transfer_exp.report.claims.judging import of_found
 from transfer_exp.report.study import Study
@@ -21,6 +21,11 @@ def by_epoch(design: Design) -> list[str]:
     return sorted(design.levels, key=lambda level: numbers[level] or np.inf)
 
 
+def is_end(design: Design, level: str) -> bool:
+    """Whether a level of ``checkpoint`` is the end of the training: 0, or all of its epochs."""
+    return level == "0" or level in set(design.rows.get("surrogate.n_epochs", ()))
+
+
 def peaks_early(claim: Claim, study: Study, numbers: Numbers) -> Iterator[Verdict]:
     """One verdict a network of which at least three states of the training were surrogates.
 
@@ -31,6 +36,9 @@ def peaks_early(claim: Claim, study: Study, numbers: Numbers) -> Iterator[Verdic
         if design.numbers is None:
             continue
         levels, column = by_epoch(design), designs.transfer(design.rows)
+        if not is_end(design, levels[-1]):
+            yield untested(claim, design.about, "the end of the training (checkpoint 0) is not among its states")
+            continue
         table = design.values(column, levels)
         if len(table) < 2:
             continue
@@ -75,7 +83,8 @@ CLAIMS = (
         measured="Stopping the training of deep networks on images early made much better surrogates; here it is a small "
         "network",
         test="half of the repetitions choose the state of the training, the others test it against the last",
-        needs="states of one training as surrogates, its end (checkpoint 0) among them, in 10 repetitions",
+        needs="states of one training as surrogates, its end (checkpoint 0, or the last epoch) among them, in 10 "
+        "repetitions",
         factors=("checkpoint",),
         adds="surrogate=cnn surrogate.checkpoint=0,1,2,4,6 'seed=range(10)'",
     ),

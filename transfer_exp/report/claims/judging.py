@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from transfer_exp import stats
 from transfer_exp.report import words
@@ -32,6 +33,13 @@ def of_found(
         n=found.n, verdict=answer, reason="; ".join(filter(None, (reason, remark))), p_value=found.p_value, low=found.low,
         high=found.high, detectable=found.detectable,
     )  # fmt: skip
+
+
+def given(verdict: Verdict, premise: Found, lacking: str) -> Verdict:
+    """The verdict where its premise is shown, p < 0.05 and a positive effect, else "not tested", for what is lacking."""
+    if verdict.verdict == "not tested" or (premise.effect > 0 and premise.p_value < stats.ALPHA):
+        return verdict
+    return replace(verdict, verdict="not tested", reason=lacking, p_value=math.nan)
 
 
 def of_equivalence(claim: Claim, part: str, name: str, differences: Floats, margin: float, statement: str = "") -> Verdict:

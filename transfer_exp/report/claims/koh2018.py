@@ -10,7 +10,7 @@ from transfer_exp.report import tables
 from transfer_exp.report.claims import designs, tests
 from transfer_exp.report.claims.base import POISONING, Claim, Numbers, Verdict
 from transfer_exp.report.claims.cina2021 import BILEVEL
-from transfer_exp.report.claims.judging import of_found
+from transfer_exp.report.claims.judging import given, of_found
 from transfer_exp.report.study import Study
 
 AWARE = "poisoning_aware"
@@ -21,17 +21,29 @@ _KNOWN = "centre"  # the filter that the aware attacker expects
 def removes_only_the_unaware(claim: Claim, study: Study, numbers: Numbers) -> Iterator[Verdict]:
     """One verdict a target with a filter, beside itself without; for the filter that one attacker knows, a second one."""
     del numbers
-    parts = [part for part in (study, *study.others) if part.attack in (BILEVEL, AWARE)]
-    for part in (one for one in parts if one.attack == BILEVEL):
-        rows = tables.at_reference(part)
-        if _FILTER not in rows:
-            continue
-        learners = rows.drop_duplicates("target").set_index("target")
-        for filtered in part.learners.ordered(learners.index):
-            if part.learners.family(filtered) == "sanitised":
-                yield from _without(claim, part, learners, filtered)
+    for part in (one for one in (study, *study.others) if one.attack == BILEVEL):
+        learners = _targets(part)
+        for filtered in _sanitised(part, learners):
+            yield from _without(claim, part, learners, filtered)
+    for group in designs.alike(study, "attack", "attack."):
+        aware = [one for one in group if one.attack == AWARE]
+        for part in (one for one in group if one.attack == BILEVEL):
+            learners = _targets(part)
+            for filtered in _sanitised(part, learners):
                 if learners.loc[filtered, _FILTER] == _KNOWN:
-                    yield from _aware(claim, part, [one for one in parts if one.attack == AWARE], filtered)
+                    yield from _aware(claim, part, aware, filtered)
+
+
+def _targets(part: Study) -> pd.DataFrame:
+    """One row a target, with its settings."""
+    return tables.at_reference(part).drop_duplicates("target").set_index("target")
+
+
+def _sanitised(part: Study, learners: pd.DataFrame) -> list[str]:
+    """The targets behind a filter."""
+    if _FILTER not in learners:
+        return []
+    return [name for name in part.learners.ordered(learners.index) if part.learners.family(name) == "sanitised"]
 
 
 def inner_learner(learners: pd.DataFrame, wrapped: str) -> str | None:
@@ -52,12 +64,14 @@ def _without(claim: Claim, part: Study, learners: pd.DataFrame, filtered: str) -
     harm = designs.harm(part)
     found = designs.by_seed(*(harm.xs(name, level="target") for name in (plain, filtered)))
     means = f"means {found[:, 0].mean():.3f} and {found[:, 1].mean():.3f}" if len(found) else ""
-    yield of_found(
+    remark = f"{means}{_removed(part, filtered)}"
+    verdict = of_found(
         claim, f"{designs.named(part)}: {filtered}", "half of the damage without the filter, less that with it",
         tests.paired(found[:, 0] / 2 - found[:, 1]),
         statement="The filter takes more than half of the damage of points made without knowing it",
-        remark=f"{means}{_removed(part, filtered)}",
+        remark=remark,
     )  # fmt: skip
+    yield given(verdict, tests.paired(found[:, 0]), f"no damage to lose; {remark}")
 
 
 def _removed(part: Study, filtered: str) -> str:

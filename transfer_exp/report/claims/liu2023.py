@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from transfer_exp.report.claims import designs, tests
 from transfer_exp.report.claims.base import POISONING, Claim, Numbers, Verdict
 from transfer_exp.report.claims.cina2021 import BILEVEL
-from transfer_exp.report.claims.judging import of_found
+from transfer_exp.report.claims.judging import given, of_found
 from transfer_exp.report.study import Study
 
 _KINDS = {"linear and kernel learners": designs.CLASSICAL, "networks": designs.NETWORKS}
@@ -29,13 +29,15 @@ def lost_on_the_other_kind(claim: Claim, study: Study, numbers: Numbers) -> Iter
             ]
             found = designs.by_seed(*means)
             if len(found):
+                told = f"means {found[:, 0].mean():.3f} and {found[:, 1].mean():.3f}"
                 name = "half of the damage to their own kind, less that to the other"
-                yield of_found(
+                verdict = of_found(
                     claim, f"{designs.named(part)}: made on {kind}", name,
                     tests.paired(found[:, 0] / 2 - found[:, 1]),
-                    remark=f"means {found[:, 0].mean():.3f} and {found[:, 1].mean():.3f}",
+                    remark=told,
                     statement=f"Points made on {kind} lose more than half of their effect on the other kind",
                 )  # fmt: skip
+                yield given(verdict, tests.paired(found[:, 0]), f"no damage to lose; {told}")
 
 
 CLAIMS = (

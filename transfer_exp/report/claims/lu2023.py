@@ -20,16 +20,34 @@ def little_below(claim: Claim, study: Study, numbers: Numbers) -> Iterator[Verdi
     """One verdict a target: its damage rises less than half as fast below a share as above it."""
     del numbers
     for part in (study, *study.others):
-        shares = np.array(sorted(share for share in part.curves["epsilon"].unique() if share > 0))
-        if part.attack != BILEVEL or len(shares) < FEWEST_SHARES:
+        if part.attack != BILEVEL:
             continue
-        harm = pd.concat({share: designs.harm(part, share) for share in shares}, axis=1).dropna()
+        placed = of_points(part)
+        if len(placed) < FEWEST_SHARES:
+            continue
+        harm = pd.concat({share: designs.harm(part, share) for share in placed}, axis=1).dropna()
         for target in part.learners.ordered(harm.index.get_level_values("target")):
             table = harm.xs(target, level="target").groupby(level="seed").mean().to_numpy(dtype=np.float64)
-            found, place = tests.threshold(table, shares)
+            found, place = tests.threshold(table, np.array(list(placed.values())))
             remark = f"the bend is at {place:.1%} of points" if len(table) else ""
             name = "half of the damage per share beyond the bend, less that before it"
             yield of_found(claim, f"{designs.named(part)}: {target}", name, found, remark=remark)
+
+
+def of_points(part: Study) -> dict[float, float]:
+    """The shares asked for that place points, and the share that these are of the training set; each number of points once.
+
+    Where the size of the training set is not recorded, those at which some damage differs from 0.
+    """
+    shares = sorted(share for share in part.curves["epsilon"].unique() if share > 0)
+    n_points = set(part.runs["n_target"].dropna()) if "n_target" in part.runs else set()
+    if len(n_points) != 1:
+        return {share: share for share in shares if (designs.harm(part, share) != 0).any()}
+    (n,) = n_points
+    placed: dict[int, float] = {}
+    for share in shares:
+        placed.setdefault(round(share / (1 - share) * n), share)  # as scenarios.poisoning
+    return {share: m / (n + m) for m, share in placed.items() if m}
 
 
 CLAIMS = (

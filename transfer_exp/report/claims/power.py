@@ -46,8 +46,8 @@ def wins(n: int) -> float:
 
 
 @functools.cache
-def shift(n: int) -> float:
-    """Of Wilcoxon's signed ranks over n differences: their mean, in standard deviations."""
+def shift(n: int, sides: int = 2) -> float:
+    """Of Wilcoxon's signed ranks over n differences, one- or two-sided: their mean, in standard deviations."""
     noise, signs = _rng().normal(size=(_DRAWS, n)), np.sign
     total = n * (n + 1) / 2
 
@@ -60,7 +60,7 @@ def shift(n: int) -> float:
     for rank in range(1, n + 1):
         counts = np.convolve(counts, np.concatenate([[1.0], np.zeros(rank - 1), [1.0]]))
     upper = np.cumsum((counts / counts.sum())[::-1])[::-1]
-    significant = np.flatnonzero(2 * upper < stats.ALPHA)
+    significant = np.flatnonzero(sides * upper < stats.ALPHA)
     if not len(significant):
         return float("nan")
     return smallest(lambda more: float((positive(noise + more) >= significant[0]).mean()), min(10.0, total))
@@ -74,6 +74,20 @@ def distance(n: int) -> float:
     noise = _rng().normal(size=(_DRAWS, n))
     mean, error = noise.mean(axis=1), noise.std(axis=1, ddof=1) / np.sqrt(n)
     return smallest(lambda more: float((mean + more > stats.quantile(n) * error).mean()), 100.0)
+
+
+@functools.cache
+def margin(n: int) -> float:
+    """Of two one-sided t-tests over n values: the distance of the true mean from the nearer margin, in standard deviations.
+
+    The other margin is far; where the two are near each other, it takes more.
+    """
+    if n < 3:
+        return float("nan")
+    noise = _rng().normal(size=(_DRAWS, n))
+    mean, error = noise.mean(axis=1), noise.std(axis=1, ddof=1) / np.sqrt(n)
+    needed = float(scipy.stats.t.ppf(1 - stats.ALPHA, n - 1))
+    return smallest(lambda more: float((mean + more > needed * error).mean()), 100.0)
 
 
 @functools.cache

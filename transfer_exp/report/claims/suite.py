@@ -22,7 +22,8 @@ def optimum_is_not_transfer(claim: Claim, study: Study, numbers: Numbers) -> Ite
     """One verdict a surrogate: transfer along the shares of the optimum at which one solver was stopped."""
     del numbers
     for group in designs.alike(study, _STOP):
-        parts = sorted(group, key=lambda part: float(designs.setting(part, _STOP)))
+        stopped = [part for part in group if not math.isnan(designs.number(part, _STOP))]
+        parts = sorted(stopped, key=lambda part: designs.number(part, _STOP))
         if len(parts) < 3:
             continue
         rows = tables.at_reference(parts[0])

@@ -48,15 +48,30 @@ class Found:
 
 def signed_ranks(differences: Floats, alternative: Literal["two-sided", "greater", "less"] = "two-sided") -> float:
     """Exact p-value of Wilcoxon's signed ranks; differences of 0 are left out, and NaN where nothing else is left."""
-    values = np.round(differences[~np.isnan(differences)], _DIGITS)
-    values = values[values != 0]
+    values = _that_differ(differences)
     if not len(values):
         return math.nan
     if len(np.unique(np.abs(values))) == len(values) <= 50:
         return float(scipy.stats.wilcoxon(values, alternative=alternative, method="exact").pvalue)
     if len(values) > _LONGEST_ENUMERATION:
         return float(scipy.stats.wilcoxon(values, alternative=alternative, method="approx").pvalue)
-    return _all_signs(scipy.stats.rankdata(np.abs(values)) * np.sign(values), alternative)
+    return _all_signs(_ranks_with_signs(values), alternative)
+
+
+def _that_differ(differences: Floats) -> Floats:
+    values = np.round(differences[~np.isnan(differences)], _DIGITS)
+    return np.asarray(values[values != 0])
+
+
+def _ranks_with_signs(values: Floats) -> Floats:
+    return np.asarray(scipy.stats.rankdata(np.abs(values)) * np.sign(values))
+
+
+def _of_mean(differences: Floats, p_value: float) -> float:
+    """The p-value of signed ranks as one of the mean's side: 1 where the ranks lie on the other, or the mean on none."""
+    values = _that_differ(differences)
+    apart = len(values) > 0 and values.mean() * _ranks_with_signs(values).sum() <= 0
+    return 1.0 if apart else p_value
 
 
 def _all_signs(ranks: Floats, alternative: str) -> float:
@@ -70,14 +85,15 @@ def _all_signs(ranks: Floats, alternative: str) -> float:
 
 
 def paired(differences: Floats) -> Found:
-    """That paired differences ``(n,)`` are not symmetric around 0; the effect is their mean."""
+    """That paired differences ``(n,)`` are not symmetric around 0; the effect is their mean, p is 1 on its other side."""
     values = differences[~np.isnan(differences)]
     low, high = stats.mean_interval(values)
     n, sd = len(values), float(values.std(ddof=1)) if len(values) > 1 else math.nan
     effect = float(values.mean()) if n else math.nan
     return Found(
-        effect=effect, p_value=signed_ranks(values), n=n, low=low, high=high, detectable=power.shift(n) * sd if n else sd
-    )
+        effect=effect, p_value=_of_mean(values, signed_ranks(values)), n=n, low=low, high=high,
+        detectable=power.shift(n) * sd if n else sd,
+    )  # fmt: skip
 
 
 def both(first: Floats, second: Floats) -> Found:
@@ -104,13 +120,9 @@ def trend(table: Floats) -> Found:
         one_sided = [scipy.stats.page_trend_test(one).pvalue for one in (table, table[:, ::-1])]
     p_value = min(1.0, 2 * float(min(one_sided)))
     return Found(
-        effect=float(taus.mean()),
-        p_value=p_value,
-        n=n,
-        low=max(low, -1.0),
-        high=min(high, 1.0),
+        effect=float(taus.mean()), p_value=p_value, n=n, low=max(low, -1.0), high=min(high, 1.0),
         detectable=power.trend(n, k),
-    )
+    )  # fmt: skip
 
 
 def interior(table: Floats) -> tuple[Found, int]:
@@ -134,12 +146,17 @@ def interior(table: Floats) -> tuple[Found, int]:
 
 def _one_sided(differences: Sequence[Floats], n: int, *, force: float | None = None) -> Found:
     weaker = min(differences, key=lambda one: float(one.mean()))
-    p_values = [signed_ranks(one, "greater") for one in differences]
+    p_values = [_of_mean(one, signed_ranks(one, "greater")) for one in differences]
     low, high = stats.mean_interval(weaker)
     sd = float(weaker.std(ddof=1)) if len(weaker) > 1 else math.nan
     p_value = force if force is not None else (1.0 if np.isnan(p_values).any() else max(p_values))
     return Found(
-        effect=float(weaker.mean()), p_value=p_value, n=n, low=low, high=high, detectable=power.distance(len(weaker)) * sd
+        effect=float(weaker.mean()),
+        p_value=p_value,
+        n=n,
+        low=low,
+        high=high,
+        detectable=power.shift(len(weaker), sides=1) * sd,
     )
 
 
@@ -181,9 +198,7 @@ def equivalent(differences: Floats, margin: float) -> Found:
         below = scipy.stats.ttest_1samp(values, margin, alternative="less").pvalue
         above = scipy.stats.ttest_1samp(values, -margin, alternative="greater").pvalue
         p_value = float(max(below, above))
-    return Found(
-        effect=margin - abs(mean), p_value=p_value, n=n, low=low, high=high, detectable=float(power.distance(n) * sd)
-    )
+    return Found(effect=margin - abs(mean), p_value=p_value, n=n, low=low, high=high, detectable=float(power.margin(n) * sd))
 
 
 def chosen_by_others(table: Floats) -> Floats:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import pandas as pd
@@ -20,7 +21,8 @@ def many_and_no_cross_entropy(claim: Claim, study: Study, numbers: Numbers) -> I
     for group in designs.alike(study, _STEPS, _OBJECTIVE):
         if group[0].goal == "any":
             continue
-        found = {(designs.setting(part, _OBJECTIVE), int(designs.setting(part, _STEPS))): part for part in group}
+        counted = [part for part in group if not math.isnan(designs.number(part, _STEPS))]
+        found = {(designs.setting(part, _OBJECTIVE), int(designs.number(part, _STEPS))): part for part in counted}
         steps = sorted({n for _, n in found})
         for objective in sorted({name for name, _ in found} - {"cross_entropy"}):
             wanted = [(objective, n) for n in steps] + [("cross_entropy", n) for n in steps]
