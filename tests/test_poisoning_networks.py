@@ -108,6 +108,7 @@ def test_a_retraining_is_a_function_of_the_points():
     assert one.retrain(points, labels) == pytest.approx(first, abs=1e-7)
 
 
+@pytest.mark.slow
 def test_the_health_number_is_the_cosine_with_retraining_and_leaves_the_network_as_it_was(monkeypatch):
     with seeded(3):
         one = network(smooth(2), 2)
@@ -198,6 +199,7 @@ def test_points_start_where_those_of_classical_learners_do(n_classes, label):
     assert (network.labels != y[network.start_rows]).all()
 
 
+@pytest.mark.slow
 def test_of_several_starts_a_network_takes_the_one_that_harms_it_most():
     learner, (x, y), (x_val, y_val) = MLP(hidden=(6,)), sample(24, 3, seed=1), sample(30, 3, seed=2)
     made, _ = poison(learner, small_attack(n_rounds=1, n_starts=24, label="most_harmful", n_labels=2), 3, n_points=1)
@@ -217,8 +219,9 @@ def test_one_moving_point_is_retrained_from_the_fixed_ones_whatever_was_asked_be
     assert there.loss != first.loss
     assert one.retrain(x[0], 1).loss == first.loss
     assert one.counts.retrainings == 3
+    one.gradient(there)
     gradient, _ = one.gradient(first)
-    np.testing.assert_allclose(gradient, learner.retraining(x, y, x_val, y_val, room=0).gradient(first)[0], rtol=1e-2)
+    np.testing.assert_array_equal(gradient, learner.retraining(x, y, x_val, y_val, room=0).gradient(first)[0])
     one.place(first)
     assert one.retrain(x[1], 0).loss != learner.retraining(x, y, x_val, y_val, room=0).retrain(x[1], 0).loss
 
@@ -234,6 +237,7 @@ def test_the_margin_gradient_is_the_slope_of_the_points_log_probability():
     np.testing.assert_allclose(found, (log_probability[:4] - log_probability[4:]) / (2 * h), rtol=0.02, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_convolutions_and_modules_of_the_users_are_poisoned():
     (x, y), (x_val, y_val) = sample(24, 2, seed=1, d=16), sample(30, 2, seed=2, d=16)
     user = TorchModule(module=lambda n_classes: smooth(n_classes, 16), weight_decay=0.01)
