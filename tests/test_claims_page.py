@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -63,14 +64,19 @@ def test_data_sets_that_disagree_are_marked(tmp_path: Path) -> None:
 def test_the_command_makes_the_page_of_several_studies(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     items = made_up.grid(made_up.SMALL["surrogates"], made_up.SMALL["targets"], [1.0], range(6))
     for study in ("one", "two"):
-        uri = made_up.write_store(tmp_path, study, items, images=False)
-    out = tmp_path / "claims"
-    assert main(["claims=all", "study=[one,two]", f"tracking_uri={uri}", f"out={out}"]) == 0
+        (tmp_path / study).mkdir()
+        made_up.write_store(tmp_path / study, study, items, images=False)
+    out, roots = tmp_path / "claims", f"root=[{tmp_path / 'one'},{tmp_path / 'two'}]"
+    assert main(["claims=all", "study=[one,two]", roots, f"out={out}"]) == 0
     found = json.loads((out / "claims.json").read_text())
-    assert found["studies"] == {"one": "mnist89", "two": "mnist89"}
+    assert found["studies"] == {"one": "mnist", "two": "mnist"}
     row = next(row for row in found["claims"] if row["id"] == "LR1")
     assert row["needs"]["one"]["command"].startswith("python -m transfer_exp experiment=one ")
-    assert {part["study"] for row in found["claims"] for part in row["cells"]["mnist89"]["parts"]} == {"one", "two"}
+    assert {part["study"] for row in found["claims"] for part in row["cells"]["mnist"]["parts"]} == {"one", "two"}
+    made_up.write_store(tmp_path / "two", "one", items[:1], images=False)
+    for study, told in (("one", "got sqlite:////.*/one/mlflow.db and "), ("three", "got none")):
+        assert main(["claims=all", f"study=[{study}]", roots, f"out={out}"]) == 2
+        assert re.search(f"expected one of the 2 stores to have {study}, {told}", capsys.readouterr().err)
 
 
 @pytest.mark.parametrize(

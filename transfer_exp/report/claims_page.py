@@ -15,11 +15,14 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from transfer_exp.measures import registry
+from transfer_exp.report import client
 from transfer_exp.report.claims import CLAIMS, Claim, Verdict, Wanting, evaluate, wanting
 from transfer_exp.report.files import replacing, write_csv
 from transfer_exp.report.page import number, probability
 from transfer_exp.report.records import load
 from transfer_exp.report.study import Study
+from transfer_exp.system.masking import masked
+from transfer_exp.types import UserError
 
 _SIGNS = {"holds": "✓", "fails": "✗", "mixed": "±", "not tested": "○"}
 
@@ -56,12 +59,26 @@ def summed(verdicts: Sequence[Verdict]) -> str:
     return "mixed" if len(answers) > 1 else next(iter(answers), "not tested")
 
 
-def build_claims(*, tracking_uri: str, studies: Sequence[str], out: Path) -> Path:
-    """Write ``claims.html``, ``claims.json`` and ``claims.csv`` of these studies into ``out``, and return the page."""
-    told = [told_by(tracking_uri=tracking_uri, study=study) for study in studies]
+def build_claims(*, tracking_uris: Sequence[str], studies: Sequence[str], out: Path) -> Path:
+    """Write ``claims.html``, ``claims.json`` and ``claims.csv`` of these studies into ``out``, and return the page.
+
+    Raises UserError for a study that none or several of the stores have.
+    """
+    told = [told_by(tracking_uri=_store_of(study, tracking_uris), study=study) for study in studies]
     with replacing(out) as folder:
         write_page(folder, told)
     return out / "claims.html"
+
+
+def _store_of(study: str, uris: Sequence[str]) -> str:
+    """The one store that has a study; a store that stands alone says itself what it lacks."""
+    if len(uris) == 1:
+        return uris[0]
+    found = [uri for uri in uris if client.connect(uri).get_experiment_by_name(study)]
+    if len(found) != 1:
+        where = " and ".join(map(masked, found)) or "none"
+        raise UserError(f"study: expected one of the {len(uris)} stores to have {study}, got {where}")
+    return found[0]
 
 
 def write_page(folder: Path, told: Sequence[Told]) -> None:
