@@ -63,10 +63,12 @@ class Case:
         x, y = self.attacked
         return Evasion(norm="linf").craft(model, x, y, epsilons=epsilons, box=self.dataset.box)
 
-    @property
-    def untrained(self) -> Any:
-        """The learner, whose weights stay where they begin."""
-        return replace(self.learner, learning_rate=1e-12, n_epochs=1).on(self.dataset)
+    def start(self, seed: int) -> Model:
+        """Where the weights of a training with this seed begin."""
+        x, y = self.training
+        still: Any = replace(self.learner, learning_rate=1e-12, n_epochs=1).on(self.dataset)
+        made: Model = still.fit(x[:100], y[:100], n_classes=10, seed=seed)
+        return made
 
 
 def _weights(model: Any) -> Floats:
@@ -108,7 +110,7 @@ def test_side_by_side(name: str, quick: bool, benchmark: Any, add: Add) -> None:
     beside, gpu_together = on_clock(lambda: list(together()))
     after, gpu_alone = on_clock(lambda: alone(_DEVICE))
     cpu, core = on_clock(lambda: alone("cpu", 3), 1)
-    starts = [case.untrained.fit(*one[:2], n_classes=10, seed=one[2]) for one in sets]
+    starts = [case.start(seed) for _, _, seed in sets]
     of_alone = max(map(_apart, after, beside, starts))
     of_cpu = max(map(_apart, cpu, beside[:3], starts[:3]))
     gain, least = gpu_alone / gpu_together, _LEAST_GAIN.get(name, 0.0)
@@ -134,8 +136,9 @@ def test_error_curves(name: str, quick: bool, benchmark: Any, add: Add) -> None:
     single = deepcopy(model).float().to(_DEVICE)
     case.craft(single, _EPSILONS[:1])
     made, gpu = on_clock(lambda: case.craft(single), 1)
-    single.batch_size = 2000
-    _, gpu_whole = on_clock(lambda: case.craft(single), 1)
+    gpu_whole, single.batch_size = gpu, len(case.attacked[0])
+    if model.batch_size < single.batch_size:
+        _, gpu_whole = on_clock(lambda: case.craft(single), 1)
     exact, core = on_clock(lambda: case.craft(model), 1)
     if model.precision == "single":
         with _in_double():

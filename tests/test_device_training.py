@@ -185,7 +185,7 @@ def test_a_network_trained_on_a_gpu_is_that_of_the_cpu(
 
 
 @needs_gpu
-def test_work_trains_where_it_attacks(digits: Dataset, tmp_path: Path) -> None:
+def test_work_trains_on_the_gpu_where_it_attacks(digits: Dataset, tmp_path: Path) -> None:
     learner = CNN(channels=(2, 3), hidden=5, n_epochs=1)
     combination = Combination(dataset=digits, surrogate=learner, target=Logistic(C=1.0), attack=Evasion(), epsilon=GRID)
     works = [Work.of(replace(combination, device=device), Store(tmp_path)) for device in ("cpu", "cuda")]
