@@ -21,7 +21,7 @@ from transfer_exp.cli.configuration import display_name, files_of, identity, set
 from transfer_exp.cli.errors import one_line
 from transfer_exp.cli.own import use_own_folders
 from transfer_exp.cli.plan import NOTHING_STARTED, planned
-from transfer_exp.cli.progress import Job
+from transfer_exp.cli.progress import FirstOfASweep, Job
 from transfer_exp.combination import Combination
 from transfer_exp.store import Store
 from transfer_exp.system.masking import masked
@@ -59,8 +59,9 @@ def run_one(config: DictConfig) -> None:
         _log.info("%s: %s in %.1f s, run %s", job.name, job.status, job.seconds, job.run_id)
         return
     folder = Path(hydra.sweep.dir)
-    # Its steps would drown the progress of the sweep.
+    # Its steps, and the same remark on every combination, would drown the progress of the sweep.
     logging.getLogger("transfer_exp.work").setLevel(logging.WARNING)
+    logging.getLogger("transfer_exp.scenarios.remarks").filters[:] = [FirstOfASweep(folder)]
     try:
         announced = progress.announced(folder)
     except UserError as error:

@@ -11,12 +11,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from transfer_exp.signature import signature
 from transfer_exp.system.masking import masked
 from transfer_exp.types import UserError
 
 _log = logging.getLogger(__name__)
 _PARENT = "parent.json"
 _FIRST = "first-start"
+_SAID = "said-"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,9 +32,30 @@ class Job:
     reason: str = ""
 
 
+class FirstOfASweep(logging.Filter):
+    """Lets through one remark about each thing, whichever of the sweep's processes has it first."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.folder = folder
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether no record of this sweep before was about the same; one that is about nothing always passes."""
+        about = getattr(record, "about", "")
+        if not about:
+            return True
+        try:
+            (self.folder / f"{_SAID}{signature(about=about)}").touch(exist_ok=False)
+        except FileExistsError:
+            return False
+        except OSError:  # there is no space for it
+            return True
+        return True
+
+
 def announce(folder: Path, *, run_id: str, total: int, varied: Collection[str] | None) -> None:
     """Tell jobs their parent run, and what tells them apart; what an earlier sweep left in the folder goes."""
-    for left in (*folder.glob("job-*.json"), folder / _FIRST):
+    for left in (*folder.glob("job-*.json"), *folder.glob(f"{_SAID}*"), folder / _FIRST):
         left.unlink(missing_ok=True)
     (folder / _PARENT).write_text(json.dumps({"run_id": run_id, "total": total, "varied": varied and list(varied)}))
 
