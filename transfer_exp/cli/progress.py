@@ -6,14 +6,14 @@ import contextlib
 import json
 import logging
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from transfer_exp.signature import signature
 from transfer_exp.system.masking import masked
-from transfer_exp.types import UserError
+from transfer_exp.types import UserError, counted
 
 _log = logging.getLogger(__name__)
 _PARENT = "parent.json"
@@ -90,6 +90,12 @@ def results(folder: Path) -> list[dict[str, Any]]:
     return found
 
 
+def skipped(jobs: Sequence[Mapping[str, Any]]) -> str:
+    """How many of the jobs of a sweep were done before it, in a line; empty where none was."""
+    n = sum(job["status"] == "skipped" for job in jobs)
+    return f"skipped {n:,} of {counted(len(jobs), 'combination')}: done before" if n else ""
+
+
 def result(folder: Path, number: int) -> dict[str, Any] | None:
     """How one job of a sweep ended; None where it left no whole result."""
     try:
@@ -100,7 +106,9 @@ def result(folder: Path, number: int) -> dict[str, Any] | None:
 
 
 def show_progress(job: Job, folder: Path, total: int) -> None:
-    """Log one line on a job that has ended, and when the others will have."""
+    """Log one line on a job that has ended, and when the others will have; none on one that was done before."""
+    if job.status == "skipped":
+        return
     done = max(len(list(folder.glob("job-*.json"))), 1)
     elapsed = max(time.time() - _first_start(folder, job), 0)  # clocks of several machines, or one that was set back
     left = max(total - done, 0)
