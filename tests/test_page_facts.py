@@ -12,6 +12,8 @@ from conftest import SOURCE
 from test_config import CONF, choices
 from test_network_studies import STUDIES, combinations
 
+from transfer_exp.report.claims import CLAIMS
+
 PAGES = reader.pages(SOURCE)
 GROUPS = (
     "attack",
@@ -110,3 +112,8 @@ def test_files_of_the_repository_that_the_pages_name_are_there() -> None:
         (page.name, name) for page, name in named if not any((root / name).exists() for root in (*roots, Path(page).parent))
     ]
     assert [one for one in missing if not own.fullmatch(one[1])] == []
+
+
+def test_readme_says_how_many_claims_there_are() -> None:
+    own = sum(claim.source == "this suite" for claim in CLAIMS)
+    assert f"{len(CLAIMS) - own} published ones and {own} questions of this suite" in (SOURCE / "README.md").read_text()
