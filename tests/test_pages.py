@@ -22,6 +22,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig
 
+from transfer_exp.cli import exporting
 from transfer_exp.report.__main__ import options, settings
 
 PAGES = reader.pages(SOURCE)
@@ -111,6 +112,21 @@ def test_the_words_of_a_command_compose(command: reader.Command) -> None:
 def test_the_words_of_a_report_are_known(command: reader.Command) -> None:
     given = options([word for word in command.words[3:] if not word.startswith("-")])
     assert settings(given["where"]) if "where" in given else True
+
+
+@pytest.mark.parametrize("command", [one for one in of("transfer_exp.export") if one.words[3:]], ids=str)
+def test_the_words_of_an_export_are_known(command: reader.Command) -> None:
+    known = set(re.findall(r"(\w+)=", exporting.HELP))
+    assert {word.partition("=")[0] for word in command.words[3:]} <= known
+
+
+@pytest.mark.parametrize("command", [one for one in of("transfer_exp.evaluate") if one.words[3:]], ids=str)
+def test_the_words_of_a_showing_compose(command: reader.Command) -> None:
+    own, others = [], []
+    for word in command.words[3:]:
+        (own if word.startswith(("points=", "csv=", "json=")) else others).append(word)
+    assert any(word.startswith("points=") for word in own)
+    assert composed(command._replace(words=(*command.words[:3], *others)))
 
 
 def test_what_python_runs_is_a_module_of_the_package() -> None:
