@@ -1,4 +1,4 @@
-"""The commands that README and docs show, by page: of blocks without a language, and whole commands within sentences."""
+"""The commands that README and docs show, by page: of blocks of a shell (or of no language), and in sentences."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 PROGRAM = re.compile(r"(make [a-z0-9-]|(\.venv/bin/)?python -m |(\.venv/bin/)?pip |uv |sh tools/|(\.venv/bin/)?mlflow )")
+SHELL = ("", "bash", "sh")
 SPAN = re.compile(r"`((?:make|python|pip|uv|sh|\.venv/bin/\w+) [^`]+)`")
 
 
@@ -37,7 +38,7 @@ def pages(source: Path) -> list[Path]:
 def commands(page: Path, source: Path) -> Iterator[Command]:
     """The commands of one page."""
     text = page.read_text(encoding="utf-8")
-    shown = [content for kind, content in BLOCK.findall(text) if not kind]
+    shown = [content for kind, content in BLOCK.findall(text) if kind in SHELL]
     lines = [line for content in shown for line in content.replace("\\\n", " ").splitlines()]
     lines += [" ".join(span.split()) for span in SPAN.findall(BLOCK.sub("", text))]
     for line in lines:

@@ -22,6 +22,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig
 
+from transfer_exp.cli import exporting
 from transfer_exp.report.__main__ import options, settings
 
 PAGES = reader.pages(SOURCE)
@@ -113,19 +114,43 @@ def test_the_words_of_a_report_are_known(command: reader.Command) -> None:
     assert settings(given["where"]) if "where" in given else True
 
 
+@pytest.mark.parametrize("command", [one for one in of("transfer_exp.export") if one.words[3:]], ids=str)
+def test_the_words_of_an_export_are_known(command: reader.Command) -> None:
+    known = set(re.findall(r"(\w+)=", exporting.HELP))
+    assert {word.partition("=")[0] for word in command.words[3:]} <= known
+
+
+@pytest.mark.parametrize("command", [one for one in of("transfer_exp.evaluate") if one.words[3:]], ids=str)
+def test_the_words_of_a_showing_compose(command: reader.Command) -> None:
+    own, others = [], []
+    for word in command.words[3:]:
+        (own if word.startswith(("points=", "csv=", "json=")) else others).append(word)
+    assert any(word.startswith("points=") for word in own)
+    assert composed(command._replace(words=(*command.words[:3], *others)))
+
+
 def test_what_python_runs_is_a_module_of_the_package() -> None:
     for command in COMMANDS:
         assert command.module in ("", "venv") or find_spec(command.module), str(command)
 
 
-QUICK = ("attack.n_iter=2", "attack.n_walk=0", "n_variability=2", "dataset.split.test=20")
+LESS = ("n_variability=2", "dataset.split.test=20")
+QUICK = {
+    "evasion": ("attack.n_iter=2", "attack.n_walk=0"),
+    "poisoning": ("attack.n_iter=2", "attack.n_rounds=1"),
+    "mifgsm": ("attack.n_gradients=6",),
+    "pgd": ("attack.n_gradients=2",),
+}
 FEW_POISONED = (
-    "dataset.split={target: 30, surrogate: 30, validation: 30, test: 20}",
+    "dataset.split={target: 40, surrogate: 40, validation: 40, test: 20}",
     "epsilon.grid=[0,0.1]",
     "epsilon.reference=0.1",
     "epsilon.shown=[0.1]",
 )
-RUN_PAGES = ("README.md", "docs/commands.md", "docs/data.md")
+RUN_PAGES = (
+    *("README.md", "docs/commands.md", "docs/data.md", "docs/measures_networks.md", "docs/training.md"),
+    *("docs/transfer_attacks.md", "docs/poisoning.md", "docs/poisoning_networks.md", "docs/poisoning_defences.md"),
+)
 RUN = [c for c in COMPOSED if c.module == "transfer_exp" and c.page in RUN_PAGES and "experiment=" not in " ".join(c.words)]
 REAL = ("mnist", "drebin215", "lfw")
 
@@ -163,11 +188,11 @@ def test_a_command_runs(command: reader.Command, cli: Cli, root: Path, monkeypat
     monkeypatch.syspath_prepend(str(folder))
     with initialize_config_dir(str(SOURCE / "conf"), version_base="1.3"):
         words = first_values(word for word in command.words[3:] if word != "-m")
-    poisoning = "attack=poisoning" in words
-    smaller = [word for word in QUICK if not (poisoning and "n_walk" in word)]
-    if poisoning:
-        words = [word for word in words if not word.startswith("dataset.split")]
-        smaller = [*smaller[:-1], *FEW_POISONED]
+    attack = next((word.partition("=")[2] for word in words if word.startswith("attack=")), "evasion")
+    smaller = [*QUICK.get(attack, ()), *LESS]
+    if "epsilon=poisoning" in words:
+        words = [word for word in words if not word.startswith(("dataset.split", "epsilon."))]
+        smaller = [*QUICK.get(attack, ()), *FEW_POISONED, LESS[0]]
     ended = cli(*words, *smaller)
     assert ended.rc == 0, ended.stderr
     for name in ("my_nets", "my_service"):
