@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -58,6 +59,43 @@ def test_data_sets_that_disagree_are_marked(tmp_path: Path) -> None:
     page(tmp_path / "two", *told)
     for name in ("claims.html", "claims.json", "claims.csv"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+def test_a_cell_has_the_numbers_of_its_parts_and_their_study(tmp_path: Path) -> None:
+    of_interval = replace(verdict("fails", "CH1", "-"), statistic_name="mean regret", statistic=0.123, low=0.05, high=0.2)
+    lacking = replace(verdict("not tested", "1a"), statistic=math.nan, reason="no run has SVM H as target")
+    several = [verdict("holds" if i < 3 else "fails", "3a", f"l{i}") for i in range(5)]
+    several = [replace(one, statistic=i, p_value=i / 100) for i, one in enumerate(several)]
+    told = [
+        Told(study="a", dataset="mnist", verdicts=[verdict("holds"), of_interval, lacking, *several]),
+        Told(study="b", dataset="mnist", verdicts=[lacking]),
+    ]
+    page(tmp_path / "one", *told)
+    html = (tmp_path / "one" / "claims.html").read_text()
+    lines = [line[len("<br><small>") : -len("</small>")] for line in html.splitlines() if line.startswith("<br><small>")]
+    assert lines == [
+        "svm: repetitions with L larger 9 of 10, p 0.02; a",
+        "3 of 5 hold: repetitions with L larger 0 to 4, p 0 to 0.04; a",
+        "mean regret 0.123 (0.05 to 0.2), p 0.02; a",
+    ]
+    assert html.count("<li>svm: no run has SVM H as target (a, b)</li>") == 1
+
+
+def test_what_studies_lack_for_a_claim_is_named_once_with_a_command(tmp_path: Path) -> None:
+    study = planted.study(lambda rows, sign: None, 0, seeds=1)
+    held = verdict("holds", "LR3")
+    told = [
+        Told(study=name, dataset="mnist", verdicts=own, others=wanting(study, own))
+        for name, own in (("a", []), ("b", [held]))
+    ]
+    page(tmp_path / "one", *told)
+    sections = (tmp_path / "one" / "claims.html").read_text().split('<section id="')
+    html = {section.partition('"')[0]: section for section in sections[1:]}
+    told_once = (
+        "<li>a, b: to test it takes a study of classification or detection; for instance <code>python -m transfer_exp"
+    )
+    assert html["LR1"].count(f"{told_once} experiment=training_radius</code></li>") == 1
+    assert "to test it takes" not in html["LR3"]
 
 
 @pytest.mark.slow
