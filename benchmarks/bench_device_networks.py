@@ -84,7 +84,7 @@ def _apart(one: Model, other: Model, start: Model) -> float:
 def _in_double() -> Iterator[None]:
     """Networks are attacked in float64, on all cores."""
     around = network.around
-    torch.set_num_threads(os.cpu_count() or 1)
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
     network.around = lambda *points, **options: around(*points, **{**options, "dtype": torch.float64})
     try:
         yield
