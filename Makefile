@@ -102,7 +102,7 @@ mnist-pairs-poisoning: $(READY)  ## study: poisoning on all 45 pairs of MNIST di
 
 training-radius: $(READY)  ## networks as surrogates: adversarial training at six radii (180 combinations)
 
-attacks: $(READY)  ## networks as surrogates: nine transfer attacks at equal cost (540 combinations)
+attacks: $(READY)  ## networks as surrogates: nine transfer attacks at equal cost (594 combinations)
 
 optimum: $(READY)  ## attacks stopped at shares of the optimum (600 combinations)
 

@@ -52,9 +52,11 @@ FIGURES = {
     "targeted_matrix": ("targeted", "error_matrix_eps0.2_fraction1"),
     "batch_norm_matrix": ("batch_norm", "error_matrix_eps0.1_fraction1"),
     "sam_radius_matrix": ("sam_radius", "error_matrix_eps0.1_fraction1"),
-    "sam_radius_path": ("sam_radius", "path_cnn_sam_radius"),
     "regularisers_matrix": ("regularisers", "error_matrix_eps0.1_fraction1"),
-    "width_depth_matrix": ("width_depth", "error_matrix_eps0.1_fraction1"),
+    "width_depth_mlp_width": ("width_depth", "path_mlp_high_width"),
+    "width_depth_cnn_depth": ("width_depth", "path_cnn_depth"),
+    "width_depth_svm_C": ("width_depth", "path_svm_low_C"),
+    "optimum_matrix": ("optimum", "error_matrix_eps0.1_fraction1"),
     "robust_targets_matrix": ("robust_targets", "error_matrix_eps0.15_fraction1"),
 }
 """Name in the documentation: study, and figure of its report."""
