@@ -16,7 +16,13 @@ from transfer_exp.types import UserError
 
 TINY = (
     *("seed=0,1", "dataset.split.test=20", "n_variability=2", "epsilon.shares=[0,0.2]", "epsilon.reference_share=0.2"),
-    *("epsilon.shown_shares=[0.2]", "audit.panel=[ridge_high,ridge_low]", "audit.of_images=[]", "audit.shares=[1.0,0.5]"),
+    *(
+        "hydra/launcher=basic",
+        "epsilon.shown_shares=[0.2]",
+        "audit.panel=[ridge_high,ridge_low]",
+        "audit.of_images=[]",
+        "audit.shares=[1.0,0.5]",
+    ),
 )
 
 
@@ -90,6 +96,23 @@ def test_strengths_and_attackers_are_said_aloud(caplog):
     prepared("target=svm_low", "dataset.split.test=197", "attack.norm=linf")
     assert "100%, 20%, 5% of 800 points" in caplog.text
     assert "of 1, the median linf distance between two points of different classes: epsilon 0, 0.01, 0.02" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("overrides", "cores", "workers"),
+    [
+        ((), 1, 1),
+        ((), 2, 2),
+        ((), 64, 4),
+        (("device=auto",), 64, 1),  # of one GPU
+        (("hydra.launcher.n_jobs=3",), 2, 3),
+        (("hydra/launcher=joblib",), 2, -1),  # Hydra's own: all cores
+    ],
+)
+def test_an_audit_has_a_worker_for_each_core_unless_the_command_says_how_many(overrides, cores, workers, monkeypatch):
+    monkeypatch.setattr("joblib.cpu_count", lambda: cores)
+    assert prepared("target=svm_low", *overrides).hydra.launcher.n_jobs == workers
+    assert "n_jobs" not in prepared("target=svm_low", "hydra/launcher=basic").hydra.launcher
 
 
 def test_other_sweeps_are_left_alone():

@@ -201,9 +201,12 @@ def test_a_study_carries_its_own_sweep(cli: Cli, root: Path) -> None:
     one_seed = ("seed=0", "surrogate=ridge_high,svm_low", "target=ridge_low", "surrogate_fraction=1.0")
     ended = cli("experiment=digits89_evasion", *one_seed, "n_variability=2", "attack.n_iter=2")
     assert ended.rc == 0, ended.stderr
-    assert "study digits89_evasion: 2 combinations" in ended.stderr
+    assert "study digits89_evasion: 2 of 336 combinations, recorded in" in ended.stderr
+    assert "These are 2 of 336 combinations of the study digits89_evasion: what was typed leaves out" in ended.stdout
     (parent,), children = runs(root, "digits89_evasion", kind="study"), runs(root, "digits89_evasion", kind="combination")
     assert len(children) == 2
+    assert "2 finished runs (2 of 336 combinations of this study)" in (files(parent) / "report" / "report.html").read_text()
+    assert parent.data.tags["mlflow.note.content"].startswith("A sweep of the study digits89_evasion: 2 of 336 combinations")
     report = f"(#/experiments/{parent.info.experiment_id}/runs/{parent.info.run_id}/artifacts/report/report.html?"
     assert (files(parent) / "report" / "report.html").is_file()
     study = MlflowClient(f"sqlite:///{root / 'mlflow.db'}").get_experiment_by_name("digits89_evasion")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import pytest
 from synthetic_study import combination, frames
 
@@ -41,3 +44,19 @@ def test_white_boxes_of_several_runs_are_one_where_their_balls_are():
             item["curve"]["whitebox_error"] = value
         curves = frames(items).curves
         assert curves[curves["epsilon"] == 1].sort_values("surrogate")["whitebox_error"].tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("told", "where", "said"),
+    [
+        (["336"], {}, " (2 of 336 combinations of this study)"),
+        (["336", "2"], {}, ""),  # the study as it is now
+        (["1"], {}, ""),  # seeds were added
+        ([], {}, ""),
+        (["336"], {"attack.norm": "l2"}, ""),  # a part was asked for
+    ],
+)
+def test_a_study_of_which_combinations_were_left_out_says_so(told, where, said):
+    study = frames([combination(name, "ridge_low", 1.0, 0) for name in ("svm_high", "svm_low")])
+    parents = tuple(SimpleNamespace(data=SimpleNamespace(tags={"combinations": number})) for number in told)
+    assert words.of_whole(replace(study, parents=parents, where=where)) == said

@@ -27,6 +27,7 @@ _log = logging.getLogger(__name__)
 _OPTIONS = {"panel": list[str], "of_images": list[str], "shares": list[float], "compare": list[str]}
 _NAMED_ELSEWHERE = {"surrogate": "audit.panel", "surrogate_fraction": "audit.shares"}
 _SCENARIO = "classification"  # points are attacked when the model is used, and any error counts
+_MOST_WORKERS = 4  # each takes half a gigabyte
 _UNNAMED = "audit"  # the study of the shipped configuration: it is named by what is audited
 
 
@@ -67,7 +68,19 @@ def prepare_audit(config: DictConfig) -> None:
         if config.study == _UNNAMED and "study" not in typed:
             config.study = _study(dataset, targets)
             config.hydra.sweeper.params.study = config.study
+    _set_workers(config)
     _say(dataset, parts, panel, shares, available)
+
+
+def _set_workers(config: DictConfig) -> None:
+    """A worker for each core, at most ``_MOST_WORKERS``, one on a GPU; nothing where the command says how many."""
+    typed = [text.partition("=")[0] for text in config.hydra.overrides.hydra]
+    if "n_jobs" not in config.hydra.launcher or any(key in ("hydra/launcher", "hydra.launcher.n_jobs") for key in typed):
+        return
+    from joblib import cpu_count  # here: no other sweep needs it
+
+    with read_write(config.hydra):
+        config.hydra.launcher.n_jobs = min(_MOST_WORKERS, cpu_count()) if config.device == "cpu" else 1
 
 
 def _check_typed(typed: dict[str, str], compare: Sequence[str]) -> None:

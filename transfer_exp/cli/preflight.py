@@ -31,6 +31,12 @@ def jobs_of(overrides: list[str], axes: Mapping[str, Any]) -> list[list[str]]:
     return split(parser, axes["params"], axes["blocks"], overrides)
 
 
+def size_of_study(overrides: list[str], axes: Mapping[str, Any]) -> int:
+    """How many combinations a study has where nothing is typed over its own axes (as ``jobs_of``)."""
+    own = {key for block in (axes["params"], *axes["blocks"]) for key in block}
+    return len(jobs_of([one for one in overrides if one.partition("=")[0] not in own], axes))
+
+
 def check_listed(overrides: Iterable[Override]) -> None:
     """Raise UserError on an override of a sweep whose values cannot be listed."""
     for one in overrides:

@@ -26,12 +26,13 @@ def summarise(
     *,
     is_study: bool,
     claims: Mapping[str, Sequence[Claim]],
+    part: str = "",
 ) -> list[str]:
     """Log and print what a sweep found, and describe its run; returns lines on runs and files that had to be left out.
 
     Of a study the whole report is written, too. The experiment is described here where no report describes it by all of the
     study. runs: ids of the sweep's runs. note: ``notes.of_sweep`` without the matrices and the report. claims: as of
-    ``build_report``.
+    ``build_report``. part: how many of the study's combinations these are, where others were left out.
     """
     from transfer_exp.report.audit_page import AUDIT
     from transfer_exp.report.build import build_report, study_summary  # here: pandas and matplotlib, which no job needs
@@ -41,6 +42,8 @@ def summarise(
         summary = study_summary(tracking_uri=uri, study=study, out=Path(folder), only=set(runs))
         tracker.log_files(parent, files_below(Path(folder), "summary"))
     print(f"\n{summary.text}\n")
+    if part:
+        print(f"These are {part} of the study {study}: what was typed leaves out the others.")
     report = ""
     if is_study:
         out = tracker.root / "reports" / study_folder(study)

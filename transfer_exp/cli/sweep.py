@@ -24,7 +24,7 @@ from transfer_exp.cli.building import check_settings
 from transfer_exp.cli.errors import one_line
 from transfer_exp.cli.own import claims_of, use_own_folders
 from transfer_exp.cli.plan import NOTHING_STARTED, planned
-from transfer_exp.cli.preflight import check_sweep, jobs_of
+from transfer_exp.cli.preflight import check_sweep, jobs_of, size_of_study
 from transfer_exp.cli.search import Search, is_search
 from transfer_exp.cli.searched import summarise_search
 from transfer_exp.cli.summary import summarise
@@ -36,6 +36,7 @@ from transfer_exp.system.memory import settle, start_collecting
 from transfer_exp.system.signals import closing, exit_on_signals
 from transfer_exp.tracking import notes
 from transfer_exp.tracking.run_names import varied_keys
+from transfer_exp.tracking.studies import WHOLE
 from transfer_exp.tracking.tracker import Tracker
 from transfer_exp.tracking.versions import made_by
 from transfer_exp.types import UserError, counted
@@ -56,6 +57,7 @@ class Sweep(Callback):
         self.tracker: Tracker | None = None
         self.run_id = ""
         self.total = 0
+        self.whole = 0  # combinations of the study, where its configuration says which
         self.folder = Path()
         self.lock: FileLock | None = None  # of the parent run
         self.opened = contextlib.ExitStack()  # what is undone when the sweep ends
@@ -100,6 +102,8 @@ class Sweep(Callback):
         self.tracker = Tracker(uri=config.tracking.uri, root=config.paths.root, study=config.study)
         start_collecting()
         self.total = search.total if search else len(jobs)
+        has_axes = bool(config.hydra.runtime.choices.experiment) and search is None and not is_audit(config)
+        self.whole = size_of_study(overrides, axes) if has_axes else 0
         identity = signature(study=config.study, overrides=[masked(one) for one in overrides], axes=axes)
         kind = {"audit": "true"} if is_audit(config) else {}
         self._open_parent(self.tracker, store, identity, kind, resume=config.resume)
@@ -109,7 +113,7 @@ class Sweep(Callback):
         varied = [*varied, *search.keys] if search and varied is not None else varied
         progress.announce(self.folder, run_id=self.run_id, total=self.total, varied=varied)
         where = masked(self.tracker.uri)
-        _log.info("study %s: %s, recorded in %s", config.study, counted(self.total, "combination"), where)
+        _log.info("study %s: %s, recorded in %s", config.study, self._size(), where)
         if isinstance(plan, Search) or plan.n_runs or plan.n_done:
             _log.info("%s", plan.sentence())
 
@@ -134,8 +138,9 @@ class Sweep(Callback):
         with contextlib.suppress(Timeout):  # the same command elsewhere: it holds the lock for both
             self.lock = acquire(lock_file, blocking=False)
         command = notes.command_line(sys.argv[1:])
-        self.note = partial(notes.of_sweep, tracker.study, counted(self.total, "combination"), command)
+        self.note = partial(notes.of_sweep, tracker.study, self._size(), command)
         about = {"kind": "study", "sweep": identity, "command": command, "lock": str(lock_file)}
+        kind |= {WHOLE: str(self.whole)} if self.whole else {}
         tags = {**about, **kind, **made_by(), notes.NOTE: notes.with_note("", self.note())}
         self.run_id = earlier or tracker.start(f"study {tracker.study}", tags=tags)
         if earlier:
@@ -158,6 +163,11 @@ class Sweep(Callback):
         if reason or lost:
             raise SystemExit("error: " + "\n".join(filter(None, (reason, lost))))
 
+    def _size(self) -> str:
+        """How many combinations there are; of a study of which others were left out, of how many."""
+        whole = counted(self.whole, "combination")
+        return f"{self.total:,} of {whole}" if self.total < self.whole else counted(self.total, "combination")
+
     def _unheard(self, heard: int) -> str:
         lost = counted(self.total - heard, "combination")
         return f"{lost} left no result in {self.folder}; type the same command to go on" if heard < self.total else ""
@@ -167,7 +177,9 @@ class Sweep(Callback):
         if self.tracker is None or not runs:
             return ""
         try:
-            return "\n".join(summarise(self.tracker, self.run_id, runs, self.note, is_study=is_study, claims=self.claims))
+            size = self._size() if self.total < self.whole else ""
+            lost = summarise(self.tracker, self.run_id, runs, self.note, is_study=is_study, claims=self.claims, part=size)
+            return "\n".join(lost)
         except Exception as error:
             return one_line(error, "summary: expected to be able to write what follows the last combination")
 

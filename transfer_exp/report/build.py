@@ -97,7 +97,7 @@ def _note(study: Study, parent: Run) -> str:
     parts = (study, *study.others)
     return notes.of_study(
         study.name,
-        counted(sum(len(part.runs) for part in parts), "finished combination"),
+        counted(sum(len(part.runs) for part in parts), "finished combination") + words.of_whole(study),
         parent.data.tags.get("command", ""),
         matrices=markdown_matrices(parts, longest=_LONGEST_MATRIX),
         report=notes.address(parent.info.experiment_id, parent.info.run_id, f"{_ARTIFACTS}/report.html"),
@@ -191,10 +191,12 @@ def _summary(records: Study, out: Path) -> Summary:
     out.mkdir(parents=True, exist_ok=True)
     for part in parts:
         for epsilon, fraction in cells(part):
-            for picture in drawing.error_map(part, epsilon, fraction):
-                content = control.error_table(part, epsilon, fraction).rename_axis("surrogate")
-                write_csv(content, out / f"{picture.stem}.csv")
-                if not is_audit(records) or (fraction == part.fraction and epsilon in part.epsilon_shown):
+            if tables.error_matrix(part, epsilon, fraction).empty:
+                continue
+            content = control.error_table(part, epsilon, fraction).rename_axis("surrogate")
+            write_csv(content, out / f"{drawing.matrix_stem(part, epsilon, fraction)}.csv")
+            if not is_audit(records) or (fraction == part.fraction and epsilon in part.epsilon_shown):
+                for picture in drawing.error_map(part, epsilon, fraction):
                     drawing.write(picture, out, ["png"])
     for picture in drawing.white_box(records):
         drawing.write(picture, out, ["png"])

@@ -59,7 +59,7 @@ def render(
     return environment.get_template("page.html.j2").render(
         study=study,
         seeds=counted(study.runs["seed"].nunique(), "repetition"),
-        runs=counted(len(study.runs), "finished run"),
+        runs=counted(len(study.runs), "finished run") + words.of_whole(study),
         dataset=study.runs["dataset"].iloc[0],
         at=words.strength(study, study.epsilon_reference),
         share=words.share(study.fraction),

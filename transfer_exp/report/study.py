@@ -15,6 +15,7 @@ from transfer_exp.report.curves import DIGITS, IDENTITY, curve_columns, with_whi
 from transfer_exp.report.factors import KEY, Slice, newest
 from transfer_exp.report.taxonomy import Learners
 from transfer_exp.scenarios.words import Words, words_of
+from transfer_exp.tracking.studies import WHOLE
 from transfer_exp.types import UserError
 
 
@@ -56,6 +57,12 @@ class Study:
     def words(self) -> Words:
         """The words of its scenario."""
         return words_of(self.scenario)
+
+    @property
+    def whole(self) -> int | None:
+        """How many combinations the study has by its configuration; None where no sweep has said it."""
+        told = [parent.data.tags[WHOLE] for parent in self.parents if WHOLE in parent.data.tags]
+        return int(told[-1]) if told else None
 
     @property
     def fractions(self) -> list[float]:

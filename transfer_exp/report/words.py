@@ -22,6 +22,14 @@ def control(study: Study) -> str:
     return study.words.control
 
 
+def of_whole(study: Study) -> str:
+    """How many of a study's combinations there are, to follow a number of runs; empty where none is known to be left out."""
+    n, whole = sum(len(part.runs) for part in (study, *study.others)), study.whole
+    if study.where or whole is None or n >= whole:
+        return ""
+    return f" ({n:,} of {whole:,} combinations of this study)"
+
+
 def strength_axis(study: Study) -> str:
     """What the strength of the attack is, for an axis."""
     return study.words.axis.format(norm=study.norm)

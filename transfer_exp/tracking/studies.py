@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from transfer_exp.types import UserError
 
+WHOLE = "combinations"
+"""Tag of a sweep: how many combinations its study has, where the study's configuration says which."""
 _MAX_BYTES = 200  # a folder's name may have 255
 
 
