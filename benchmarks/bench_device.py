@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import os
 import shutil
-import time
 from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from bench_sweep import sweep
 from conftest import Add
+from timing import on_clock
 from torch.profiler import ProfilerActivity, profile
 from world import EPSILONS, SURROGATES, World
 
@@ -27,32 +27,19 @@ from transfer_exp.attacks.evasion import Evasion
 from transfer_exp.data.splits import make_split
 from transfer_exp.learners import Model
 
-T = TypeVar("T")
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="expected a GPU, found none")
 _MOST_ERROR = 0.005  # of a point of the error curves, between float32 and float64
 _MOST_RISE = 1e-3  # of the mean rise of the margin
-
-
-def _timed(thing: Callable[[], T], rounds: int = 3) -> tuple[T, float]:
-    """What it gave, and its median time on the clock."""
-    times = []
-    for _ in range(rounds):
-        torch.cuda.synchronize()
-        start = time.perf_counter()
-        result = thing()
-        torch.cuda.synchronize()
-        times.append(time.perf_counter() - start)
-    return result, float(np.median(times))
 
 
 @pytest.fixture(scope="module")
 def roofline() -> dict[str, float]:
     """What the GPU can do, measured: float32 operations a second in a matrix product, bytes a second in a copy."""
     square, long = torch.rand(8192, 8192, device="cuda"), torch.rand(2**28, device="cuda")
-    _timed(lambda: (square @ square, long.clone()))  # what is loaded at first
+    on_clock(lambda: (square @ square, long.clone()))  # what is loaded at first
     return {
-        "operations": 2 * 8192**3 / _timed(lambda: square @ square)[1],
-        "bytes": 2 * long.nbytes / _timed(long.clone)[1],
+        "operations": 2 * 8192**3 / on_clock(lambda: square @ square)[1],
+        "bytes": 2 * long.nbytes / on_clock(long.clone)[1],
     }
 
 
@@ -67,7 +54,7 @@ def _floor(model: Model, made: Crafted, n_features: int, roofline: dict[str, flo
 
 def _busy(thing: Callable[[], object]) -> tuple[float, int]:
     """Share of the time in which the GPU worked (its own, profiled; the clock's without a profile), and how many kernels."""
-    _, seconds = _timed(thing)
+    _, seconds = on_clock(thing)
     with profile(activities=[ProfilerActivity.CUDA]) as watched:
         thing()
     events = [e for e in watched.key_averages() if e.self_device_time_total > 0]
@@ -93,11 +80,11 @@ def test_device(name: str, world: World, quick: bool, roofline: dict[str, float]
     one_epsilon = EPSILONS[-1:]  # a profile of all of them takes minutes to read
     busy, n_kernels = _busy(lambda: craft(single, epsilons=one_epsilon))
     busy_many, _ = _busy(lambda: craft(single, many=True, epsilons=one_epsilon))
-    made, gpu = _timed(lambda: craft(single))
-    much, gpu_many = _timed(lambda: craft(single, many=True))
+    made, gpu = on_clock(lambda: craft(single))
+    much, gpu_many = on_clock(lambda: craft(single, many=True))
     craft(model, epsilons=one_epsilon)  # the CPU's caches are warm, too
-    exact, core = _timed(lambda: craft(model), 1)
-    _, cores = _timed(on_all_cores, 1)
+    exact, core = on_clock(lambda: craft(model), 1)
+    _, cores = on_clock(on_all_cores, 1)
     benchmark.pedantic(lambda: None, rounds=1)  # the times are in extra_info
     seconds = {"core": core, "cores": cores, "gpu": gpu, "gpu, many": gpu_many}
     share = _floor(single, made, x.shape[1], roofline) / gpu

@@ -1,6 +1,6 @@
 """Times that can be compared: of things done in turn, in one run, as medians; of the processor, on one core.
 
-The clock on the wall would count what other programs on the machine do meanwhile.
+The clock on the wall would count what other programs on the machine do meanwhile; of a GPU there is no other.
 """
 
 from __future__ import annotations
@@ -10,9 +10,24 @@ import pstats
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+import torch
+
+T = TypeVar("T")
+
+
+def on_clock(thing: Callable[[], T], rounds: int = 3) -> tuple[T, float]:
+    """What it gave, and its median time on the clock, until a GPU has done its part."""
+    times = []
+    for _ in range(rounds):
+        torch.cuda.synchronize()
+        start = time.perf_counter()
+        result = thing()
+        torch.cuda.synchronize()
+        times.append(time.perf_counter() - start)
+    return result, float(np.median(times))
 
 
 def in_turn(benchmark: Any, things: Mapping[str, Callable[[], object]], *, rounds: int) -> dict[str, float]:

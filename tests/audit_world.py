@@ -61,7 +61,8 @@ def dataset() -> Dataset:
     sizes = Sizes(target=60, surrogate=60, test=60)
     nobody = np.zeros(240, dtype=bool)
     box = Box.uniform(D, -50, 50)
-    return Dataset(name="halves", x=x, y=y, box=box, sizes=sizes, test_pool=nobody, checksum=signature(x=x, y=y))
+    about = {"name": "halves", "checksum": signature(x=x, y=y), "class_names": ("left", "right")}
+    return Dataset(x=x, y=y, box=box, sizes=sizes, test_pool=nobody, **about)
 
 
 def audited(root: Path, targets, surrogates, *, seeds=(0, 1, 2), shares=(1.0,)) -> tuple[Study, Points]:

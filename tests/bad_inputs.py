@@ -32,7 +32,7 @@ from bad_files import (
 class Row(NamedTuple):
     """Words of a command, or how to make them in a folder, and how it must end.
 
-    ``also``: what else the message says; then it may have several lines (Hydra lists choices, a sweep its failures).
+    ``also``: what else the message says; then it may have several lines (a sweep lists its failures).
     ``command``: ``run``, or ``report``, which is run on what ``run`` recorded before.
     """
 
@@ -203,7 +203,7 @@ ROWS: dict[str, Row] = {
     ),
     "no CUDA device": Row(["device=cuda"], "device: expected a CUDA device for device=cuda, got none on this machine; use"),
     "faces missing": Row(faces, ".jpg images, got 0; complete the folder"),
-    "poisoned forest": Row([*POISON, "surrogate=forest_high"], "Could not find 'surrogate/forest_high'", also="svm_low"),
+    "poisoned forest": Row([*POISON, "surrogate=forest_high"], "torch_module, tuned, got forest_high\n"),
     "poisoning with a class unheard of": Row([*POISON, "attack.label=third"], "attack.label: expected one of"),
     "poisoning nothing to hold against": Row(
         [*POISON, "dataset.split.validation=0"],
@@ -234,15 +234,27 @@ ROWS: dict[str, Row] = {
     ),
     "DREBIN's sample damaged": Row(sample, "expected a sparse matrix saved by scipy, got"),
     "changing what is not": Row([*BINARY, "attack.change=swap"], "attack.change: expected one of"),
-    "unknown surrogate": Row(["surrogate=nothing"], "Could not find 'surrogate/nothing'", also="svm_low"),
-    "forest as surrogate": Row(["surrogate=forest_high"], "Could not find 'surrogate/forest_high'", also="svm_low"),
-    "choices asked for": Row(["surrogate="], "Could not find 'surrogate/'", also="svm_low"),
-    "unknown target": Row(["target=nothing"], "Could not find 'target/nothing'", also="forest_high"),
-    "unknown data": Row(["dataset=nothing"], "Could not find 'dataset/nothing'", also="digits89"),
-    "unknown study": Row(["experiment=nothing"], "Could not find 'experiment/nothing'", also="mnist89_evasion"),
-    "unknown launcher": Row(["hydra/launcher=nothing"], "Could not find 'hydra/launcher/nothing'", also="slurm"),
-    "unknown key": Row(["nothing=3"], "Key 'nothing' is not in struct", also="+nothing=3"),
-    "unknown option": Row(["surrogate.nothing=3"], "Key 'nothing' is not in struct", also="+surrogate.nothing=3"),
+    "unknown surrogate": Row(["surrogate=nothing"], "surrogate: expected one of bagged, cnn, ensemble, logistic_high, "),
+    "forest as surrogate": Row(["surrogate=forest_high"], "torch_module, tuned, got forest_high\n"),
+    "choices asked for": Row(["surrogate="], "torch_module, tuned, got none"),
+    "mistyped target": Row(["target=mlp_hgih"], "target: expected one of mlp_high, bagged, cnn, ensemble, "),
+    "begun target": Row(["target=svm"], "torch_module, tuned, got svm; did you mean svm_high or svm_low?"),
+    "a target much like one": Row(["target=mlp_hgih"], ", got mlp_hgih; did you mean mlp_high?"),
+    "mistyped data": Row(["dataset=mnst89"], ", got mnst89; did you mean mnist89?"),
+    "mistyped study": Row(["experiment=digits89_evason"], ", got digits89_evason; did you mean digits89_evasion?"),
+    "sweep: mistyped surrogate": Row([*SWEEP, "surrogate=svm_low,svm_lwo"], ", got svm_lwo; did you mean svm_low?"),
+    "unknown launcher": Row(["hydra/launcher=nothing"], "hydra/launcher: expected one of basic, joblib, ray_workers, "),
+    "unknown configuration": Row(["--config-name=nothing"], "Cannot find primary config 'nothing'."),
+    "unknown key": Row(["nothing=3"], ", threads, tracking, got an unknown key; to add it: +nothing=3"),
+    "mistyped key": Row(["surogate=svm_low"], ", got an unknown key; did you mean surrogate?"),
+    "mistyped option": Row(["dataset.split.tset=3"], "dataset.split.tset: expected one of surrogate, target, test, "),
+    "unknown option": Row(
+        ["surrogate.nothing=3"],
+        "surrogate.nothing: expected one of alpha, complexity, name, scale, got an unknown key; to add it: "
+        "+surrogate.nothing=3",
+    ),
+    "a list without a sweep": Row(["seed=0,1"], "seed: expected one value, got 0,1; for a sweep over them add -m"),
+    "not closed": Row(["seed=[0,"], "seed=[0,: expected Hydra's syntax of overrides, got: no viable alternative"),
     "sweep: no threads": Row([*SWEEP, "threads=0"], "threads: expected a whole number >= 1, got 0"),
     "sweep: server not reachable": Row(
         [*SWEEP, "tracking.uri=http://127.0.0.1:9"], "tracking: expected a tracking store at"

@@ -109,6 +109,7 @@ def cli(root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtu
     logging.getLogger().handlers.clear()  # Hydra's own, on streams that end with the test
     for name in ("transfer_exp", "transfer_exp.work"):
         logging.getLogger(name).setLevel(logging.NOTSET)
+    logging.getLogger("transfer_exp.scenarios.remarks").filters.clear()
 
 
 def subprocess_cli(*words: str, cwd: Path, **environment: str) -> Ended:

@@ -278,10 +278,12 @@ def test_the_first_to_fall_come_first():
         values=np.zeros((3, 2)), fallen=np.zeros((3, 2)), chosen=["a", "a"], noise=np.zeros(2), white=np.zeros(2),
         white_fallen=np.zeros(2), clean=0.0,
     )  # fmt: skip
-    table = audit_tables.first_to_fall(Points(runs=runs), one)
+    table = audit_tables.first_to_fall(Points(runs=runs, class_names=["cat", "dog", "hen"]), one)
     assert table.to_dict("list") == {
-        "row": [5, 3], "class": [0, 0], "taken_for": [2, 1], "epsilon": [1.0, 1.0], "by": [2, 1], "of": [2, 3],
+        "row": [5, 3], "class": ["cat", "cat"], "taken_for": ["hen", "dog"], "epsilon": [1, 1], "by": [2, 1], "of": [2, 3],
     }  # fmt: skip
+    unnamed = audit_tables.first_to_fall(Points(runs=runs), one)  # of runs that do not say what classes are called
+    assert unnamed["taken_for"].to_list() == ["2", "1"]
 
 
 # --- end to end ---
@@ -320,7 +322,9 @@ def test_what_was_planted_is_found(world):
     assert "training data may be among the attacker's" in audit_words.known_rows(study, zero)
     assert audit_words.known_rows(study, half) == ""
     assert not len(audit_tables.first_to_fall(points, zero))
-    assert len(audit_tables.first_to_fall(points, half))
+    first = audit_tables.first_to_fall(points, half)
+    assert set(zip(first["class"], first["taken_for"], strict=True)) <= {("left", "right"), ("right", "left")}
+    assert len(first)
 
 
 def test_of_a_given_target_alone_the_points_are_the_unit(world):
@@ -343,7 +347,7 @@ def test_the_page_says_it_all(world, tmp_path):
     study, points = world
     for name in ("tables", "figures"):
         (tmp_path / name).mkdir()
-    write_audit(tmp_path, study, points, None)
+    write_audit(tmp_path, study, points)
     text = (tmp_path / "audit.html").read_text()
     for part in ("How exposed is", "like_it", "unknown", "paired", "Which of them is safer?", "as they were asked for"):
         assert part.lower() in text.lower(), part
@@ -395,11 +399,11 @@ def test_a_target_that_cannot_be_judged_is_named_and_no_page_is_not_silent(world
         pd.concat([every[(every["target"] == target) & every["seed"].isin(seeds)] for target, seeds in short.items()])
         for every in (study.runs, study.curves)
     )
-    write_audit(tmp_path, replace(study, runs=runs, curves=curves), points, None)
+    write_audit(tmp_path, replace(study, runs=runs, curves=curves), points)
     assert "zero is left out: too little is known" in (tmp_path / "audit.html").read_text()
     (tmp_path / "audit.html").unlink()
     one_seed = replace(study, runs=runs[runs["seed"] == 0], curves=curves[curves["seed"] == 0])
-    write_audit(tmp_path, one_seed, Points(), None)  # nor is anything known of single points
+    write_audit(tmp_path, one_seed, Points())  # nor is anything known of single points
     assert not (tmp_path / "audit.html").exists()
     assert "audit: no page" in caplog.text
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import product
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -142,7 +143,48 @@ def test_a_study_says_it_in_words_and_draws_it(study, summary) -> None:
     assert set(labels) == set(summary.index)
 
 
-def test_without_centrality_a_study_says_how_to_have_it_and_with_two_surrogates_nothing() -> None:
+def test_of_equal_surrogates_any_is_the_best_and_nothing_is_lost_up_to_the_last_digit() -> None:
+    alike = dict.fromkeys(ERRORS, (0.1, 0.1, 0.1))  # their mean is larger than 0.1, in the last digit
+    study = frames(items(errors=alike))
+    assert np.mean(alike[0, "svm_high"]) > 0.1
+    cells = choosing.cells(study)
+    rows = choosing.summary(cells).query(EPSILON)
+    assert (rows[["regret", "regret_on_average", "worst_target"]] == 0).all(axis=None)
+    assert (choosing.by_target(cells, study.learners).query(EPSILON)["regret"] == 0).all()
+    assert not np.signbit(rows["regret"]).any()  # -0 would be shown
+    (told,) = choosing_drawing.in_words(study, rows)
+    assert told.startswith("At epsilon 1, all surrogates are equally good for each target (10.0% error on average):")
+    none = frames(items(errors=dict.fromkeys(ERRORS, (0.0, 0.0, 0.0))))
+    (told,) = choosing_drawing.in_words(none, choosing.summary(choosing.cells(none)))
+    assert told == "At epsilon 1, no attack leads to any error: there is nothing to choose."
+
+
+@pytest.mark.parametrize(
+    ("command", "more"),
+    [
+        (
+            "python -m transfer_exp -m surrogate=rbf_high,rbf_low 'target=glob(*_high)' seed=0,1",
+            "python -m transfer_exp -m 'target=glob(*_high)' seed=0,1 surrogate=svm_high,svm_low,rbf_low",
+        ),
+        (
+            "python -m transfer_exp experiment=audit audit.panel=[rbf_high,rbf_low] dataset=digits",
+            "python -m transfer_exp experiment=audit dataset=digits 'audit.panel=[svm_high,svm_low,rbf_low]'",
+        ),
+        (None, "python -m transfer_exp -m study=made_up surrogate=svm_high,svm_low,rbf_low"),
+    ],
+)
+def test_of_two_surrogates_it_is_said_how_many_a_choice_takes(command: str | None, more: str) -> None:
+    two = frames([item for item in items() if item["params"]["surrogate"] != "ridge_low"])
+    if command:
+        parent = SimpleNamespace(data=SimpleNamespace(tags={"command": command}))
+        two = replace(two, parents=(parent,))
+    (told,) = choosing_drawing.in_words(two, choosing.summary(choosing.cells(two)))
+    assert told == (
+        f"A choice takes 3 surrogates or more that attack the same target; here a target has met 2. With more: {more}"
+    )
+
+
+def test_without_centrality_a_study_says_how_to_have_it_and_with_two_surrogates_there_is_no_table() -> None:
     study = frames(items(measured=False))
     rows = choosing.summary(choosing.cells(study))
     assert "centrality" not in set(rows["ranking"])
@@ -151,7 +193,7 @@ def test_without_centrality_a_study_says_how_to_have_it_and_with_two_surrogates_
     rows = choosing.summary(choosing.cells(two))
     assert rows.empty
     assert choosing.by_strength(two, rows).empty
-    assert choosing_drawing.in_words(two, rows) == list(choosing_drawing.pictures(two, rows)) == []
+    assert list(choosing_drawing.pictures(two, rows)) == []
 
 
 def test_one_seed_has_no_other_to_choose_by_and_a_surrogate_without_the_measure_is_not_chosen() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import math
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -59,18 +61,60 @@ def test_data_sets_that_disagree_are_marked(tmp_path: Path) -> None:
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 
 
+def test_a_cell_has_the_numbers_of_its_parts_and_their_study(tmp_path: Path) -> None:
+    of_interval = replace(verdict("fails", "CH1", "-"), statistic_name="mean regret", statistic=0.123, low=0.05, high=0.2)
+    lacking = replace(verdict("not tested", "1a"), statistic=math.nan, reason="no run has SVM H as target")
+    several = [verdict("holds" if i < 3 else "fails", "3a", f"l{i}") for i in range(5)]
+    several = [replace(one, statistic=i, p_value=i / 100) for i, one in enumerate(several)]
+    told = [
+        Told(study="a", dataset="mnist", verdicts=[verdict("holds"), of_interval, lacking, *several]),
+        Told(study="b", dataset="mnist", verdicts=[lacking]),
+    ]
+    page(tmp_path / "one", *told)
+    html = (tmp_path / "one" / "claims.html").read_text()
+    lines = [line[len("<br><small>") : -len("</small>")] for line in html.splitlines() if line.startswith("<br><small>")]
+    assert lines == [
+        "svm: repetitions with L larger 9 of 10, p 0.02; a",
+        "3 of 5 hold: repetitions with L larger 0 to 4, p 0 to 0.04; a",
+        "mean regret 0.123 (0.05 to 0.2), p 0.02; a",
+    ]
+    assert html.count("<li>svm: no run has SVM H as target (a, b)</li>") == 1
+
+
+def test_what_studies_lack_for_a_claim_is_named_once_with_a_command(tmp_path: Path) -> None:
+    study = planted.study(lambda rows, sign: None, 0, seeds=1)
+    held = verdict("holds", "LR3")
+    told = [
+        Told(study=name, dataset="mnist", verdicts=own, others=wanting(study, own))
+        for name, own in (("a", []), ("b", [held]))
+    ]
+    page(tmp_path / "one", *told)
+    sections = (tmp_path / "one" / "claims.html").read_text().split('<section id="')
+    html = {section.partition('"')[0]: section for section in sections[1:]}
+    told_once = (
+        "<li>a, b: to test it takes a study of classification or detection; for instance <code>python -m transfer_exp"
+    )
+    assert html["LR1"].count(f"{told_once} experiment=training_radius</code></li>") == 1
+    assert "to test it takes" not in html["LR3"]
+
+
 @pytest.mark.slow
 def test_the_command_makes_the_page_of_several_studies(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     items = made_up.grid(made_up.SMALL["surrogates"], made_up.SMALL["targets"], [1.0], range(6))
     for study in ("one", "two"):
-        uri = made_up.write_store(tmp_path, study, items, images=False)
-    out = tmp_path / "claims"
-    assert main(["claims=all", "study=[one,two]", f"tracking_uri={uri}", f"out={out}"]) == 0
+        (tmp_path / study).mkdir()
+        made_up.write_store(tmp_path / study, study, items, images=False)
+    out, roots = tmp_path / "claims", f"root=[{tmp_path / 'one'},{tmp_path / 'two'}]"
+    assert main(["claims=all", "study=[one,two]", roots, f"out={out}"]) == 0
     found = json.loads((out / "claims.json").read_text())
-    assert found["studies"] == {"one": "mnist89", "two": "mnist89"}
+    assert found["studies"] == {"one": "mnist", "two": "mnist"}
     row = next(row for row in found["claims"] if row["id"] == "LR1")
     assert row["needs"]["one"]["command"].startswith("python -m transfer_exp experiment=one ")
-    assert {part["study"] for row in found["claims"] for part in row["cells"]["mnist89"]["parts"]} == {"one", "two"}
+    assert {part["study"] for row in found["claims"] for part in row["cells"]["mnist"]["parts"]} == {"one", "two"}
+    made_up.write_store(tmp_path / "two", "one", items[:1], images=False)
+    for study, told in (("one", "got sqlite:////.*/one/mlflow.db and "), ("three", "got none")):
+        assert main(["claims=all", f"study=[{study}]", roots, f"out={out}"]) == 2
+        assert re.search(f"expected one of the 2 stores to have {study}, {told}", capsys.readouterr().err)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import torch
 
 from transfer_exp.attacks.evasion import Evasion
 from transfer_exp.attacks.poisoning import Poisoning
+from transfer_exp.attacks.trajectory import Models
 from transfer_exp.data.digits import load_digits
 from transfer_exp.data.splits import make_split
 from transfer_exp.learners import MLP, RBFSVM, Forest, Learner, LinearSVM, Logistic, Ridge
@@ -108,7 +109,7 @@ def test_where_the_memory_of_a_gpu_runs_out_the_same_points_come_out() -> None:
     torch.cuda.set_per_process_memory_fraction(1e9 / torch.cuda.get_device_properties(0).total_memory)
     try:
         with pytest.raises(torch.cuda.OutOfMemoryError):
-            attack._craft_batch(model, x, y, (0, 1, 2), box)
+            attack._craft_batch(Models(model, model), x, y, None, (0, 1, 2), box)
         tight = attack.craft(model, x, y, goals=None, epsilons=(0, 1, 2), box=box)
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)

@@ -121,7 +121,7 @@ def test_a_folder_that_is_used_twice_judges_only_its_own_jobs(cli: Cli, root: Pa
     assert "error: 1 of 2 combinations failed" in ended.stderr
     ended = cli(*ONE, fixed)
     assert ended.rc == 0, ended.stderr
-    assert "[1/1] skipped" in ended.stderr
+    assert "skipped 1 of 1 combination: done before" in ended.stderr
     assert not (tmp_path / "fixed" / "multirun.yaml").exists()  # Hydra's, with all that was typed
     with FileLock(tmp_path / "fixed" / ".sweep.lock"):
         refused(cli(*ONE, fixed), "hydra.sweep.dir: expected a folder for this sweep alone")

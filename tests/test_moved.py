@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import SMALL, Cli, runs
+from conftest import SMALL, SOURCE, Cli, runs
 from mlflow import MlflowClient
 from synthetic_study import grid, write_store
 from test_bad_worlds import mounted
@@ -18,6 +18,7 @@ from test_bad_worlds import mounted
 from transfer_exp import ui
 from transfer_exp.report.__main__ import main as report
 from transfer_exp.report.records import load
+from transfer_exp.system.commands import ui_command
 from transfer_exp.tracking.artifacts import repair
 from transfer_exp.tracking.connecting import sqlite_uri
 from transfer_exp.tracking.tracker import Tracker
@@ -57,7 +58,7 @@ def test_report_and_resume_work_there_and_touch_nothing_here(
     assert table.read_text() == before
     ended = cli(*SWEEP)
     assert ended.rc == 0, ended.stderr
-    assert ended.stderr.count("skipped") == 2
+    assert "skipped 2 of 2 combinations" in ended.stderr
     assert cli(*SWEEP, "seed=1").rc == 0  # new runs
     assert not root.exists() if how == "moved" else content(root) == here
     # MLflow itself, which knows nothing of all this, finds every file.
@@ -159,6 +160,16 @@ def test_a_page_that_cannot_be_opened_says_why(
     monkeypatch.setenv(variable, value)
     with pytest.raises(UserError, match=said):
         ui.command([])
+
+
+def test_the_page_is_opened_by_a_command_that_works_where_the_hint_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(SOURCE)
+    assert ui_command() == "make ui"
+    (tmp_path / "Makefile").touch()  # of something else
+    monkeypatch.chdir(tmp_path)
+    assert ui_command() == "python -m transfer_exp.ui"
 
 
 def test_make_ui_hands_on_a_root_with_spaces(tmp_path: Path) -> None:

@@ -123,7 +123,7 @@ def test_a_server_that_dies_in_the_middle_and_comes_back(tmp_path: Path) -> None
         server.start()
         ended = subprocess_cli(*words, f"tracking.uri={server.uri}", cwd=tmp_path)
         assert ended.rc == 0, ended.stderr
-        assert ended.stderr.count("skipped") == 1
+        assert "skipped 1 of 4 combinations" in ended.stderr
         client = MlflowClient(server.uri)
         found = client.search_runs([client.get_experiment_by_name("tiny").experiment_id], "tags.kind = 'combination'")
         finished = [run.data.tags["signature"] for run in found if run.info.status == "FINISHED"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra_plugins.transfer_exp_sweeper import by_diagonals, split
 from transfer_exp.cli import building
 from transfer_exp.cli.preflight import covering
+from transfer_exp.cli.progress import FirstOfASweep, announce
 
 
 def test_every_word_is_there_and_no_job_without_need() -> None:
@@ -68,7 +70,7 @@ def test_a_sweep_composes_its_words_once_and_each_choice_of_groups_when_it_start
 def test_a_word_in_the_middle_that_cannot_be_composed_stops_the_sweep_before_its_first_job(cli: Cli, root: Path) -> None:
     ended = cli("-m", *SMALL, "study=tiny", "seed=0,1", "surrogate=ridge_high,nothing,ridge_low")
     assert ended.rc == 1
-    assert "Could not find 'surrogate/nothing'" in ended.stderr
+    assert "tuned, got nothing" in ended.stderr
     assert "Traceback" not in ended.stderr
     assert not runs(root, "tiny")
 
@@ -92,6 +94,21 @@ def test_what_cannot_work_is_said_once_before_the_first_job(
     assert ended.stderr.startswith(message)
     assert ended.stderr.count("\n") == 1
     assert not runs(root, "tiny")
+
+
+def test_what_is_odd_about_a_learner_is_said_once_a_sweep(cli: Cli, root: Path, tmp_path: Path) -> None:
+    ended = cli("-m", *SMALL, "study=tiny", "surrogate.alpha=1e9", "seed=0,1")
+    assert "[2/2] finished" in ended.stderr, ended.stderr
+    assert ended.stderr.count("surrogate ridge_high takes all 20 test points for class") == 1
+
+    def passes(about: str) -> bool:  # each in a process of its own
+        record = logging.makeLogRecord({"about": about} if about else {})
+        return FirstOfASweep(tmp_path).filter(record)
+
+    about = ["constant target a", "constant target b", "constant target a", "", ""]
+    assert [passes(one) for one in about] == [True, True, False, True, True]
+    announce(tmp_path, run_id="r", total=1, varied=None)  # the next sweep in this folder
+    assert passes("constant target a")
 
 
 @pytest.mark.slow

@@ -49,6 +49,7 @@ FIGURES = {
     "early_stopping_path": ("early_stopping", "path_mlp_high_checkpoint"),
     "attacks_tifgsm_matrix": ("attacks", "error_matrix_eps0.1_fraction1"),
     "ensembles_matrix": ("ensembles", "error_matrix_eps0.1_fraction1"),
+    "targeted_matrix": ("targeted", "error_matrix_eps0.2_fraction1"),
     "batch_norm_matrix": ("batch_norm", "error_matrix_eps0.1_fraction1"),
     "sam_radius_matrix": ("sam_radius", "error_matrix_eps0.1_fraction1"),
     "sam_radius_path": ("sam_radius", "path_cnn_sam_radius"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import os
 import sys
@@ -12,7 +11,8 @@ import hydra
 from omegaconf import DictConfig
 
 from transfer_exp.cli.naming import CONFIG
-from transfer_exp.system.masking import MaskingStream
+from transfer_exp.cli.unknown import NotComposedError, composing_in_one_line
+from transfer_exp.system.masking import masked
 
 _OLDEST, _NEWEST = (3, 11), (3, 13)
 _DEMO = ("experiment=digits89_evasion", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
@@ -47,8 +47,10 @@ def main() -> None:
             )
     gc.disable()  # until all is imported: see ``allocator``
     try:
-        with contextlib.redirect_stderr(MaskingStream(sys.stderr)):  # Hydra repeats overrides that it does not understand
+        with composing_in_one_line():
             _task()
+    except NotComposedError as mistake:
+        sys.exit(f"error: {masked(str(mistake))}")
     except KeyboardInterrupt:
         sys.exit(130)
     finally:

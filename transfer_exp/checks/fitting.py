@@ -60,9 +60,9 @@ class Fitting:
 
     def fit(self, seed: int | None = None) -> Model:
         """A model, fitted anew, on the device."""
-        some = slice(0, 0) if self.learner.given else slice(None)
+        learner, some = self.learner.to(self.device.type), slice(0, 0) if self.learner.given else slice(None)
         number = self.seed if seed is None else seed
-        return self.placed(self.learner.fit(self.x[some], self.y[some], n_classes=self.dataset.n_classes, seed=number))
+        return self.placed(learner.fit(self.x[some], self.y[some], n_classes=self.dataset.n_classes, seed=number))
 
     def placed(self, model: Model) -> Model:
         """A model on the device, in single precision on a GPU."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -13,7 +12,7 @@ import hydra
 from omegaconf import DictConfig
 
 from transfer_exp.cli.naming import CONFIG
-from transfer_exp.system.masking import MaskingStream
+from transfer_exp.cli.unknown import NotComposedError, composing_in_one_line
 from transfer_exp.types import UserError
 
 T = TypeVar("T")
@@ -22,7 +21,10 @@ _WITH_VALUE = {"--config-dir", "-cd", "--config-path", "-cp", "--config-name", "
 
 
 def with_configuration(words: Sequence[str], task: Callable[[DictConfig], T]) -> T:
-    """What ``task`` makes of the configuration that these words compose. Raises the UserError that it raises."""
+    """What ``task`` makes of the configuration that these words compose.
+
+    Raises the UserError that it raises, or one where the words compose no configuration.
+    """
     if _SWEEP & set(words):
         raise UserError("expected one configuration, got a sweep (-m); type a command for each")
     os.environ.setdefault("TRANSFER_EXP_ROOT", str(Path.cwd()))
@@ -37,8 +39,10 @@ def with_configuration(words: Sequence[str], task: Callable[[DictConfig], T]) ->
     before = sys.argv
     sys.argv = [before[0], *_options_first(words)]
     try:
-        with contextlib.redirect_stderr(MaskingStream(sys.stderr)):  # Hydra repeats overrides that it does not understand
+        with composing_in_one_line():
             hydra.main(version_base="1.3", config_path=str(CONFIG), config_name="config")(guarded)()
+    except NotComposedError as error:
+        raise UserError(str(error)) from error
     finally:
         sys.argv = before
     if not answers:  # --cfg, --info: Hydra has answered

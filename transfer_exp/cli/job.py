@@ -21,7 +21,8 @@ from transfer_exp.cli.configuration import display_name, files_of, identity, set
 from transfer_exp.cli.errors import one_line
 from transfer_exp.cli.own import use_own_folders
 from transfer_exp.cli.plan import NOTHING_STARTED, planned
-from transfer_exp.cli.progress import Job
+from transfer_exp.cli.progress import FirstOfASweep, Job
+from transfer_exp.cli.single import told
 from transfer_exp.combination import Combination
 from transfer_exp.store import Store
 from transfer_exp.system.masking import masked
@@ -57,10 +58,12 @@ def run_one(config: DictConfig) -> None:
         if job.status == "failed":
             raise SystemExit(f"error: {job.reason}")
         _log.info("%s: %s in %.1f s, run %s", job.name, job.status, job.seconds, job.run_id)
+        print(_told(config, job))
         return
     folder = Path(hydra.sweep.dir)
-    # Its steps would drown the progress of the sweep.
+    # Its steps, and the same remark on every combination, would drown the progress of the sweep.
     logging.getLogger("transfer_exp.work").setLevel(logging.WARNING)
+    logging.getLogger("transfer_exp.scenarios.remarks").filters[:] = [FirstOfASweep(folder)]
     try:
         announced = progress.announced(folder)
     except UserError as error:
@@ -68,6 +71,15 @@ def run_one(config: DictConfig) -> None:
     job = _guarded(config, overrides, announced["run_id"], announced["varied"])
     progress.leave_result(folder, hydra.job.num, job, overrides)
     progress.show_progress(job, folder, announced["total"])
+
+
+def _told(config: DictConfig, job: Job) -> str:
+    """What a job that ended well found, and where its run is. Ends the program where the run cannot be read."""
+    try:
+        tracker = Tracker(uri=config.tracking.uri, root=config.paths.root, study=config.study, is_reachable=True)
+        return told(tracker.client.get_run(str(job.run_id)), tracker.uri)
+    except Exception as error:
+        raise SystemExit(f"error: {one_line(error, 'run: expected to be able to read what was recorded')}") from error
 
 
 def _planned(config: DictConfig, overrides: Sequence[str]) -> str:

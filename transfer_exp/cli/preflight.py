@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from hydra._internal.utils import run_and_report
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, ValueType
@@ -16,6 +15,7 @@ from hydra_plugins.transfer_exp_sweeper import split
 from transfer_exp import scenarios
 from transfer_exp.cli.building import build, check_settings
 from transfer_exp.cli.errors import reason_of
+from transfer_exp.cli.unknown import COMPOSING, told
 from transfer_exp.combination import Combination
 from transfer_exp.types import UserError
 
@@ -44,8 +44,8 @@ def check_listed(overrides: Iterable[Override]) -> None:
 def check_sweep(config: DictConfig, jobs: Iterable[Sequence[str]]) -> list[Combination]:
     """Raise UserError where the jobs of a sweep are of several studies, or none of a data set can be built.
 
-    Composes as many of them as cover all overrides: an override that cannot be composed ends the program with Hydra's own
-    answer. config: the sweep's own. Gives those of them that can be built.
+    Composes as many of them as cover all overrides, and raises UserError on one that cannot be composed, too. config: the
+    sweep's own. Gives those of them that can be built.
     """
     composed = [_composed(config, job) for job in covering(jobs)]
     check_one_study([config, *composed])
@@ -69,8 +69,10 @@ def covering(jobs: Iterable[Sequence[str]]) -> Iterator[Sequence[str]]:
 def _composed(config: DictConfig, job: Sequence[str]) -> DictConfig:
     """The configuration of one combination."""
     loader = GlobalHydra.instance().config_loader()
-    composed: DictConfig = run_and_report(lambda: loader.load_sweep_config(config, list(job)))
-    return composed
+    try:
+        return loader.load_sweep_config(config, list(job))
+    except COMPOSING as error:
+        raise UserError(told(error)) from error
 
 
 def check_one_study(configs: Sequence[DictConfig]) -> None:

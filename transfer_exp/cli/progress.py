@@ -6,17 +6,19 @@ import contextlib
 import json
 import logging
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from transfer_exp.signature import signature
 from transfer_exp.system.masking import masked
-from transfer_exp.types import UserError
+from transfer_exp.types import UserError, counted
 
 _log = logging.getLogger(__name__)
 _PARENT = "parent.json"
 _FIRST = "first-start"
+_SAID = "said-"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,9 +32,30 @@ class Job:
     reason: str = ""
 
 
+class FirstOfASweep(logging.Filter):
+    """Lets through one remark about each thing, whichever of the sweep's processes has it first."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.folder = folder
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether no record of this sweep before was about the same; one that is about nothing always passes."""
+        about = getattr(record, "about", "")
+        if not about:
+            return True
+        try:
+            (self.folder / f"{_SAID}{signature(about=about)}").touch(exist_ok=False)
+        except FileExistsError:
+            return False
+        except OSError:  # there is no space for it
+            return True
+        return True
+
+
 def announce(folder: Path, *, run_id: str, total: int, varied: Collection[str] | None) -> None:
     """Tell jobs their parent run, and what tells them apart; what an earlier sweep left in the folder goes."""
-    for left in (*folder.glob("job-*.json"), folder / _FIRST):
+    for left in (*folder.glob("job-*.json"), *folder.glob(f"{_SAID}*"), folder / _FIRST):
         left.unlink(missing_ok=True)
     (folder / _PARENT).write_text(json.dumps({"run_id": run_id, "total": total, "varied": varied and list(varied)}))
 
@@ -67,6 +90,12 @@ def results(folder: Path) -> list[dict[str, Any]]:
     return found
 
 
+def skipped(jobs: Sequence[Mapping[str, Any]]) -> str:
+    """How many of the jobs of a sweep were done before it, in a line; empty where none was."""
+    n = sum(job["status"] == "skipped" for job in jobs)
+    return f"skipped {n:,} of {counted(len(jobs), 'combination')}: done before" if n else ""
+
+
 def result(folder: Path, number: int) -> dict[str, Any] | None:
     """How one job of a sweep ended; None where it left no whole result."""
     try:
@@ -77,7 +106,9 @@ def result(folder: Path, number: int) -> dict[str, Any] | None:
 
 
 def show_progress(job: Job, folder: Path, total: int) -> None:
-    """Log one line on a job that has ended, and when the others will have."""
+    """Log one line on a job that has ended, and when the others will have; none on one that was done before."""
+    if job.status == "skipped":
+        return
     done = max(len(list(folder.glob("job-*.json"))), 1)
     elapsed = max(time.time() - _first_start(folder, job), 0)  # clocks of several machines, or one that was set back
     left = max(total - done, 0)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from transfer_exp.cli.objective import Objective
 from transfer_exp.cli.search import FILE, Trial
+from transfer_exp.system.commands import ui_command
 from transfer_exp.tracking import connecting, notes
 from transfer_exp.tracking.logged import Record
 from transfer_exp.tracking.tracker import Tracker
@@ -39,7 +40,7 @@ def summarise_search(tracker: Tracker, parent: str, folder: Path, note: Callable
     tracker.log_files(parent, files)
     notes.describe_run(tracker.client, parent, note(matrices=text))
     print(f"\n{text}\n")
-    start = "" if connecting.is_server(tracker.uri) else "make ui, then "
+    start = "" if connecting.is_server(tracker.uri) else f"{ui_command()}, then "
     print(f"All trials: search/trials.csv of the search's run in MLflow's page, {start}{_page(tracker)}")
     return ""
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from transfer_exp.system.commands import ui_command
 from transfer_exp.tracking import connecting, notes
 from transfer_exp.tracking.artifacts import files_below
 from transfer_exp.tracking.logged import Record
@@ -53,6 +54,6 @@ def summarise(
     notes.describe_run(tracker.client, parent, text)
     if not is_study:
         notes.describe_experiment(tracker.client, tracker.experiment_id, text)
-    start = "" if connecting.is_server(uri) else "make ui, then "
+    start = "" if connecting.is_server(uri) else f"{ui_command()}, then "
     print(f"Compare the runs in MLflow's page: {start}{notes.page(uri, tracker.experiment_id)}")
     return list(summary.left_out)

@@ -147,6 +147,8 @@ class Sweep(Callback):
             return
         settle()  # Hydra keeps two configurations of every job: millions of objects in a study
         jobs = progress.results(self.folder)
+        if line := progress.skipped(jobs):
+            _log.info("%s", line)
         is_study = bool(config.hydra.runtime.choices.experiment)
         runs = [job["run_id"] for job in jobs if job["run_id"]]
         summary = self._summarise_search if is_search(config) else partial(self._summarise, runs, is_study=is_study)

@@ -86,6 +86,16 @@ class Learner(ABC):
         return self
 
     @property
+    def trains_on(self) -> str:
+        """The device that it is trained on: cpu, or cuda where it has networks and ``to`` put them there."""
+        return "cpu"
+
+    def to(self, device: str) -> Self:
+        """The learner, its networks trained on this device, cpu or cuda; what is no network is trained on the CPU."""
+        del device
+        return self
+
+    @property
     def undefended(self) -> Learner:
         """The learner within one that defends itself against poisoning (``wrapped``), else itself."""
         return self

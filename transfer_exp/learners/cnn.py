@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from transfer_exp.learners.network import ShapedNetworkLearner, image_shape
-from transfer_exp.learners.network_parts import check_parts, drop, norm
+from transfer_exp.learners.network_parts import check_parts, drop, norm, stackable
 from transfer_exp.types import Dataset, UserError
 
 
@@ -78,6 +78,11 @@ class CNN(ShapedNetworkLearner):
                 f"channels={list(self.channels)}, hidden={self.hidden}"
             )
         check_parts(self)
+
+    @property
+    def side_by_side(self) -> bool:
+        """On a GPU (``stackable``); not of a subclass."""
+        return type(self) is CNN and stackable(self)
 
     def on(self, dataset: Dataset) -> Self:
         """The learner with the shape of the images. Raises UserError on points that are none."""

@@ -12,8 +12,7 @@ others have seeds of their own, so that they are not one model several times.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from copy import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Self, TypeAlias, cast, get_args
 
@@ -150,12 +149,22 @@ class Ensemble(Learner):
         """Whether it is a vote."""
         return self.combine == "vote"
 
+    @property
+    def trains_on(self) -> str:
+        """cuda where a member is trained there."""
+        return "cuda" if any(one.trains_on == "cuda" for one in self.parts()) else "cpu"
+
+    def to(self, device: str) -> Self:
+        """The members on this device."""
+        return self._of(lambda one: one.to(device))
+
     def on(self, dataset: Dataset) -> Self:
         """The members as they are for this data set."""
+        return self._of(lambda one: one.on(dataset))
+
+    def _of(self, change: Callable[[Learner], Learner]) -> Self:
         assert isinstance(self.members, Mapping)
-        bound = copy(self)
-        object.__setattr__(bound, "members", {name: one.on(dataset) for name, one in self.members.items()})
-        return bound
+        return self._with(members={name: change(one) for name, one in self.members.items()})
 
     def require_raw(self, role: str) -> None:
         """Of all members."""

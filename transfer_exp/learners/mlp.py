@@ -14,8 +14,9 @@ from torch.nn.functional import linear, relu
 
 from transfer_exp.learners.network import NetworkLearner
 from transfer_exp.learners.network_model import NetworkModel
-from transfer_exp.learners.network_parts import check_parts, drop
-from transfer_exp.learners.training_loss import LANES
+from transfer_exp.learners.network_parts import check_parts, drop, stackable
+from transfer_exp.learners.side_by_side import Outputs, called
+from transfer_exp.learners.training_loss import rounded_apart
 from transfer_exp.types import Matrix, UserError
 
 
@@ -85,7 +86,7 @@ _linear: Callable[[Tensor, Tensor, Tensor], Tensor] = _Linear.apply
 
 
 def _apart(x: Tensor, weight: Tensor) -> bool:
-    return weight.shape[1] < 4 or x.shape[1] % LANES != 0
+    return (x.device.type == "cpu" and weight.shape[1] < 4) or rounded_apart(x, x.shape[1])
 
 
 class SideBySide(torch.nn.Module):
@@ -140,12 +141,12 @@ class MLP(NetworkLearner):
 
     @property
     def side_by_side(self) -> bool:
-        """Whether networks are trained as ``SideBySide``; not those of a subclass, of which anything may be other."""
-        return type(self) is MLP and not self.batch_norm and not self.dropout
+        """Without batch norm and dropout, on a GPU all that are ``stackable``; not of a subclass, which may be anything."""
+        return type(self) is MLP and (stackable(self) or not (self.batch_norm or self.dropout))
 
     def _network(self, n_features: int, n_classes: int) -> torch.nn.Module:
         widths = [n_features, *self.layers, 1 if n_classes == 2 else n_classes]
         return Perceptron(widths, batch_norm=self.batch_norm, dropout=self.dropout)
 
-    def _stacked(self, networks: Sequence[Any]) -> torch.nn.Module:
-        return SideBySide(networks)
+    def _stacked(self, networks: Sequence[Any]) -> tuple[torch.nn.Module, Outputs]:
+        return super()._stacked(networks) if self.batch_norm else (SideBySide(networks), called)

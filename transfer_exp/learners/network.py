@@ -7,8 +7,9 @@ score z_1 - z_0, ``(n,)`` or ``(n, 1)``. It is trained in float32 (``training_lo
     network = a new module; optimiser over its parameters, weight decay for those of two or more dimensions
     train; where the learner is a checkpoint: the weights after that epoch, the model's state holds those of all epochs
 
-Networks of one shape are trained side by side where the learner has a module for that (``_stacked``): each draws what it
-draws alone, so that its weights are those of its training alone, to rounding.
+Networks of one shape are trained side by side where that is faster (``_stacked``): each draws what it draws alone, so that
+its weights are those of its training alone, to rounding. On a GPU, too, all is drawn by the generators of the CPU, but for
+what a module of the user's draws where its points lie; a model and its state are on the CPU afterwards.
 """
 
 from __future__ import annotations
@@ -22,7 +23,6 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from transfer_exp.learners.base import require_positive, with_scaling
 from transfer_exp.learners.exactness import Exactness
@@ -31,8 +31,9 @@ from transfer_exp.learners.network_model import EPOCH, STATE, NetworkModel, outp
 from transfer_exp.learners.retraining_network import NetworkRetraining
 from transfer_exp.learners.retraining_network_point import ONE_POINT, NetworkPointRetraining
 from transfer_exp.learners.scaling import Scaling
+from transfer_exp.learners.side_by_side import Begun, Outputs, stacked
 from transfer_exp.learners.training import ADAM, TrainedLearner
-from transfer_exp.learners.training_loop import Examples, State, Trainer, denormals_as_zero
+from transfer_exp.learners.training_loop import Examples, State, Trainer, denormals_as_zero, exact_convolutions
 from transfer_exp.margin import signs
 from transfer_exp.seeds import seeded
 from transfer_exp.types import Dataset, Ints, Matrix, dense
@@ -50,6 +51,7 @@ def image_shape(dataset: Dataset) -> tuple[int, ...]:
 class NetworkLearner(TrainedLearner):
     """Trains a module with Adam for a fixed number of epochs. A subclass implements ``_network``."""
 
+    trains_on: str = field(default="cpu", init=False, compare=False, repr=False)
     model_type = NetworkModel
     retrainable = True
 
@@ -57,9 +59,9 @@ class NetworkLearner(TrainedLearner):
     def _network(self, n_features: int, n_classes: int) -> torch.nn.Module:
         """A new module, its starting weights drawn from torch's global generator."""
 
-    def _stacked(self, networks: Sequence[Any]) -> torch.nn.Module:
+    def _stacked(self, networks: Sequence[Any]) -> tuple[torch.nn.Module, Outputs]:
         """The networks as one: parameters of the same names along a first axis, outputs ``(k, n[, K])`` of ``(k, n, d)``."""
-        raise NotImplementedError
+        return stacked(networks, self._shape)
 
     @property
     def _shape(self) -> tuple[int, ...] | None:
@@ -70,6 +72,10 @@ class NetworkLearner(TrainedLearner):
     def _at_once(self) -> int:
         """Most points shown to the trained network at once."""
         return NetworkModel.batch_size
+
+    def to(self, device: str) -> Self:
+        """The learner, trained on this device."""
+        return self._with(trains_on=device)
 
     def on(self, dataset: Dataset) -> Self:
         """The learner with the bounds of the data, where points are moved in training."""
@@ -104,18 +110,18 @@ class NetworkLearner(TrainedLearner):
 
     def _fit(self, x: Matrix, y: Ints, *, n_classes: int, seed: int) -> NetworkModel:
         """Fit; ``seed`` draws the starting weights, the order of the batches and what the module and the options draw."""
-        with seeded(seed), denormals_as_zero():
-            network = self._network(int(x.shape[1]), n_classes)
+        with seeded(seed), denormals_as_zero(), exact_convolutions():
+            network = self._network(int(x.shape[1]), n_classes).to(self.trains_on)
             outputs = partial(outputs_of, n_classes=n_classes, label=self.label, shape=self._shape)
             examples = examples_of(x, y, n_classes, seed, torch.default_generator)
-            states = Trainer(self, network, outputs, [examples], shape=self._shape).train()
-        return self._trained(network, states, n_classes, int(x.shape[1]))
+            states = Trainer(self, network, outputs, [examples.to(self.trains_on)], shape=self._shape).train()
+        return self._trained(network.cpu(), states, n_classes, int(x.shape[1]))
 
     def _trained(self, network: torch.nn.Module, states: list[State], n_classes: int, n_features: int) -> NetworkModel:
         if self.checkpoint:
             network.load_state_dict(states[self.checkpoint - 1])
         model = self._model(network, n_classes, feature_count=np.int64(n_features))
-        model.epochs = [{name: value.numpy() for name, value in one.items()} for one in states]
+        model.epochs = [{name: value.cpu().numpy() for name, value in one.items()} for one in states]
         return model
 
     def _retraining(self, x: Matrix, y: Ints, x_val: Matrix, y_val: Ints, *, room: int) -> NetworkPointRetraining:
@@ -137,7 +143,7 @@ class NetworkLearner(TrainedLearner):
         if not self.side_by_side:
             yield from super().fit_many(sets, n_classes=n_classes)
             return
-        group: list[_Begun] = []
+        group: list[Begun] = []
         for x, y, seed in sets:
             one = self._begun(x, y, n_classes, seed)
             n_points, most = len(one.examples.labels), _MOST_BYTES // one.n_bytes
@@ -148,7 +154,7 @@ class NetworkLearner(TrainedLearner):
         if group:
             yield from self._together(group, n_classes)
 
-    def _begun(self, x: Matrix, y: Ints, n_classes: int, seed: int) -> _Begun:
+    def _begun(self, x: Matrix, y: Ints, n_classes: int, seed: int) -> Begun:
         """A new network with all that its training alone would begin with."""
         self._require_classes(y, n_classes)
         scaling = Scaling.fitted(self.scale, x)
@@ -156,36 +162,20 @@ class NetworkLearner(TrainedLearner):
             network = self._network(int(x.shape[1]), n_classes)
             order = torch.Generator()
             order.set_state(torch.get_rng_state())
-        return _Begun(network, examples_of(x if scaling is None else scaling(x), y, n_classes, seed, order), scaling)
+        return Begun(network, examples_of(x if scaling is None else scaling(x), y, n_classes, seed, order), scaling)
 
-    def _together(self, group: Sequence[_Begun], n_classes: int) -> Iterator[NetworkModel]:
-        network = self._stacked([one.network for one in group])
-        with denormals_as_zero():
-            states = Trainer(self, network, _call, [one.examples for one in group], stacked=True).train()
+    def _together(self, group: Sequence[Begun], n_classes: int) -> Iterator[NetworkModel]:
+        network, outputs = self._stacked([one.network for one in group])
+        network.to(self.trains_on)
+        with denormals_as_zero(), exact_convolutions():
+            examples = [one.examples.to(self.trains_on) for one in group]
+            states = Trainer(self, network, outputs, examples, stacked=True).train()
+        ends = network.cpu().state_dict()
         for k, one in enumerate(group):
-            one.network.load_state_dict({name: value[k] for name, value in network.state_dict().items()})
+            one.network.load_state_dict({name: value[k] for name, value in ends.items()})
             own = [{name: value[k] for name, value in state.items()} for state in states]
             model = self._trained(one.network, own, n_classes, int(one.examples.x.shape[1]))
             yield with_scaling(model, one.scaling)
-
-
-@dataclass(frozen=True)
-class _Begun:
-    """A training that begins."""
-
-    network: torch.nn.Module
-    examples: Examples
-    scaling: Scaling | None
-
-    @property
-    def n_bytes(self) -> int:
-        """Of its points."""
-        return 4 * int(np.prod(self.examples.x.shape))
-
-
-def _call(network: torch.nn.Module, x: Tensor) -> Tensor:
-    found: Tensor = network(x)
-    return found
 
 
 @dataclass(frozen=True, kw_only=True)

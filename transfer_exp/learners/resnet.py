@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from transfer_exp.learners.network import ShapedNetworkLearner, image_shape
-from transfer_exp.learners.network_parts import check_parts, drop, norm
+from transfer_exp.learners.network_parts import check_parts, drop, norm, stackable
 from transfer_exp.types import Dataset, UserError
 
 
@@ -93,6 +93,11 @@ class ResNet(ShapedNetworkLearner):
             raise UserError(f"{self.label}.depth: expected 8, 14, 20 or another 6 n + 2, got {self.depth}")
         if self.width < 1:
             raise UserError(f"{self.label}.width: expected at least 1 channel, got {self.width}")
+
+    @property
+    def side_by_side(self) -> bool:
+        """On a GPU (``stackable``); not of a subclass."""
+        return type(self) is ResNet and stackable(self)
 
     def on(self, dataset: Dataset) -> Self:
         """The learner with the shape of the images. Raises UserError on points that are none."""

@@ -16,8 +16,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from itertools import pairwise
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -26,11 +27,12 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
 
 from transfer_exp.learners.training import TrainedLearner
-from transfer_exp.learners.training_loss import LANES, Labels, Objective
+from transfer_exp.learners.training_loss import Labels, Objective, rounded_apart
 from transfer_exp.types import Matrix, UserError, counted, dense
 
 State: TypeAlias = dict[str, Tensor]
 _DEAD = float(np.sqrt(torch.finfo(torch.float32).tiny))
+_GATHERED = 2**24  # numbers
 _NORMS = (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d, torch.nn.BatchNorm3d)
 
 
@@ -49,8 +51,13 @@ class Examples:
     def points(self, rows: Tensor) -> Tensor:
         """These points, dense, float32."""
         if isinstance(self.x, Tensor):
-            return self.x.index_select(0, rows)
-        return torch.as_tensor(dense(self.x[rows.numpy()]), dtype=torch.float32)
+            return self.x.index_select(0, rows.to(self.x.device))
+        return torch.as_tensor(dense(self.x[rows.numpy()]), dtype=torch.float32, device=self.labels.device)
+
+    def to(self, device: str) -> Examples:
+        """The same on a device; a CSR matrix stays, and its rows go there."""
+        x = self.x.to(device) if isinstance(self.x, Tensor) else self.x
+        return replace(self, x=x, labels=self.labels.to(device))
 
 
 class Trainer:
@@ -113,11 +120,11 @@ class Trainer:
         return 2 if self.stacked else 1
 
     def _groups(self) -> list[dict[str, Any]]:
-        """Parameters as the optimiser has them: weights, which decay, and others; in slices where ``LANES`` wants it."""
+        """Parameters as the optimiser has them: weights, which decay, and others; in slices if ``rounded_apart``."""
         weights: list[Tensor] = []
         others: list[Tensor] = []
         for one in self.parameters:
-            if self.stacked and one[0].numel() % LANES:
+            if self.stacked and rounded_apart(one, one[0].numel()):
                 self.slices[one] = [torch.nn.Parameter(part) for part in one.detach()]
             (weights if one.ndim > self._of_weights else others).extend(self.slices.get(one, [one]))
         groups: list[dict[str, Any]] = [{"params": weights, "weight_decay": self.options.weight_decay}, {"params": others}]
@@ -138,11 +145,25 @@ class Trainer:
         starts = list(range(0, n, size))
         if self.has_norms and n - starts[-1] == 1:
             starts.pop()
-        for start, end in zip(starts, [*starts[1:], n], strict=True):
-            rows = [order[start:end] for order in orders]
-            points = [one.points(part) for one, part in zip(self.examples, rows, strict=True)]
-            labels = [one.labels[part] for one, part in zip(self.examples, rows, strict=True)]
-            yield (torch.stack(points), torch.stack(labels)) if self.stacked else (points[0], labels[0])
+        cuts, many = [*starts, n], self._gathered_at_once
+        for first in range(0, len(starts), many):
+            block = cuts[first : first + many + 1]
+            points, labels = self._gathered([order[block[0] : block[-1]] for order in orders])
+            for start, end in pairwise(block):
+                part = slice(start - block[0], end - block[0])
+                yield points[..., part, :], labels[..., part]
+
+    @property
+    def _gathered_at_once(self) -> int:
+        """Batches whose points are gathered at once: on a GPU many, where every call costs as much as a step of one."""
+        of_batch = len(self.examples) * self.options.batch_size * int(self.examples[0].x.shape[1])
+        return 1 if self.examples[0].labels.device.type == "cpu" else max(1, _GATHERED // of_batch)
+
+    def _gathered(self, rows: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Points and labels of these rows of each network."""
+        points = [one.points(part) for one, part in zip(self.examples, rows, strict=True)]
+        labels = [one.labels[part.to(one.labels.device)] for one, part in zip(self.examples, rows, strict=True)]
+        return (torch.stack(points), torch.stack(labels)) if self.stacked else (points[0], labels[0])
 
     def _step(self, optimiser: torch.optim.Optimizer, points: Tensor, labels: Labels) -> Tensor:
         self.network.zero_grad()
@@ -209,3 +230,15 @@ def denormals_as_zero() -> Iterator[None]:
         yield
     finally:
         torch.set_flush_denormal(before)
+
+
+@contextmanager
+def exact_convolutions() -> Iterator[None]:
+    """On a GPU: float32 in convolutions, too, and the same bits every time. Afterwards it is as it was."""
+    cudnn = torch.backends.cudnn
+    before = cudnn.deterministic, cudnn.allow_tf32
+    cudnn.deterministic, cudnn.allow_tf32 = True, False
+    try:
+        yield
+    finally:
+        cudnn.deterministic, cudnn.allow_tf32 = before

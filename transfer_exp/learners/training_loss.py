@@ -19,7 +19,13 @@ from transfer_exp.learners.training import TrainedLearner
 
 LANES = 16
 """Numbers that a processor computes with at once. What is left over of a tensor may be rounded in another way: of networks
-side by side, tensors whose size is no multiple are taken apart where that costs little, so that each is rounded as alone."""
+side by side, tensors whose size is no multiple are taken apart where that costs little, so that each is rounded as alone.
+Not on a GPU, where they would cost most of what being side by side gains."""
+
+
+def rounded_apart(x: Tensor, n: int) -> bool:
+    """Whether n numbers of each of the networks side by side in ``x`` would be rounded in another way than alone."""
+    return x.device.type == "cpu" and n % LANES != 0
 
 
 @dataclass(frozen=True)
@@ -91,7 +97,7 @@ class Objective:
 
     def _losses(self, points: Tensor, labels: Labels) -> Tensor:
         outputs, smoothing = self.outputs(points), self.options.label_smoothing
-        if points.ndim == 2 or points.shape[1] % LANES == 0:
+        if points.ndim == 2 or not rounded_apart(points, points.shape[1]):
             return labels.losses(outputs, smoothing)
         return torch.stack([labels.of(k).losses(one, smoothing) for k, one in enumerate(outputs)])
 

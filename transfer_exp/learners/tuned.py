@@ -69,6 +69,10 @@ class Tuned(Wrapped):
         """With all candidates as they are for this data set."""
         return super().on(dataset)._with(candidates=tuple(one.on(dataset) for one in self.candidates))
 
+    def to(self, device: str) -> Self:
+        """With all candidates on this device."""
+        return super().to(device)._with(candidates=tuple(one.to(device) for one in self.candidates))
+
     def chosen(self, model: Model) -> dict[str, Any]:
         """The values that a model of it was fitted with."""
         return self.combinations[int(model.get_buffer(CHOICE))]

@@ -72,6 +72,15 @@ class Wrapped(Learner):
         """Around the learner for this data set."""
         return self._with(learner=self.learner.on(dataset))
 
+    @property
+    def trains_on(self) -> str:
+        """Where the learner within is trained."""
+        return self.learner.trains_on
+
+    def to(self, device: str) -> Self:
+        """Around the learner on this device."""
+        return self._with(learner=self.learner.to(device))
+
     def require_raw(self, role: str) -> None:
         """Of the learner within."""
         self.learner.require_raw(role)

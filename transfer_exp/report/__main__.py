@@ -27,7 +27,7 @@ Tables, figures, tests and a verdict on each claim of a study, from its runs in 
   claims        claims of your own, judged beside the published ones: a Claim of a module, several, or a function that
                 makes them, for instance claims=my_module.my_claim. claims=all with study=[a,b,c] makes one page of all
                 published claims x the studies' data sets instead (claims.html, claims.json, claims.csv; default of
-                out: <root>/reports/claims)
+                out: <root>/reports/claims); root=[FOLDER,FOLDER] finds the studies in several folders
   --config-dir  a folder whose modules are found, too
 
 Writes report.html, claims.json, curves.csv, runs.csv, figures/ (png, svg), tables/ (csv), and logs all of it
@@ -66,9 +66,9 @@ def _report(arguments: Sequence[str]) -> int:
     from transfer_exp.report.drawing import file_name
     from transfer_exp.tracking.connecting import default_uri
 
-    root = results_root(given.get("root"))
     if given.get("claims") == _ALL:
-        return _claims(given, root)
+        return _claims(given)
+    root = results_root(given.get("root"))
     where = settings(given["where"]) if "where" in given else None
     folder = study_folder(given["study"]) + (f"-{file_name(where)}" if where else "")
     out = Path(given.get("out") or root / "reports" / folder)
@@ -80,20 +80,27 @@ def _report(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _claims(given: dict[str, str], root: Path) -> int:
+def _claims(given: dict[str, str]) -> int:
     from transfer_exp.report.claims_page import build_claims
     from transfer_exp.tracking.connecting import default_uri
 
     if "where" in given:
         raise UserError(f"where: expected none beside claims={_ALL}, got {given['where']}; leave one of them out")
-    studies = [name.strip() for name in given["study"].strip("[]").split(",") if name.strip()]
+    studies = _listed(given["study"])
     if not studies or len(set(studies)) < len(studies):
         raise UserError(f"study: expected names that differ, study=[a,b,c], got {given['study']}")
-    out = Path(given.get("out") or root / "reports" / "claims")
-    uri = given.get("tracking_uri") or default_uri(root)
-    page = build_claims(tracking_uri=uri, studies=studies, out=out)
+    root = given.get("root", "")
+    roots = [results_root(one) for one in (_listed(root) if root.startswith("[") else [root])]
+    out = Path(given.get("out") or roots[0] / "reports" / "claims")
+    uris = [given["tracking_uri"]] if "tracking_uri" in given else [default_uri(one) for one in roots]
+    page = build_claims(tracking_uris=list(dict.fromkeys(uris)), studies=studies, out=out)
     print(f"claims of {', '.join(studies)}: {page}")
     return 0
+
+
+def _listed(text: str) -> list[str]:
+    """``[a, b]`` or ``a,b`` as its parts."""
+    return [part.strip() for part in text.strip("[]").split(",") if part.strip()]
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import base64
 import io
 import logging
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,6 @@ from transfer_exp.report import audit_tables, audit_words, factors, words
 from transfer_exp.report.audit import Exposure, exposures
 from transfer_exp.report.audit_points import Points
 from transfer_exp.report.audit_words import percent
-from transfer_exp.report.classes import Classes
 from transfer_exp.report.files import write_csv
 from transfer_exp.report.page import number, probability
 from transfer_exp.report.provenance import provenance
@@ -53,15 +52,14 @@ def part_told(study: Study, runs: Collection[str] = ()) -> Study:
     return study if chosen is study else replace(chosen, gaps=study.gaps, parents=study.parents, others=others)
 
 
-def write_audit(folder: Path, study: Study, points: Points, classes: Classes | None) -> None:
+def write_audit(folder: Path, study: Study, points: Points) -> None:
     """Write the page, its figures and its tables into the folder of a report. Nothing where no target can be judged."""
     every = exposures(study, points)
     if not every:
         _log.warning("audit: no page, as %s", _TOO_LITTLE)
         return
     unknown = sorted(set(study.runs["target"]) - {one.target for one in every})
-    names = classes.names if classes is not None else ()
-    parts = [_part(folder, study, points, one, names) for one in every]
+    parts = [_part(folder, study, points, one) for one in every]
     compared = audit_tables.comparison(every)
     if len(compared):
         write_csv(compared, folder / "tables" / "audit_comparison.csv")
@@ -98,7 +96,7 @@ def _few(compared: pd.DataFrame) -> str:
     return words.too_few(int(compared["n"].min()), stats.fewest_repetitions())
 
 
-def _part(folder: Path, study: Study, points: Points, one: Exposure, names: Sequence[str]) -> dict[str, Any]:
+def _part(folder: Path, study: Study, points: Points, one: Exposure) -> dict[str, Any]:
     """What the template shows of one target."""
     content = {
         "curve": audit_tables.curve(one),
@@ -116,7 +114,7 @@ def _part(folder: Path, study: Study, points: Points, one: Exposure, names: Sequ
         "unit": audit_words.unit(one),
         "known": audit_words.known_rows(study, one),
         "figure": _drawn(study, one, content["curve"], stem),
-        "examples": _examples(study, points, one, names),
+        "examples": _examples(study, points, one),
         "why": audit_words.why(study, one, content["surrogates"]),
         "advice": audit_words.advice(study, one, content["surrogates"], content["shares"]),
         "curve": _rows(content["curve"], number, percent, _range, percent, percent, percent, study.learners.label),
@@ -125,7 +123,7 @@ def _part(folder: Path, study: Study, points: Points, one: Exposure, names: Sequ
         "thresholds": _rows(
             content["thresholds"], percent, _strength(one), _strength(one) if one.has_white_box else _unknown
         ),
-        "first": _first(content["first"], names),
+        "first": _first(content["first"]),
     }
 
 
@@ -146,7 +144,7 @@ def _embedded(content: bytes, kind: str) -> str:
     return f"data:image/{kind};base64," + base64.b64encode(content).decode("ascii")
 
 
-def _examples(study: Study, points: Points, one: Exposure, names: Sequence[str]) -> list[dict[str, str]]:
+def _examples(study: Study, points: Points, one: Exposure) -> list[dict[str, str]]:
     """Images of the points that fell first in the run with the strongest surrogate: as they were, and as they fell."""
     strongest = one.chosen[int(np.abs(one.epsilons - study.epsilon_reference).argmin())]
     runs = [run for run in points.of(one.target) if run.surrogate == strongest and "first_clean" in run.arrays]
@@ -155,7 +153,7 @@ def _examples(study: Study, points: Points, one: Exposure, names: Sequence[str])
     a, found = runs[0].arrays, []
     for i, place in enumerate(a["first"].tolist()[:_FIRST_SHOWN]):
         k = int((a["black_box"][:, place] != a["classes"][place]).argmax())
-        taken, label = (_class(int(value), names) for value in (a["black_box"][k, place], a["classes"][place]))
+        taken, label = (points.class_name(int(value)) for value in (a["black_box"][k, place], a["classes"][place]))
         clean, moved = (a[name][i].astype(np.float64) for name in ("first_clean", "first_attacked"))
         caption = f"row {a['rows'][place]}: class {label}, taken for {taken} at epsilon {a['epsilon'][k]:g}"
         found.append({"source": _image(clean, moved), "caption": caption})
@@ -212,19 +210,9 @@ def _shares(table: pd.DataFrame) -> Rows:
     return _rows(table, percent, number, percent, percent, _difference, _points_range)
 
 
-def _class(index: int, names: Sequence[str]) -> str:
-    return names[index] if index < len(names) else str(index)
-
-
-def _first(table: pd.DataFrame, names: Sequence[str]) -> Rows:
+def _first(table: pd.DataFrame) -> Rows:
     return [
-        [
-            str(r["row"]),
-            _class(int(r["class"]), names),
-            _class(int(r["taken_for"]), names),
-            number(r["epsilon"]),
-            f"{r['by']} of {r['of']}",
-        ]
+        [str(r["row"]), r["class"], r["taken_for"], number(r["epsilon"]), f"{r['by']} of {r['of']}"]
         for r in table.to_dict("records")
     ]
 

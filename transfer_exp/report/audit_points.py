@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from transfer_exp.report import checked
 from transfer_exp.report import client as store
 from transfer_exp.report.study import Study
 from transfer_exp.system.npz import read_npz
+from transfer_exp.tracking.recording import CLASS_NAMES
 
 _FILE = "points.npz"
 _OF_POINTS, _OF_BOTH = ("rows", "classes", "clean"), ("black_box", "noise")
@@ -33,11 +35,19 @@ class OfRun:
 
 @dataclass(frozen=True, kw_only=True)
 class Points:
-    """Of all runs with whole files; given: targets that were given, not trained. notes: on files that were left out."""
+    """Of all runs with whole files; given: targets that were given, not trained. notes: on files that were left out.
+
+    class_names: what the classes are called; empty where the runs do not say it.
+    """
 
     runs: Sequence[OfRun] = ()
     given: frozenset[str] = frozenset()
     notes: Sequence[str] = ()
+    class_names: Sequence[str] = ()
+
+    def class_name(self, index: int) -> str:
+        """What a class is called, or its number."""
+        return self.class_names[index] if index < len(self.class_names) else str(index)
 
     def of(self, target: str) -> list[OfRun]:
         """Those of one target."""
@@ -62,7 +72,8 @@ def load_points(*, tracking_uri: str, study: Study) -> Points:
         else:
             surrogate, target = str(names["surrogate"]), str(names["target"])
             found.append(OfRun(surrogate=surrogate, target=target, seed=int(names["seed"]), arrays=arrays))
-    return Points(runs=found, given=frozenset(given), notes=checked.shortened(notes))
+    names = next((json.loads(run.data.tags[CLASS_NAMES]) for run in runs if CLASS_NAMES in run.data.tags), ())
+    return Points(runs=found, given=frozenset(given), notes=checked.shortened(notes), class_names=names)
 
 
 def unpack(run: Run, content: bytes | None) -> Arrays:

@@ -148,7 +148,7 @@ def first_to_fall(points: Points, one: Exposure) -> pd.DataFrame:
     """The points that fall at the smallest strengths, of those that were right before, by any surrogate with all data.
 
     epsilon: the smallest. by, of: how many of the attacks at that strength mislead the target, of how many (surrogates and
-    seeds in which it is right before). taken_for: the class that most of these take it for.
+    seeds in which it is right before). taken_for: the class that most of these take it for. Classes by their names.
     """
     columns = ["row", "class", "taken_for", "epsilon", "by", "of"]
     earliest: dict[int, list[tuple[float, int, int]]] = {}
@@ -167,7 +167,8 @@ def first_to_fall(points: Points, one: Exposure) -> pd.DataFrame:
         epsilon = min(fall[0] for fall in falls)
         answers = [answer for at, answer, _ in falls if at == epsilon]
         taken = Counter(answers).most_common(1)[0][0]
-        rows.append(dict(zip(columns, (row, classes[row], taken, epsilon, len(answers), right[row]), strict=True)))
+        named = points.class_name(classes[row]), points.class_name(taken)
+        rows.append(dict(zip(columns, (row, *named, epsilon, len(answers), right[row]), strict=True)))
     found = pd.DataFrame(rows, columns=columns)
     found = found.assign(share=-found["by"] / found["of"]).sort_values(["epsilon", "share", "row"], kind="stable")
     return found.drop(columns="share").head(N_FIRST).reset_index(drop=True)

@@ -140,8 +140,11 @@ def _fill(folder: Path, study: Study, tracking_uri: str, own: Sequence[Claim], r
 
 
 def _fill_audit(folder: Path, study: Study, tracking_uri: str) -> None:
-    classes, _ = load_classes(tracking_uri=tracking_uri, study=study)
-    write_audit(folder, study, load_points(tracking_uri=tracking_uri, study=study), classes)
+    points = load_points(tracking_uri=tracking_uri, study=study)
+    if not points.class_names:  # runs of earlier versions do not say them, but their mistakes do, of three classes on
+        classes, _ = load_classes(tracking_uri=tracking_uri, study=study)
+        points = replace(points, class_names=classes.names if classes else ())
+    write_audit(folder, study, points)
 
 
 def _all_differ(stems: list[str]) -> None:

@@ -31,6 +31,7 @@ from transfer_exp.types import Floats
 Knows: TypeAlias = Literal["the attacker", "an insider", "nobody"]
 FEWEST = 3  # surrogates among which there is a choice
 RANDOM, SAME = "at random", "the same for all"
+_DIGITS = 12
 _KEY = ["seed", "target"]
 _RANKING = ["epsilon", "ranking", "known_to"]
 _CELL = [*_KEY, "surrogate", "error", "best", "best_on_average", "kendall", "hits"]
@@ -136,6 +137,12 @@ def _chosen(study: Study, epsilon: float) -> Iterator[tuple[Ranking, pd.DataFram
     yield Ranking(name=RANDOM, columns=(), knows="nobody"), _choices(errors, np.zeros(errors.shape))
 
 
+def most_met(study: Study) -> int:
+    """How many surrogates the target that has met most of them has met in a repetition, on all data."""
+    met = _measured(study, study.epsilon_reference).groupby(_KEY)["surrogate"].nunique()
+    return int(met.max()) if len(met) else 0
+
+
 def outcome(study: Study) -> str:
     """The curve of what the attacker wants: the targets' error or, with a goal, that points are taken for its class."""
     return "targeted_success" if study.goal != "any" and study.curves["targeted_success"].notna().any() else "error"
@@ -186,7 +193,12 @@ def _kendall(first: Floats, second: Floats) -> float:
 
 
 def _regret(error: pd.Series[float], best: pd.Series[float]) -> pd.Series[float]:
-    return 1 - error / best.where(best > 0)
+    return _without_dust(1 - error / best.where(best > 0))
+
+
+def _without_dust(values: pd.Series[float]) -> pd.Series[float]:
+    """The mean of equal errors may differ from them in the last digit: no regret of -2e-16."""
+    return values.round(_DIGITS) + 0.0  # no -0 either
 
 
 def _named(key: object) -> dict[str, Any]:
@@ -197,12 +209,13 @@ def _named(key: object) -> dict[str, Any]:
 def _summed(own: pd.DataFrame) -> dict[str, object]:
     a_seed, a_target = (own.groupby(name)[["error", "best"]].mean() for name in _KEY)
     regret = _regret(a_seed["error"], a_seed["best"])
+    on_average = _regret(*(pd.Series([own[name].mean()]) for name in ("error", "best_on_average")))
     return {
         "surrogate": _most_often(own["surrogate"]),
         **own[["error", "best"]].mean(),
         "regret": regret.mean(),
         "spread": tables.half_width(regret),
-        "regret_on_average": 1 - own["error"].mean() / own["best_on_average"].mean(),
+        "regret_on_average": float(on_average.iloc[0]),
         "worst_target": _regret(a_target["error"], a_target["best"]).max(),
         **own[["kendall", "hits"]].mean(),
         "n": len(regret),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,6 +20,8 @@ _LOOKS: dict[str, Any] = {  # what stands for who knows a ranking: family of a l
     "an insider": {"family": "rbf", "complexity": "low"},
     "nobody": {"family": "forest", "complexity": "low"},
 }
+
+_MORE = "svm_high,svm_low,rbf_low"
 
 _SUBJECTS = {
     "centrality": "The most central of the attacker's surrogates",
@@ -49,17 +52,38 @@ def pictures(study: Study, summary: pd.DataFrame) -> Iterator[Picture]:
 
 
 def in_words(study: Study, summary: pd.DataFrame) -> list[str]:
-    """Sentences on the choice at the reference epsilon; none where there is none."""
+    """Sentences on the choice at the reference epsilon, or on why there is none."""
     rows = _here(study, summary)
-    if rows.empty:
-        return []
     at, error = words.strength(study, study.epsilon_reference), words.error_name(study)
+    if (met := choosing.most_met(study)) < choosing.FEWEST:
+        return [_too_few(study, met)]
+    if rows.empty:
+        return [f"At {at}, no attack leads to any {error}: there is nothing to choose."]
+    by_lot = rows[rows["ranking"] == choosing.RANDOM]
+    if (by_lot["regret"] == 0).all():  # a mean that is the largest
+        return [
+            f"At {at}, all surrogates are equally good for each target ({_percent(rows['best'].iloc[-1])} {error} on "
+            "average): any choice is the best one. Where they differ, the tables of other strengths say what it costs."
+        ]
     told = [f"At {at}, the best surrogate for each target reaches {_percent(rows['best'].iloc[-1])} {error} on average."]
     for name, subject in _SUBJECTS.items():
         told += [f"{subject} {_reaches(row)}." for _, row in rows[rows["ranking"] == name].iterrows()]
     if "centrality" not in set(rows["ranking"]):
         told.append("Centrality was not measured; the study's command with measures=which_surrogate adds it.")
     return told
+
+
+def _too_few(study: Study, met: int) -> str:
+    """How many surrogates a choice takes, and the command that has them."""
+    parents = [parent.data.tags["command"] for parent in study.parents if "command" in parent.data.tags]
+    typed = shlex.split(parents[-1]) if parents else ["python", "-m", "transfer_exp", "-m", f"study={study.name}"]
+    is_audit = "experiment=audit" in typed
+    key, more = ("audit.panel", f"[{_MORE}]") if is_audit else ("surrogate", _MORE)
+    kept = [word for word in typed if word.partition("=")[0] != key]
+    return (
+        f"A choice takes {choosing.FEWEST} surrogates or more that attack the same target; here a target has met "
+        f"{met}. With more: {shlex.join([*kept, f'{key}={more}'])}"
+    )
 
 
 def _here(study: Study, summary: pd.DataFrame) -> pd.DataFrame:

@@ -15,12 +15,16 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from transfer_exp.measures import registry
+from transfer_exp.report import client
 from transfer_exp.report.claims import CLAIMS, Claim, Verdict, Wanting, evaluate, wanting
 from transfer_exp.report.files import replacing, write_csv
 from transfer_exp.report.page import number, probability
 from transfer_exp.report.records import load
 from transfer_exp.report.study import Study
+from transfer_exp.system.masking import masked
+from transfer_exp.types import UserError
 
+_MOST_IN_CELL = 4  # parts of a claim, each with its numbers
 _SIGNS = {"holds": "✓", "fails": "✗", "mixed": "±", "not tested": "○"}
 
 
@@ -56,12 +60,26 @@ def summed(verdicts: Sequence[Verdict]) -> str:
     return "mixed" if len(answers) > 1 else next(iter(answers), "not tested")
 
 
-def build_claims(*, tracking_uri: str, studies: Sequence[str], out: Path) -> Path:
-    """Write ``claims.html``, ``claims.json`` and ``claims.csv`` of these studies into ``out``, and return the page."""
-    told = [told_by(tracking_uri=tracking_uri, study=study) for study in studies]
+def build_claims(*, tracking_uris: Sequence[str], studies: Sequence[str], out: Path) -> Path:
+    """Write ``claims.html``, ``claims.json`` and ``claims.csv`` of these studies into ``out``, and return the page.
+
+    Raises UserError for a study that none or several of the stores have.
+    """
+    told = [told_by(tracking_uri=_store_of(study, tracking_uris), study=study) for study in studies]
     with replacing(out) as folder:
         write_page(folder, told)
     return out / "claims.html"
+
+
+def _store_of(study: str, uris: Sequence[str]) -> str:
+    """The one store that has a study; a store that stands alone says itself what it lacks."""
+    if len(uris) == 1:
+        return uris[0]
+    found = [uri for uri in uris if client.connect(uri).get_experiment_by_name(study)]
+    if len(found) != 1:
+        where = " and ".join(map(masked, found)) or "none"
+        raise UserError(f"study: expected one of the {len(uris)} stores to have {study}, got {where}")
+    return found[0]
 
 
 def write_page(folder: Path, told: Sequence[Told]) -> None:
@@ -79,7 +97,8 @@ def write_page(folder: Path, told: Sequence[Told]) -> None:
         "number": lambda value: number(float("nan") if value is None else value),
         "probability": lambda value: probability(float("nan") if value is None else value),
     }
-    page = environment.get_template("claims.html.j2").render(**content, datasets=datasets, signs=_SIGNS)
+    shown = [row | _shown(row) for row in rows]
+    page = environment.get_template("claims.html.j2").render(**content | {"claims": shown}, datasets=datasets, signs=_SIGNS)
     (folder / "claims.html").write_text(page, encoding="utf-8")
 
 
@@ -93,8 +112,57 @@ def _row(claim: Claim, told: Sequence[Told], datasets: Sequence[str]) -> dict[st
         one.study: {"needs": w.needs, "command": w.command} for one in told for w in one.others if w.claim.id == claim.id
     }
     answers = {cell["verdict"] for cell in cells.values()} - {"not tested"}
-    about = {name: getattr(claim, name) for name in ("id", "statement", "source", "link", "see", "measured", "test")}
+    about = {
+        name: getattr(claim, name) for name in ("id", "statement", "source", "link", "see", "measured", "test", "turns")
+    }
     return {**about, "cells": cells, "disagree": len(answers) > 1, "needs": needs}
+
+
+def _shown(row: dict[str, Any]) -> dict[str, Any]:
+    """What the page makes of a row: what stands in a cell, the parts without a test in few lines, and what is lacking."""
+    cells = {name: cell | _sorted_out(cell["parts"]) for name, cell in row["cells"].items()}
+    lacking = {one["needs"]: {"studies": [], **one} for one in reversed(row["needs"].values())}
+    for study, one in row["needs"].items():
+        lacking[one["needs"]]["studies"].append(study)
+    tested = any(cell["tested"] for cell in cells.values())
+    return {"cells": cells, "lacking": [] if tested else list(lacking.values())}
+
+
+def _sorted_out(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for part in parts:
+        if part["statistic"] is None:
+            learner = "" if part["learner"] == "-" else f"{part['learner']}: "
+            reasons.setdefault((learner, part["reason"]), []).append(part["study"])
+    untested = [f"{learner}{reason} ({', '.join(dict.fromkeys(of))})" for (learner, reason), of in reasons.items()]
+    return {"lines": in_cell(parts), "tested": [p for p in parts if p["statistic"] is not None], "untested": untested}
+
+
+def in_cell(parts: Sequence[dict[str, Any]]) -> list[str]:
+    """Each tested part with effect, interval, p and study; of many parts, how many hold, and their range."""
+    tested = [part for part in parts if part["verdict"] != "not tested"]
+    if len(tested) <= _MOST_IN_CELL:
+        return [_in_words(part) for part in tested]
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for part in tested:
+        groups.setdefault((part["statement"], part["statistic_name"]), []).append(part)
+    return [_of_many(own) if len(own) > 1 else _in_words(own[0]) for own in groups.values()]
+
+
+def _of_many(parts: Sequence[dict[str, Any]]) -> str:
+    held = sum(part["verdict"] == "holds" for part in parts)
+    effects, p_values = ([part[name] for part in parts if part[name] is not None] for name in ("statistic", "p_value"))
+    p_text = f", p {probability(min(p_values))} to {probability(max(p_values))}" if p_values else ""
+    span = f"{parts[0]['statistic_name']} {number(min(effects))} to {number(max(effects))}{p_text}"
+    return f"{held} of {len(parts)} hold: {span}; {', '.join(dict.fromkeys(part['study'] for part in parts))}"
+
+
+def _in_words(part: dict[str, Any]) -> str:
+    learner = "" if part["learner"] == "-" else f"{part['learner']}: "
+    of = f" of {part['n']}" if part["statistic_name"].startswith("repetitions") else ""
+    interval = "" if part["low"] is None else f" ({number(part['low'])} to {number(part['high'])})"
+    p_value = "" if part["p_value"] is None else f", p {probability(part['p_value'])}"
+    return f"{learner}{part['statistic_name']} {number(part['statistic'])}{of}{interval}{p_value}; {part['study']}"
 
 
 def in_one_line(rows: Sequence[dict[str, Any]], datasets: Sequence[str]) -> str:

@@ -16,10 +16,9 @@ def log_before(work: Work) -> None:
     """Remarks on what is known before anything is trained."""
     for sentence in work.combination.unknown:
         remarks.log_once(sentence)
-    remarks.log(
-        remarks.equal_rows_apart(work.dataset, work.split),
-        remarks.epsilons_of_another_unit(max(work.epsilons), work.ball, work.dataset.box),
-    )
+    remarks.log_equal_rows(work.dataset, work.split)
+    unit = remarks.epsilons_of_another_unit(max(work.epsilons), work.ball, work.dataset.box)
+    remarks.log(unit, about=f"epsilons of {work.dataset.name}")
 
 
 def measured(attacked: Attacked) -> Outcome:
@@ -39,7 +38,7 @@ def measured(attacked: Attacked) -> Outcome:
 
 def log_constant(party: Party, role: str, decisions: Floats, dataset: Dataset) -> None:
     """A remark where a model decides for one class whatever it is shown; ``decisions``: logits of the test points."""
-    remarks.log(remarks.constant(role, party.learner, predict(decisions), dataset.class_names))
+    remarks.log_constant(role, party.learner, predict(decisions), dataset.class_names)
 
 
 def _log_unmoved(outcome: Outcome, attacked: Attacked) -> None:
@@ -60,4 +59,4 @@ def _log_unmoved(outcome: Outcome, attacked: Attacked) -> None:
             points=work.dataset.x[work.split.test],
             labels=work.dataset.y[work.split.test],
         )
-        remarks.log(remark)
+        remarks.log(remark, about=f"unmoved {role} {party.learner.label}")

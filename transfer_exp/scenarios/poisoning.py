@@ -41,7 +41,7 @@ def run(combination: Combination, store: Store) -> Outcome:
     """Poison surrogate and (where it has the gradients) target, retrain the target with the points, measure transfer."""
     work = _work(combination, store)
     counts = _counts(work)
-    remarks.log(remarks.equal_rows_apart(work.dataset, work.split))
+    remarks.log_equal_rows(work.dataset, work.split)
     poisoned = PoisonedTraining(work=work, counts=counts)
     outcome = Outcome(sizes=work.sizes | {"n_poisoning": max(counts)})
     outcome.metrics |= {f"data/{name}": count for name, count in work.dataset.notes.items()}
@@ -102,10 +102,8 @@ def poisoning_counts(fractions: Sequence[float], n_training: int) -> list[int]:
 
 def _log_constant(poisoned: PoisonedTraining) -> None:
     combination, names = poisoned.work.combination, poisoned.work.dataset.class_names
-    remarks.log(
-        remarks.constant("surrogate", combination.surrogate, predict(poisoned.surrogate_decisions[0]), names),
-        remarks.constant("target", combination.target, predict(poisoned.target_decisions[0]), names),
-    )
+    remarks.log_constant("surrogate", combination.surrogate, predict(poisoned.surrogate_decisions[0]), names)
+    remarks.log_constant("target", combination.target, predict(poisoned.target_decisions[0]), names)
 
 
 def _add_health(outcome: Outcome, poisoned: PoisonedTraining) -> None:

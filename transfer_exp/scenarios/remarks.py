@@ -1,4 +1,8 @@
-"""What is probably not meant: one line each, logged once a run. A remark changes no number and stops nothing."""
+"""What is probably not meant: one line each, logged once a run. A remark changes no number and stops nothing.
+
+Many combinations of a sweep have the same remark, or nearly the same. So a record says what it is ``about``, and whoever
+shows a sweep can show the first about each.
+"""
 
 from __future__ import annotations
 
@@ -21,17 +25,21 @@ _SMALL = 1e-3  # of the features' median range: epsilons below are of data in [0
 _N_POINTS = 600  # of all classes, between which distances are taken
 
 
-def log(*remarks: str | None) -> None:
-    """Log those that there are."""
-    for remark in remarks:
-        if remark is not None:
-            _log.warning("%s", remark)
+def log(remark: str | None, *, about: str) -> None:
+    """Log a remark, where there is one."""
+    if remark is not None:
+        _log.warning("%s", remark, extra={"about": about})
 
 
 @lru_cache(maxsize=1000)
 def log_once(remark: str) -> None:
-    """Log a remark that is the same for many combinations: once a process."""
-    _log.warning("%s", remark)
+    """Log a remark that is the same, word for word, for many combinations: once a process."""
+    log(remark, about=remark)
+
+
+def log_constant(role: str, learner: Learner, predicted: Ints, class_names: Sequence[str]) -> None:
+    """Log ``constant``, which is about the learner, whatever the class."""
+    log(constant(role, learner, predicted, class_names), about=f"constant {role} {learner.label}")
 
 
 def constant(role: str, learner: Learner, predicted: Ints, class_names: Sequence[str]) -> str | None:
@@ -120,6 +128,11 @@ def _distance(points: Points, labels: Ints, ball: Ball) -> float:
     x, y = dense(points[some]), labels[some]
     apart = np.where(y[:, None] == y, np.inf, ball.distances(x, x))
     return float(np.median(apart.min(axis=1)))
+
+
+def log_equal_rows(dataset: Dataset, split: Split) -> None:
+    """Log ``equal_rows_apart``, which is about the data, whatever the split."""
+    log(equal_rows_apart(dataset, split), about=f"equal rows of {dataset.name}")
 
 
 def equal_rows_apart(dataset: Dataset, split: Split) -> str | None:

@@ -16,6 +16,12 @@ def results_root(given: str | Path | None = None) -> Path:
     return Path(given or os.environ.get("TRANSFER_EXP_ROOT") or ".").expanduser()
 
 
+def ui_command() -> str:
+    """The command that opens MLflow's page: ``make ui`` in the folder of the source, where its Makefile is."""
+    in_source = Path.cwd() == Path(__file__).parents[2] and Path("Makefile").is_file()
+    return "make ui" if in_source else "python -m transfer_exp.ui"
+
+
 def find_modules_in(*folders: str | Path) -> None:
     """Let Python find modules in these folders, in this order, before all others."""
     wanted = [str(Path(folder).absolute()) for folder in folders]

@@ -21,6 +21,7 @@ from mlflow.tracking import MlflowClient
 from mlflow.utils.credentials import get_default_host_creds
 from mlflow.utils.rest_utils import http_request
 
+from transfer_exp.system.commands import ui_command
 from transfer_exp.system.masking import masked
 from transfer_exp.types import UserError
 
@@ -90,7 +91,7 @@ def check_server(uri: str) -> None:
         time.sleep(pause)
     raise UserError(
         f"tracking: expected a tracking store at {masked(uri)}, got {reason}; "
-        "start the server (make ui), or set tracking.uri or MLFLOW_TRACKING_URI"
+        f"start the server ({ui_command()}), or set tracking.uri or MLFLOW_TRACKING_URI"
     )
 
 

@@ -75,8 +75,16 @@ def page(tracking_uri: str, experiment: str) -> str:
     MLflow 3.17 opens every experiment as one of generative AI unless the address, or an earlier choice in the same
     browser, says otherwise.
     """
-    server = _without_credentials(tracking_uri).rstrip("/") if tracking_uri.startswith("http") else "http://127.0.0.1:5000"
-    return f"{server}/#/experiments/{experiment}/runs{_LAYOUT}"
+    return f"{_server(tracking_uri)}/#/experiments/{experiment}/runs{_LAYOUT}"
+
+
+def page_of_run(tracking_uri: str, experiment: str, run_id: str) -> str:
+    """Address of one run, as ``page``."""
+    return f"{_server(tracking_uri)}/{address(experiment, run_id)}"
+
+
+def _server(tracking_uri: str) -> str:
+    return _without_credentials(tracking_uri).rstrip("/") if tracking_uri.startswith("http") else "http://127.0.0.1:5000"
 
 
 def with_note(earlier: str, text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import math
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
@@ -26,6 +27,8 @@ from transfer_exp.tracking.settings import as_text, leaves, shortened
 from transfer_exp.tracking.versions import SOURCE
 from transfer_exp.types import Examples
 
+CLASS_NAMES = "class_names"
+_LONGEST_TAG = 5000  # as MLflow takes them
 _DIGEST = 12  # characters: enough to tell parts apart, few enough for a column; MLflow takes 36
 
 
@@ -61,11 +64,18 @@ def tags_of(combination: Combination, named: Sequence[Any] = ()) -> dict[str, st
     return {
         "signature": combination.signature(),
         "data_checksum": combination.dataset.checksum,
+        **_class_names(combination.dataset.class_names),
         **{name: value for name, value in kinds.items() if value},
         **sources([*named, *map(type, parts.values()), *functions_of(combination)]),
         **_called(combination.attack),
         **tags_of_measures(combination),
     }
+
+
+def _class_names(names: Sequence[str]) -> dict[str, str]:
+    """The tag of what the classes are called, for whoever speaks of single points; none where it would be too long."""
+    text = json.dumps([str(name) for name in names])
+    return {CLASS_NAMES: text} if len(text) <= _LONGEST_TAG else {}
 
 
 def _called(attack: Any) -> dict[str, str]:

@@ -17,6 +17,7 @@ from typing import Any
 from mlflow.entities import Experiment, Run, RunTag
 from mlflow.tracking import MlflowClient
 
+from transfer_exp.system.commands import ui_command
 from transfer_exp.system.locks import FileLock, acquire, release
 from transfer_exp.system.masking import masked
 from transfer_exp.system.signals import closing, hold_signals
@@ -53,7 +54,7 @@ class Tracker:
             if not connecting.is_trouble(error):
                 raise
             _in_doubt.add(self.uri)
-            where = "start the server (make ui)" if connecting.is_server(self.uri) else "make room or mend it"
+            where = f"start the server ({ui_command()})" if connecting.is_server(self.uri) else "make room or mend it"
             raise UserError(
                 f"tracking: expected a tracking store at {masked(self.uri)}, got {connecting.reason_of(error)}; "
                 f"{where}, or set tracking.uri or MLFLOW_TRACKING_URI"

@@ -44,9 +44,9 @@ class _NotStored(Exception):  # noqa: N818  (an answer, not a mistake)
 def fitted(work: Work, learner: Learner, rows: Ints, *, seed: int, stream: seeds.Stream) -> Fitted:
     """The learner trained on these rows, from the store when it was trained before; float64 on CPU, float32 on GPU.
 
-    ``seed`` is that of the repetition that the training belongs to.
+    Networks are trained on the device, too. ``seed`` is that of the repetition that the training belongs to.
     """
-    return _fitted(work, learner, rows, seeds.integer(seed, stream))
+    return _fitted(work, learner.to(work.device.type), rows, seeds.integer(seed, stream))
 
 
 def _fitted(work: Work, learner: Learner, rows: Ints, number: int) -> Fitted:
@@ -76,7 +76,8 @@ def _fitted(work: Work, learner: Learner, rows: Ints, number: int) -> Fitted:
 
 def _key(work: Work, learner: Learner, rows: Ints, number: int) -> Key:
     data = work.dataset.checksum
-    return signature(learner=learner, data=data, rows=checksum(rows), seed=number, code=code_version(*CODE))
+    place = {} if learner.trains_on == "cpu" else {"device": learner.trains_on}  # another rounding
+    return signature(learner=learner, data=data, rows=checksum(rows), seed=number, code=code_version(*CODE), **place)
 
 
 def fitted_ahead(work: Work, learner: Learner, sets: Sequence[tuple[Ints, int]], *, stream: seeds.Stream) -> None:
@@ -84,6 +85,7 @@ def fitted_ahead(work: Work, learner: Learner, sets: Sequence[tuple[Ints, int]],
 
     An ensemble's members are trained each with those of the other sets. Nothing is done where the store keeps none of it.
     """
+    learner = learner.to(work.device.type)
     trainings = [(learner, rows, seeds.integer(seed, stream)) for rows, seed in sets]
     _train_ahead(work, [one for training in trainings for one in _leaves(*training)])
 

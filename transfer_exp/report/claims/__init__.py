@@ -36,6 +36,7 @@ from transfer_exp.report.study import Study
 
 __all__ = ["CLAIMS", "Answer", "Claim", "Numbers", "Verdict", "Wanting", "evaluate", "wanting"]
 
+_ALWAYS = ("error", "clean_error", "surrogate_error", "whitebox_error")  # recorded of every pair
 _SOURCES = (
     *(demontis2019, demontis2019_attacks, zhang2024, gubri2023, mao2022, benz2021, yao2025, dong2018, chen2021, zhao2021),
     *(waseda2023, sitawarin2024, suite),
@@ -81,4 +82,5 @@ def wanting(study: Study, verdicts: Sequence[Verdict]) -> list[Wanting]:
 def _listed(claim: Claim) -> str:
     """What a claim takes, where it does not say it in words of its own."""
     twins = [f"H and L of a {role}" for role in claim.roles]
-    return ", ".join([*twins, *claim.factors, *claim.measures]).replace("_", " ")
+    recorded = [name for name in claim.measures if name not in _ALWAYS]
+    return ", ".join([*twins, *claim.factors, *recorded]).replace("_", " ") or "other learners"

@@ -89,8 +89,9 @@ class Claim:
     verdicts of a study, one a learner or one on all; none where the study lacks what it needs.
 
     link: of the source. measured: what the source did, and how this differs; empty where it could not be read, the question
-    then is this suite's own. see: other sources. test: how it is tested. needs: what a study must have, in words; adds: what
-    to add to its command; experiment: the words of a shipped study that has it, where there is nothing to add.
+    then is this suite's own. see: other sources. test: how it is tested; turns: what would change the verdict. needs: what a
+    study must have, in words; adds: what to add to its command; experiment: the words of a shipped study that has it, where
+    there is nothing to add.
     """
 
     id: str
@@ -100,6 +101,7 @@ class Claim:
     measured: str = ""
     see: str = ""
     test: str = ""
+    turns: str = "p on the other side of 0.05, or an effect of the other sign"
     needs: str = ""
     adds: str = ""
     experiment: str = ""

@@ -1,4 +1,4 @@
-"""Heuristics against bilevel optimisation of poisoning points, see Cina et al. (IJCNN 2021, arXiv 2103.12399): BP1."""
+"""Heuristics against bilevel optimisation of poisoning points, see Cina et al. (IJCNN 2021): BP1."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ CLAIMS = (
     Claim(
         id="BP1", experiment="poisoning_claims",
         source="this suite", scenarios=POISONING, fewest=tests.FEWEST_PAIRED, judge=nearly_for_little,
-        see="Cina et al. 2021, The Hammer and the Nut (https://arxiv.org/abs/2103.12399)",
+        see="Cina et al. 2021, The Hammer and the Nut, IJCNN 2021 (https://github.com/Cinofix/beta_poisoning)",
         statement="Against linear learners, prototype points and label flips by influence reach nearly the damage of "
         "bilevel optimisation at a small part of its cost",
         test=f"paired signed ranks over repetitions: damage above {NEARLY:.0%}, CPU seconds below {SMALL:.0%} of those of "

@@ -30,8 +30,10 @@ from transfer_exp.report.claims.base import (
 from transfer_exp.report.study import Study
 
 SOURCE, LINK = "Demontis et al. 2019", "https://arxiv.org/abs/1809.02861"
-MEASURED = "Ten repetitions with ten learners and a forest on MNIST 8 against 9, Drebin and LFW; docs/paper.md says where "
-"this differs"
+MEASURED = (
+    "Ten repetitions with ten learners and a forest on MNIST 8 against 9, Drebin and LFW; "
+    "docs/paper.md says where this differs"
+)
 EXPERIMENT = "mnist89_evasion"
 SIGN_TEST = "two-sided sign test over the repetitions"
 NEARLY = 0.05  # error: transfer is "nearly the same" when the interval of the difference stays within +- this
@@ -154,6 +156,7 @@ CLAIMS = (
         id="2b", experiment=EXPERIMENT,
         source=SOURCE, link=LINK, measured=MEASURED,
         test=f"the 95% interval of the difference lies within ±{NEARLY:g}",
+        turns=f"an end of the interval on the other side of ±{NEARLY:g}",
         needs="two shares of the surrogate's data", adds="surrogate_fraction=1,0.2",
         statement="A part of the surrogate data gives nearly the same transfer",
         scenarios=EVASION, factors=("surrogate_fraction",), measures=("error",), fewest=stats.FEWEST_FOR_MEAN,

@@ -134,6 +134,7 @@ CLAIMS = (
     Claim(
         id="5b", experiment="mnist89_poisoning",
         source=SOURCE, link=LINK, measured=MEASURED, test="95% interval over resampled repetitions",
+        turns="an interval that begins on the other side of 0",
         statement="V matters less than R for the ratio black-box / white-box error",
         scenarios=POISONING, measures=("gradient_alignment", "loss_variability", "error", "whitebox_error"),
         fewest=stats.FEWEST_FOR_CORRELATION, judge=alignment_over_variability,
@@ -150,6 +151,7 @@ CLAIMS = (
         id="5e", experiment="mnist89_poisoning",
         source=SOURCE, link=LINK, measured=MEASURED,
         test="half of the repetitions choose the pair, the others test it",
+        turns="a 95% interval that begins on the other side of 1",
         statement="The ratio black-box / white-box error can exceed 1", scenarios=POISONING,
         measures=("error", "whitebox_error"), fewest=stats.FEWEST_FOR_LARGEST, judge=ratio_above_one,
     ),

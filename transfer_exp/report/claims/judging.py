@@ -13,6 +13,7 @@ from transfer_exp.report.claims.tests import Found
 from transfer_exp.types import Floats
 
 NO_TREND = 0.3  # mean Kendall's tau within +- this is no trend
+NOT_RISING_TURNS = f"a significant rise (it fails); a fall, a turn, or an interval within ±{NO_TREND:g} (it holds)"
 
 
 def of_found(

@@ -9,7 +9,7 @@ import numpy as np
 from transfer_exp.report import tables
 from transfer_exp.report.claims import designs, tests
 from transfer_exp.report.claims.base import EVASION, Claim, Numbers, Verdict
-from transfer_exp.report.claims.judging import not_rising, of_found
+from transfer_exp.report.claims.judging import NOT_RISING_TURNS, not_rising, of_found
 from transfer_exp.report.study import Study
 
 SEE = "Mao et al., Transfer Attacks Revisited, IEEE S&P 2022 (https://arxiv.org/abs/2204.04063)"
@@ -54,6 +54,7 @@ CLAIMS = (
         test="Page's trend test and interior extremum over one number of a learner: fails where transfer rises with "
         "simplicity; "
         "holds where it falls, turns, or has no trend beyond a mean tau of 0.3",
+        turns=NOT_RISING_TURNS,
         needs="one number of a surrogate (width, depth, weight_decay, C, alpha, gamma) at three values or more, in 6 "
         "repetitions",
         factors=tuple(SIMPLER), adds="surrogate=mlp_high surrogate.width=10,20,50,100 'seed=range(10)'",

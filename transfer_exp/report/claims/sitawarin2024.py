@@ -48,6 +48,7 @@ CLAIMS = (
         scenarios=EVASION, fewest=tests.FEWEST_PAIRED, judge=robust_from_robust,
         statement="Robust targets are reached from robust surrogates only",
         test="paired signed ranks; two one-sided t-tests of the error beyond that under noise of the same size, ±0.05",
+        turns="p on the other side of 0.05, for either part, or an effect of the other sign",
         needs="surrogates and targets with and without adversarial training, in 6 repetitions",
         factors=("adversarial_radius",),
         adds="surrogate=cnn surrogate.adversarial_radius=0,0.5 target=cnn target.adversarial_radius=0,0.5 'seed=range(10)'",

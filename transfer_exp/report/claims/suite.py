@@ -9,7 +9,7 @@ from transfer_exp import stats
 from transfer_exp.report import choosing, tables, words
 from transfer_exp.report.claims import designs, tests
 from transfer_exp.report.claims.base import EVASION, Answer, Claim, Numbers, Verdict, untested
-from transfer_exp.report.claims.judging import not_rising
+from transfer_exp.report.claims.judging import NOT_RISING_TURNS, not_rising
 from transfer_exp.report.study import Study
 
 SOURCE = "this suite"
@@ -66,6 +66,7 @@ CLAIMS = (
         test="Page's trend test and interior extremum over the shares of the optimum: fails where transfer rises with "
         "them; holds "
         "where it falls, turns, or has no trend beyond a mean tau of 0.3",
+        turns=NOT_RISING_TURNS,
         needs="the solver stopped at three shares of the optimum or more (attack.stop_at), in 6 repetitions",
         factors=(_STOP,),
         adds="attack=evasion attack.stop_at=0.25,0.5,0.75,0.9,1 'seed=range(10)'",
@@ -77,6 +78,7 @@ CLAIMS = (
         "transfer",
         test="95% interval of the mean regret over repetitions; centrality is taken on disjoint halves of the attacker's "
         "data",
+        turns=f"an interval that ends on the other side of {REGRET:.0%}",
         needs="five surrogates or more with their centrality, in 5 repetitions", measures=("centrality",),
         adds="measures=which_surrogate 'seed=range(10)'",
     ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterator
 
 import numpy as np
@@ -14,7 +15,8 @@ from transfer_exp.report.claims.base import EVASION, Claim, Numbers, Verdict
 from transfer_exp.report.claims.judging import of_found
 from transfer_exp.report.study import Study
 
-_MEMBERS, _MIXED = "surrogate.members.", ""
+_CLASS_OF_MEMBER = re.compile(r"surrogate\.members\.[^.]+\._target_")  # not of what a member is made of: its optimiser
+_MIXED = ""
 
 
 def ensembles(rows: pd.DataFrame) -> pd.DataFrame:
@@ -22,7 +24,7 @@ def ensembles(rows: pd.DataFrame) -> pd.DataFrame:
 
     A member stands for an ensemble of one where it was a surrogate itself; members of one kind are of one class of learners.
     """
-    kinds = [column for column in rows if str(column).startswith(_MEMBERS) and str(column).endswith("._target_")]
+    kinds = [column for column in rows if _CLASS_OF_MEMBER.fullmatch(str(column))]
     if not kinds:
         return rows.iloc[:0].assign(size=0, kind="")
     members = rows[kinds].map(lambda value: value if isinstance(value, str) and value != "absent" else None)

@@ -1,0 +1,86 @@
+"""What Hydra cannot compose, in one line: a name that is not there, with the nearest that is; a key; a word's syntax."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import re
+import sys
+from collections.abc import Collection, Iterator, Sequence
+
+from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from transfer_exp.system.masking import MaskingStream
+
+COMPOSING = (ConfigCompositionException, OverrideParseException)
+"""What Hydra raises where it cannot compose a configuration."""
+_MOST_NEAR, _LIKENESS = 3, 0.7  # below it, forest_high would be taken for ridge_high
+_SEVERAL = re.compile(r"(?:Ambiguous value for argument|Sweep parameters) '(.*?)=(.*?)'")
+_ADDED = re.compile(r"use (\+.*)")
+
+
+class NotComposedError(Exception):
+    """A configuration cannot be composed; says why, in one line. Lighter to import than UserError."""
+
+
+class _Unsaid(MaskingStream):
+    """A masked stream without Hydra's own answer to what it cannot compose: many lines."""
+
+    def write(self, text: str) -> int:
+        """Write the text, masked, unless Hydra is answering."""
+        return len(text) if isinstance(sys.exc_info()[1], COMPOSING) else super().write(text)
+
+
+@contextlib.contextmanager
+def composing_in_one_line() -> Iterator[None]:
+    """Around Hydra's entry point: NotComposedError where it cannot compose. What goes to stderr is masked."""
+    try:
+        with contextlib.redirect_stderr(_Unsaid(sys.stderr)):  # Hydra repeats overrides that it does not understand
+            yield
+    except SystemExit as leaving:
+        if isinstance(leaving.__context__, COMPOSING):
+            raise NotComposedError(told(leaving.__context__)) from leaving.__context__
+        raise
+
+
+def told(error: Exception) -> str:
+    """One of ``COMPOSING`` in one line."""
+    if isinstance(error, MissingConfigException):
+        missing, options = error.missing_cfg_file, error.options
+        return _unknown_choice(missing, options) if missing and options else str(error).splitlines()[0]
+    if isinstance(error, OverrideParseException):
+        return f"{error.override}: expected Hydra's syntax of overrides, got: {str(error).splitlines()[0]}"
+    if several := _SEVERAL.search(str(error)):
+        key, values = several.groups()
+        return f"{key}: expected one value, got {values}; for a sweep over them add -m, for a list type {key}=[{values}]"
+    cause = error.__cause__
+    node = getattr(cause, "parent_node", None)
+    if isinstance(cause, OmegaConfBaseException) and isinstance(node, DictConfig) and cause.full_key:
+        return _unknown_key(str(cause.full_key), sorted(map(str, node)), str(error))
+    lines = [*str(error).splitlines(), *str(cause or "").splitlines()]
+    return " ".join(filter(None, map(str.strip, lines)))
+
+
+def _unknown_choice(missing: str, options: Sequence[str]) -> str:
+    group, _, name = missing.rpartition("/")
+    near = nearest(name, options)
+    ordered = [*near, *(one for one in options if one not in near)]
+    meant = f"; did you mean {' or '.join(near)}?" if near else ""
+    return f"{group}: expected one of {', '.join(ordered)}, got {name or 'none'}{meant}"
+
+
+def _unknown_key(key: str, siblings: Collection[str], text: str) -> str:
+    place, _, last = key.rpartition(".")
+    known = [one for one in siblings if one not in ("_target_", "hydra")]
+    near, added = nearest(last, known), _ADDED.search(text)
+    meant = f"; did you mean {f'{place}.' if place else ''}{near[0]}?" if near else ""
+    how = f"; to add it: {added[1]}" if added and not near else ""
+    return f"{key}: expected one of {', '.join(known)}, got an unknown key{meant}{how}"
+
+
+def nearest(name: str, known: Collection[str]) -> list[str]:
+    """The names that one may be meant for: those that it begins, or else the one that is most like it."""
+    begun = [one for one in sorted(known) if name and one.startswith(name)]
+    return begun[:_MOST_NEAR] or difflib.get_close_matches(name, sorted(known), n=1, cutoff=_LIKENESS)
