@@ -135,6 +135,7 @@ def test_what_python_runs_is_a_module_of_the_package() -> None:
 
 
 LESS = ("n_variability=2", "dataset.split.test=20")
+OF_MNIST = ("dataset.split.target=300", "dataset.split.surrogate=300")
 QUICK = {
     "evasion": ("attack.n_iter=2", "attack.n_walk=0"),
     "poisoning": ("attack.n_iter=2", "attack.n_rounds=1"),
@@ -189,7 +190,7 @@ def test_a_command_runs(command: reader.Command, cli: Cli, root: Path, monkeypat
     with initialize_config_dir(str(SOURCE / "conf"), version_base="1.3"):
         words = first_values(word for word in command.words[3:] if word != "-m")
     attack = next((word.partition("=")[2] for word in words if word.startswith("attack=")), "evasion")
-    smaller = [*QUICK.get(attack, ()), *LESS]
+    smaller = [*QUICK.get(attack, ()), *LESS, *(OF_MNIST if "dataset=mnist" in words else ())]
     if "epsilon=poisoning" in words:
         words = [word for word in words if not word.startswith(("dataset.split", "epsilon."))]
         smaller = [*QUICK.get(attack, ()), *FEW_POISONED, LESS[0]]
