@@ -45,3 +45,12 @@ def test_numbers_are_those_of_pandas_and_scipy_alone(claim: str) -> None:
             assert told[key].p_value == pytest.approx(one.p_value, rel=1e-6)
         if one.ends is not None:
             assert (told[key].low, told[key].high) == pytest.approx(one.ends, abs=1e-9)
+
+
+@pytest.mark.parametrize("claim", ["BN1", "LR3", "TA1"])
+def test_the_effect_in_error_has_the_sign_of_that_in_transfer(claim: str) -> None:
+    """Planted errors are 0.98 times the rates."""
+    found = {v.statistic: v.reason.partition("in error: ")[2] for v in evasion.verdicts(claim, 1)}
+    told = {effect: float(text) for effect, text in found.items() if text}
+    assert told
+    assert list(told.values()) == pytest.approx([0.98 * effect for effect in told], abs=0.001)
