@@ -135,7 +135,7 @@ def test_a_predictor_that_adds_is_told_from_one_that_does_not() -> None:
 )
 def test_not_rising(table: np.ndarray, answer: str) -> None:
     claim = Claim(id="x", source="s", statement="", scenarios=frozenset(), fewest=6, judge=lambda *_: iter(()))
-    assert not_rising(claim, "-", table, "it").verdict == answer
+    assert not_rising(claim, "-", table, "it", range(table.shape[1])).verdict == answer
 
 
 def test_smallest_detectable_effects_against_theory() -> None:

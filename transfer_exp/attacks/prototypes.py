@@ -1,4 +1,4 @@
-"""Prototype points (beta poisoning; Cina et al., IJCNN 2021): no learner is asked, so there is nothing to nest.
+"""Prototype points (beta poisoning; Cina et al. 2021, arXiv 2103.12399): no learner is asked, so there is nothing to nest.
 
     a point of class t that is learned with another label y:
     maximise   p(x | t) = mean_v exp(-|x - x_v| / h)        v: validation points of class t; h: their mean distance

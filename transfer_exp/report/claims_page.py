@@ -24,7 +24,7 @@ from transfer_exp.report.study import Study
 from transfer_exp.system.masking import masked
 from transfer_exp.types import UserError
 
-_MOST_IN_CELL = 4  # parts of a claim, each with its numbers
+_MOST_IN_CELL = 4  # parts of a claim, each with its numbers; studies by name
 _SIGNS = {"holds": "✓", "fails": "✗", "mixed": "±", "not tested": "○"}
 
 
@@ -125,7 +125,11 @@ def _shown(row: dict[str, Any]) -> dict[str, Any]:
     for study, one in row["needs"].items():
         lacking[one["needs"]]["studies"].append(study)
     tested = any(cell["tested"] for cell in cells.values())
-    return {"cells": cells, "lacking": [] if tested else list(lacking.values())}
+    return {"cells": cells, "lacking": [] if tested else [one | {"of": _of(one["studies"])} for one in lacking.values()]}
+
+
+def _of(studies: Sequence[str]) -> str:
+    return ", ".join(studies) if len(studies) <= _MOST_IN_CELL else f"{len(studies)} of the studies"
 
 
 def _sorted_out(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:

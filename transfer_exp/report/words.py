@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from transfer_exp import stats
 from transfer_exp.report.study import Study
-from transfer_exp.types import counted
+from transfer_exp.types import Floats, counted
 
 
 def of_settings(study: Study) -> str:
@@ -48,6 +48,11 @@ def share(fraction: float) -> str:
 def too_few(n: int, fewest: int) -> str:
     """Why n repetitions allow no verdict that takes ``fewest``; empty when they do."""
     return "" if n >= fewest else f"{counted(n, 'repetition')}; a verdict needs {fewest}"
+
+
+def means(first: Floats, second: Floats) -> str:
+    """The means of two sets of repetitions ``(n,)``; empty where there are none."""
+    return f"means {first.mean():.3f} and {second.mean():.3f}" if len(first) else ""
 
 
 def too_few_differ(test: stats.SignTest) -> str:

@@ -141,11 +141,10 @@ def of_sign_test(claim: Claim, learner: str, larger: Floats, smaller: Floats, wh
     few = words.too_few_differ(test)
     if few:
         answer, reason = "not tested", few
-    means = f"means {larger.mean():.3f} and {smaller.mean():.3f}" if len(larger) else ""
     return Verdict(
         claim=claim.id, statement=claim.statement, learner=learner, statistic_name=f"repetitions with {what}",
         statistic=test.wins if test.n else math.nan, n=test.n, verdict=answer,
-        reason="; ".join(filter(None, (reason, means))), p_value=test.p_value,
+        reason="; ".join(filter(None, (reason, words.means(larger, smaller)))), p_value=test.p_value,
     )  # fmt: skip
 
 

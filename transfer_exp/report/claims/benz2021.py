@@ -28,7 +28,7 @@ def normalised_is_worse(claim: Claim, study: Study, numbers: Numbers) -> Iterato
             )
             continue
         lost = -np.diff(design.values(column, ["False", "True"]))[:, 0]
-        errors = np.diff(design.values("error", ["False", "True"]))
+        errors = -np.diff(design.values("error", ["False", "True"]))
         name = f"{column.replace('_', ' ')} lost"
         yield of_found(claim, design.about, name, tests.paired(lost), remark=in_error(errors))
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from transfer_exp.report import tables
+from transfer_exp.report import tables, words
 from transfer_exp.report.claims import designs, tests
 from transfer_exp.report.claims.base import POISONING, Claim, Numbers, Verdict
-from transfer_exp.report.claims.cina2021 import BILEVEL
 from transfer_exp.report.claims.judging import of_found
 from transfer_exp.report.study import Study
 
@@ -17,9 +16,9 @@ _CLASS, _INNER = "target._target_", "target.learner._target_"
 def chosen_anew_loses_less(claim: Claim, study: Study, numbers: Numbers) -> Iterator[Verdict]:
     """One verdict a tuned target and target of the same class with fixed hyperparameters, under bilevel optimisation."""
     del numbers
-    for part in (study, *study.others):
+    for part in designs.bilevel(study):
         rows = tables.at_reference(part)
-        if part.attack != BILEVEL or _INNER not in rows:
+        if _INNER not in rows:
             continue
         harm = designs.harm(part)
         learners = rows.drop_duplicates("target").set_index("target")
@@ -30,7 +29,7 @@ def chosen_anew_loses_less(claim: Claim, study: Study, numbers: Numbers) -> Iter
                 yield of_found(
                     claim, f"{designs.named(part)}: {anew} beside {fixed}", "damage less than with a fixed value",
                     tests.paired(found[:, 0] - found[:, 1]),
-                    remark=f"means {found[:, 1].mean():.3f} and {found[:, 0].mean():.3f}" if len(found) else "",
+                    remark=words.means(found[:, 1], found[:, 0]),
                 )  # fmt: skip
 
 

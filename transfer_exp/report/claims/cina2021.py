@@ -7,12 +7,12 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
+from transfer_exp.report import words
 from transfer_exp.report.claims import designs, tests
 from transfer_exp.report.claims.base import POISONING, Claim, Numbers, Verdict, untested
 from transfer_exp.report.claims.judging import of_found
 from transfer_exp.report.study import Study
 
-BILEVEL = "poisoning"
 HEURISTICS = ("prototypes", "flips_influence")
 NEARLY, SMALL = 0.8, 0.2  # of the damage of bilevel optimisation, of its CPU seconds
 _SECONDS = "effort/cpu_seconds_at_{:g}"
@@ -22,7 +22,7 @@ def nearly_for_little(claim: Claim, study: Study, numbers: Numbers) -> Iterator[
     """Two verdicts a heuristic, over linear surrogates and targets: its damage, and what it takes for that."""
     del numbers
     for group in designs.alike(study, "attack", "attack."):
-        for bilevel in (part for part in group if part.attack == BILEVEL):
+        for bilevel in (part for part in group if part.attack == designs.BILEVEL):
             for other in (part for part in group if part.attack in HEURISTICS):
                 yield from _beside(claim, bilevel, other)
 
@@ -40,7 +40,7 @@ def _beside(claim: Claim, bilevel: Study, other: Study) -> Iterator[Verdict]:
         claim, f"{name}: damage", f"damage above {NEARLY:.0%} of that of bilevel optimisation",
         tests.paired(harm[:, 1] - NEARLY * harm[:, 0]),
         statement=f"Heuristics reach at least {NEARLY:.0%} of the damage of bilevel optimisation",
-        remark=f"means {harm[:, 1].mean():.3f} and {harm[:, 0].mean():.3f}",
+        remark=words.means(harm[:, 1], harm[:, 0]),
     )  # fmt: skip
     seconds = [_linear(part, _seconds(part, share)) for part in (bilevel, other)]
     if any(own.isna().all() for own in seconds):

@@ -19,6 +19,7 @@ from transfer_exp.report.variants import learner_settings, name_column
 from transfer_exp.types import Floats
 
 CLASSICAL, LINEAR = ("svm", "rbf", "logistic", "ridge"), ("svm", "logistic", "ridge")
+BILEVEL = "poisoning"  # the attack by bilevel optimisation
 NETWORKS = ("mlp", "cnn", "resnet", "network")
 
 
@@ -84,6 +85,11 @@ def of_factors(study: Study, names: Sequence[str], *, fewest: int = 2, role: str
                 numbers=tuple(numbers[i] for i in order) if numbers else None,
                 rows=group.assign(level=level),
             )
+
+
+def bilevel(study: Study) -> Iterator[Study]:
+    """The parts of a study in which the poisoning points are those of bilevel optimisation."""
+    yield from (part for part in (study, *study.others) if part.attack == BILEVEL)
 
 
 def setting(study: Study, name: str) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from transfer_exp.report import tables
+import pandas as pd
+
+from transfer_exp.report import tables, words
 from transfer_exp.report.claims import designs, tests
 from transfer_exp.report.claims.base import EVASION, Claim, Numbers, Verdict
 from transfer_exp.report.claims.judging import in_error, of_found
@@ -37,7 +39,7 @@ def more_with_less(claim: Claim, study: Study, numbers: Numbers) -> Iterator[Ver
             claim, f"{other.attack}: transfer", name, tests.paired((gained[1] - gained[0]).to_numpy()),
             statement="Momentum, input diversity, translation, scale and the like raise transfer at an equal number of "
             "gradients",
-            remark=in_error((errors[1] - errors[0]).to_numpy()),
+            remark=f"{_means(gained)}; {in_error((errors[1] - errors[0]).to_numpy())}" if len(gained) else "",
         )  # fmt: skip
         reached = "share_of_optimum" if "share_of_optimum" in tables.at_reference(plain) else "surrogate_error"
         own = designs.beside([plain, other], reached)
@@ -45,8 +47,13 @@ def more_with_less(claim: Claim, study: Study, numbers: Numbers) -> Iterator[Ver
             yield of_found(
                 claim, f"{other.attack}: own surrogate", f"{reached.replace('_', ' ')} lost",
                 tests.paired((own[0] - own[1]).to_numpy()),
-                statement="... though they reach less on their own surrogate",
+                statement="... though they reach less on their own surrogate", remark=_means(own),
             )  # fmt: skip
+
+
+def _means(table: pd.DataFrame) -> str:
+    """Of the transfer attack and of the plain one."""
+    return words.means(table[1].to_numpy(), table[0].to_numpy())
 
 
 CLAIMS = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 from transfer_exp import stats
@@ -59,8 +60,8 @@ def of_equivalence(claim: Claim, part: str, name: str, differences: Floats, marg
     )  # fmt: skip
 
 
-def not_rising(claim: Claim, part: str, table: Floats, of: str) -> Verdict:
-    """That values ``(n, levels)`` do not simply rise with the level.
+def not_rising(claim: Claim, part: str, table: Floats, of: str, levels: Sequence[object]) -> Verdict:
+    """That values ``(n, levels)`` do not simply rise with the level; the remark has their means.
 
     Fails where they rise; holds where they fall, turn on the way, or show no trend larger than ``NO_TREND``; where neither
     is shown, the claim is not tested.
@@ -73,6 +74,7 @@ def not_rising(claim: Claim, part: str, table: Floats, of: str) -> Verdict:
     p_value, reason = found.p_value, verdict.reason
     if answer == "not tested":
         return verdict
+    means = ", ".join(f"{mean:.3f} at {level}" for level, mean in zip(levels, table.mean(axis=0), strict=True))
     if found.p_value < stats.ALPHA and found.effect > 0:
         answer, reason = "fails", f"transfer rises with {of}"
     elif found.p_value < stats.ALPHA:
@@ -85,8 +87,8 @@ def not_rising(claim: Claim, part: str, table: Floats, of: str) -> Verdict:
         answer, reason = "not tested", "neither a trend nor its absence is shown; more repetitions"
     return Verdict(
         claim=claim.id, statement=claim.statement, learner=part, statistic_name=verdict.statistic_name,
-        statistic=found.effect, n=found.n, verdict=answer, reason=reason, p_value=p_value, low=found.low, high=found.high,
-        detectable=found.detectable,
+        statistic=found.effect, n=found.n, verdict=answer, reason=f"{reason}; means {means}", p_value=p_value,
+        low=found.low, high=found.high, detectable=found.detectable,
     )  # fmt: skip
 
 

@@ -6,10 +6,9 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from transfer_exp.report import tables
+from transfer_exp.report import tables, words
 from transfer_exp.report.claims import designs, tests
 from transfer_exp.report.claims.base import POISONING, Claim, Numbers, Verdict
-from transfer_exp.report.claims.cina2021 import BILEVEL
 from transfer_exp.report.claims.judging import given, of_found
 from transfer_exp.report.study import Study
 
@@ -21,13 +20,13 @@ _KNOWN = "centre"  # the filter that the aware attacker expects
 def removes_only_the_unaware(claim: Claim, study: Study, numbers: Numbers) -> Iterator[Verdict]:
     """One verdict a target with a filter, beside itself without; for the filter that one attacker knows, a second one."""
     del numbers
-    for part in (one for one in (study, *study.others) if one.attack == BILEVEL):
+    for part in designs.bilevel(study):
         learners = _targets(part)
         for filtered in _sanitised(part, learners):
             yield from _without(claim, part, learners, filtered)
     for group in designs.alike(study, "attack", "attack."):
         aware = [one for one in group if one.attack == AWARE]
-        for part in (one for one in group if one.attack == BILEVEL):
+        for part in (one for one in group if one.attack == designs.BILEVEL):
             learners = _targets(part)
             for filtered in _sanitised(part, learners):
                 if learners.loc[filtered, _FILTER] == _KNOWN:
@@ -63,8 +62,7 @@ def _without(claim: Claim, part: Study, learners: pd.DataFrame, filtered: str) -
         return
     harm = designs.harm(part)
     found = designs.by_seed(*(harm.xs(name, level="target") for name in (plain, filtered)))
-    means = f"means {found[:, 0].mean():.3f} and {found[:, 1].mean():.3f}" if len(found) else ""
-    remark = f"{means}{_removed(part, filtered)}"
+    remark = f"{words.means(*found.T)}{_removed(part, filtered)}"
     verdict = of_found(
         claim, f"{designs.named(part)}: {filtered}", "half of the damage without the filter, less that with it",
         tests.paired(found[:, 0] / 2 - found[:, 1]),
@@ -94,7 +92,7 @@ def _aware(claim: Claim, part: Study, aware: list[Study], filtered: str) -> Iter
                 claim, f"{designs.named(other)}: {filtered}", "damage above that of points made without knowing the filter",
                 tests.paired(found[:, 0] - found[:, 1]),
                 statement="Past the filter, points made knowing it do more than those made without",
-                remark=f"means {found[:, 0].mean():.3f} and {found[:, 1].mean():.3f}{_removed(other, filtered)}",
+                remark=f"{words.means(*found.T)}{_removed(other, filtered)}",
             )  # fmt: skip
 
 

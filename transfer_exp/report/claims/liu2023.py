@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from transfer_exp.report import words
 from transfer_exp.report.claims import designs, tests
 from transfer_exp.report.claims.base import POISONING, Claim, Numbers, Verdict
-from transfer_exp.report.claims.cina2021 import BILEVEL
 from transfer_exp.report.claims.judging import given, of_found
 from transfer_exp.report.study import Study
 
@@ -16,9 +16,7 @@ _KINDS = {"linear and kernel learners": designs.CLASSICAL, "networks": designs.N
 def lost_on_the_other_kind(claim: Claim, study: Study, numbers: Numbers) -> Iterator[Verdict]:
     """One verdict a kind of surrogates: damage to the other kind is less than half of that to its own."""
     del numbers
-    for part in (study, *study.others):
-        if part.attack != BILEVEL:
-            continue
+    for part in designs.bilevel(study):
         harm = designs.harm(part)
         for kind, own in _KINDS.items():
             made = designs.of_families(part, harm, surrogate=own)
@@ -29,7 +27,7 @@ def lost_on_the_other_kind(claim: Claim, study: Study, numbers: Numbers) -> Iter
             ]
             found = designs.by_seed(*means)
             if len(found):
-                told = f"means {found[:, 0].mean():.3f} and {found[:, 1].mean():.3f}"
+                told = words.means(*found.T)
                 name = "half of the damage to their own kind, less that to the other"
                 verdict = of_found(
                     claim, f"{designs.named(part)}: made on {kind}", name,

@@ -9,7 +9,6 @@ import pandas as pd
 
 from transfer_exp.report.claims import designs, tests
 from transfer_exp.report.claims.base import POISONING, Claim, Numbers, Verdict
-from transfer_exp.report.claims.cina2021 import BILEVEL
 from transfer_exp.report.claims.judging import of_found
 from transfer_exp.report.study import Study
 
@@ -19,9 +18,7 @@ FEWEST_SHARES = 6  # above 0
 def little_below(claim: Claim, study: Study, numbers: Numbers) -> Iterator[Verdict]:
     """One verdict a target: its damage rises less than half as fast below a share as above it."""
     del numbers
-    for part in (study, *study.others):
-        if part.attack != BILEVEL:
-            continue
+    for part in designs.bilevel(study):
         placed = of_points(part)
         if len(placed) < FEWEST_SHARES:
             continue

@@ -30,7 +30,7 @@ def simpler_is_not_always_better(claim: Claim, study: Study, numbers: Numbers) -
             levels = [level for level, number in known if number or factor not in _DEFAULT_AT_0][::sign]
             if len(levels) >= 3:
                 table = design.values(designs.transfer(design.rows), levels)
-                yield not_rising(claim, f"{design.about}: {factor}", table, "simplicity")
+                yield not_rising(claim, f"{design.about}: {factor}", table, "simplicity", levels)
 
 
 def posterior_over_logit(claim: Claim, study: Study, numbers: Numbers) -> Iterator[Verdict]:

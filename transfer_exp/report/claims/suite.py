@@ -26,10 +26,10 @@ def optimum_is_not_transfer(claim: Claim, study: Study, numbers: Numbers) -> Ite
         parts = sorted(stopped, key=lambda part: designs.number(part, _STOP))
         if len(parts) < 3:
             continue
-        rows = tables.at_reference(parts[0])
+        rows, shares = tables.at_reference(parts[0]), [designs.setting(part, _STOP) for part in parts]
         for surrogate in study.learners.ordered(rows["surrogate"]):
             table = designs.beside(parts, designs.transfer(rows), surrogate=surrogate)
-            yield not_rising(claim, surrogate, table.to_numpy(), "the share of the optimum")
+            yield not_rising(claim, surrogate, table.to_numpy(), "the share of the optimum", shares)
 
 
 def central_is_nearly_best(claim: Claim, study: Study, numbers: Numbers) -> Iterator[Verdict]:

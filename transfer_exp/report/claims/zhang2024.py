@@ -13,6 +13,7 @@ from transfer_exp.report.claims import designs, tests
 from transfer_exp.report.claims.base import EVASION, Claim, Judge, Numbers, Verdict, untested
 from transfer_exp.report.claims.judging import in_error, of_found
 from transfer_exp.report.study import Study
+from transfer_exp.types import Floats
 
 SOURCE, LINK = "Zhang et al. 2024", "https://arxiv.org/abs/2307.07873"
 _JOINT = ("input_curvature", "gradient_alignment")
@@ -45,6 +46,14 @@ def explained_together(claim: Claim, study: Study, numbers: Numbers) -> Iterator
     if any(np.isnan(one).any() for one in columns):
         yield untested(claim, "-", "some pairs of surrogate and target lack a repetition; run them all")
         return
+    joint = tests.out_of_sample([values[one] for one in _JOINT], values["outcome"])
+
+    def alone(one: str) -> Floats:
+        return tests.out_of_sample([values[one]], values["outcome"])
+
+    def together_and(one: str) -> str:
+        return f"means {joint.mean():.3f} together, {alone(one).mean():.3f} by {one.replace('_', ' ')} alone"
+
     name = "gain in rank correlation, out of sample"
     for own, other in (_JOINT, _JOINT[::-1]):
         exchanges = correlation.exchange(
@@ -54,11 +63,10 @@ def explained_together(claim: Claim, study: Study, numbers: Numbers) -> Iterator
             yield untested(claim, f"over {other} alone", f"{len(axes[0])} surrogates; the test exchanges at least 5")
             continue
         found = tests.adds(values[own], values[other], values["outcome"], exchanges.orders)
-        yield of_found(claim, f"over {other} alone", name, found)
-    joint = tests.out_of_sample([values[one] for one in _JOINT], values["outcome"])
+        yield of_found(claim, f"over {other} alone", name, found, remark=together_and(other))
     for single in singles:
-        gain = tests.paired(joint - tests.out_of_sample([values[single]], values["outcome"]))
-        yield of_found(claim, f"over {_SINGLE[single]}", name, gain)
+        gain = tests.paired(joint - alone(single))
+        yield of_found(claim, f"over {_SINGLE[single]}", name, gain, remark=together_and(single))
 
 
 def worse_than_without(*options: str) -> Judge:
@@ -73,7 +81,7 @@ def worse_than_without(*options: str) -> Judge:
                 column = designs.transfer(design.rows)
                 for level in design.levels[1:]:
                     plain, own = design.values(column, [design.levels[0], level]).T
-                    errors = np.diff(design.values("error", [design.levels[0], level]))
+                    errors = -np.diff(design.values("error", [design.levels[0], level]))
                     part = f"{design.about}, {option.replace('_', ' ')} {level}"
                     name = f"{column.replace('_', ' ')} lost"
                     yield of_found(claim, part, name, tests.paired(plain - own), remark=in_error(errors))
