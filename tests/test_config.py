@@ -311,7 +311,7 @@ def test_the_table_of_hyperparameters_reaches_both_roles() -> None:
 STANDARD = {
     "evasion": {"n_iter": 30, "n_walk": 16, "n_restarts": 3, "n_runner_ups": 3, "n_gradients": 30},
     "evasion_add": {"n_tries": 5},
-    "poisoning": {"n_starts": 1, "n_iter": 40, "n_trials": 8, "n_rounds": 12},
+    "poisoning": {"n_starts": 1, "n_iter": 40, "n_trials": 8, "n_rounds": 4},
     "mifgsm": {"n_gradients": 60},
 }
 _DATA = {"evasion_add": "dataset=synthetic"}

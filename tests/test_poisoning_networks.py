@@ -150,6 +150,67 @@ def test_relu_and_single_precision_point_nearly_where_retraining_does():
     assert np.mean(found) > 0.95
 
 
+def test_at_weights_just_trained_the_gradient_is_the_slope_of_one_damped_newton_step():
+    """Those of an early stop: F has a gradient there, and nobody retrains. G by hand: J_f^T diag(p (1 - p)) J_f / N."""
+    (x, y), (x_val, y_val), damping = sample(20, 2, seed=1), sample(30, 2, seed=2), 0.05
+    points, labels = np.random.default_rng(5).normal(size=(2, 4)), np.array([1, 0])
+    how = Exactness(damping=damping, n_adjoint_products=400, residual=1e-12, double=True)
+    learner = TorchModule(module=lambda n_classes: smooth(n_classes), n_epochs=5)._with(shape=(4,))
+    one = learner.network_retraining(x, y, x_val, y_val, seed=3, how=how, moving=(points, labels))
+    everything = torch.as_tensor(np.vstack([x, points]))
+    sign = torch.as_tensor(2.0 * np.concatenate([y, labels]) - 1)
+
+    def slope(rows):
+        w = one.start.clone().requires_grad_()
+        return torch.autograd.grad(torch.nn.functional.softplus(-sign * one.outputs(w, rows)).mean(), w)[0]
+
+    def harm(moved):
+        rows = torch.as_tensor(np.vstack([x, moved]))
+        step = -torch.linalg.solve(curvature, slope(rows))
+        return float(step @ upwards)
+
+    jacobian = torch.autograd.functional.jacobian(lambda w: one.outputs(w, everything), one.start)
+    p = torch.sigmoid(one.outputs(one.start, everything))
+    curvature = jacobian.T @ ((p * (1 - p))[:, None] * jacobian) / len(p) + damping * torch.eye(len(one.start))
+    w = one.start.clone().requires_grad_()
+    sign_val = torch.as_tensor(2.0 * y_val - 1)
+    loss = torch.nn.functional.softplus(-sign_val * one.outputs(w, torch.as_tensor(x_val))).mean()
+    (upwards,) = torch.autograd.grad(loss, w)
+    expected = np.zeros_like(points)
+    for at in np.ndindex(points.shape):
+        shift = np.zeros_like(points)
+        shift[at] = 1e-4
+        expected[at] = (harm(points + shift) - harm(points - shift)) / 2e-4
+    assert float(slope(everything).norm()) > 0.01  # no stationary point
+    np.testing.assert_allclose(one.gradient()[0], expected, rtol=1e-4, atol=1e-7)
+
+
+def test_a_network_is_trained_with_the_points_that_move_and_takes_them():
+    (x, y), (x_val, y_val) = sample(24, 2, seed=1), sample(30, 2, seed=2)
+    learner, points, labels = MLP(hidden=(6,), n_epochs=5), x[:3] + 1, 1 - y[:3]
+    one = learner.network_retraining(x, y, x_val, y_val, seed=3, how=Exactness(), moving=(points, labels))
+    trained = learner.fit(np.vstack([x, points]), np.concatenate([y, labels]), n_classes=2, seed=3)
+    found = one.outputs(one.weights, torch.as_tensor(x_val, dtype=torch.float32)).numpy()
+    logits = trained.logits(x_val)
+    np.testing.assert_allclose(found, logits[:, 1] - logits[:, 0], rtol=1e-4, atol=1e-5)
+    assert one.gradient()[0].shape == points.shape
+
+
+@pytest.mark.slow
+def test_points_harm_trainings_from_other_draws_more_than_their_starts():
+    (x, y), (x_val, y_val), (x_test, y_test) = (sample(n, 2, seed=n) for n in (40, 200, 400))
+    learner, box = MLP(hidden=(20,), n_epochs=60, learning_rate=0.01), Box.uniform(4, -4.0, 4.0)
+    made = Poisoning(n_networks=2, n_rounds=6, step=0.05).craft(learner, x, y, x_val, y_val, n_points=6, box=box, seed=7)
+
+    def loss(points):
+        data = np.vstack([x, points]), np.concatenate([y, made.labels])
+        logits = [model.logits(x_test) for model in learner.fit_many([(*data, seed) for seed in range(20, 28)], n_classes=2)]
+        margins = np.stack(logits)[..., 1] - np.stack(logits)[..., 0]
+        return np.logaddexp(0, -(2 * y_test - 1) * margins).mean(1)
+
+    assert loss(made.points).mean() > 1.2 * loss(made.start_points).mean()
+
+
 def test_conjugate_gradients_solve_and_see_a_direction_that_is_not_positive():
     rng = np.random.default_rng(0)
     root = torch.as_tensor(rng.normal(size=(6, 6)))
@@ -174,14 +235,15 @@ def poison(learner, attack, n_classes=2, n_points=4, d=4):
 
 @pytest.mark.parametrize("n_classes", [2, 3])
 def test_the_objective_never_falls_and_groups_before_stay(n_classes):
-    learner = MLP(hidden=(6,), weight_decay=0.01)
-    made, (x, y, box) = poison(learner, small_attack(n_together=2), n_classes)
+    learner = MLP(hidden=(6,), learning_rate=0.01)
+    made, (x, y, box) = poison(learner, small_attack(n_together=2, step=0.1), n_classes)
     assert (made.objective >= made.objective_start).all()
     assert (made.objective > made.objective_start).any()
+    np.testing.assert_array_equal(made.stayed, made.objective == made.objective_start)  # a group that gains nothing
     assert ((made.points >= box.lower) & (made.points <= box.upper)).all()
     assert (made.labels != y[made.start_rows]).all()
     np.testing.assert_array_equal(made.start_points, x[made.start_rows])
-    fewer, _ = poison(learner, small_attack(n_together=2), n_classes, n_points=2)
+    fewer, _ = poison(learner, small_attack(n_together=2, step=0.1), n_classes, n_points=2)
     np.testing.assert_array_equal(made.points[:2], fewer.points)
     assert made.retrainings.tolist() == [8, 0, 8, 0]
     assert {"own_network_error", "fresh_network_error", "implicit_damping", "gradient_cosine"} <= made.health().keys()
@@ -240,9 +302,9 @@ def test_the_margin_gradient_is_the_slope_of_the_points_log_probability():
 @pytest.mark.slow
 def test_convolutions_and_modules_of_the_users_are_poisoned():
     (x, y), (x_val, y_val) = sample(24, 2, seed=1, d=16), sample(30, 2, seed=2, d=16)
-    user = TorchModule(module=lambda n_classes: smooth(n_classes, 16), weight_decay=0.01)
-    for learner in (CNN(channels=(2, 2), hidden=4)._with(shape=(1, 4, 4)), user._with(shape=(16,))):
-        made = small_attack(step=0.01).craft(
+    user = TorchModule(module=lambda n_classes: smooth(n_classes, 16), learning_rate=0.01)
+    for learner in (CNN(channels=(2, 2), hidden=4, learning_rate=0.01)._with(shape=(1, 4, 4)), user._with(shape=(16,))):
+        made = small_attack(step=0.05).craft(
             learner, x, y, x_val, y_val, n_points=2, box=Box.uniform(16, -8.0, 8.0), seed=7, starts=(x, y)
         )
         assert (made.objective >= made.objective_start).all()

@@ -21,8 +21,9 @@ class Poisoned:
     residual: ``(m,)``, largest relative residual of the implicit solves. retrainings, gradients, fallbacks: ``(m,)`` counts.
     seconds: ``(m,)`` of CPU time that each point took; None where the attack does not tell.
     Counts and seconds of points moved together stand at the first of them.
-    Of networks, and else empty: own, the validation errors of those that the points were made on; fresh, of one from other
-    starting weights; damping of their retraining; cosine of the first one's gradient with retraining (``retraining_check``).
+    Of networks, and else empty: own, the validation errors of those that the points were last moved along; fresh, of those
+    trained anew with the points; damping of their retraining; cosine of the first one's gradient with retraining
+    (``retraining_check``).
     """
 
     points: Floats

@@ -51,8 +51,8 @@ class Poisoning:
     ``most_harmful``. n_iter: largest number of steps per point. tolerance: share of a point's rise; three steps that
     together gain less end its ascent. n_trials: largest number of step lengths tried along one direction. expected_share: of
     each class, that the attacker expects the target to remove for their distance to the centre (0: knows of no filter).
-    Of networks, whose points are moved together (``poisoning_together``): n_networks, starting weights that points are made
-    for; n_rounds, steps of a group of points; n_together, points of a group, 0: all; step: the first, in the box's
+    Of networks, whose points are moved together (``poisoning_together``): n_networks, trained anew for each
+    step; n_rounds, steps of a group of points; n_together, points of a group, 0: all; step: the first, in the box's
     diagonals.
     """
 
@@ -67,8 +67,8 @@ class Poisoning:
     tolerance: float = 5e-3
     n_trials: int = 8
     expected_share: float = 0.0
-    n_networks: int = 2
-    n_rounds: int = 12
+    n_networks: int = 4
+    n_rounds: int = 4
     n_together: int = 0
     step: float = 0.02
 

@@ -1,29 +1,32 @@
-"""Poisoning a network: many points moved together, against networks of several starting weights.
+"""Poisoning a network: many points moved together, along gradients of networks trained anew for each step.
 
-    maximise   mean_k J_k(x_1 ... x_m)   subject to   lower <= x <= upper
+    maximise   E_k J_k(x_1 ... x_m)   subject to   lower <= x <= upper
 
-J_k is the validation loss of the k-th network, trained from weights of its own and retrained
-(``learners.retraining_network``). A retraining costs the same for one point and for many, so points are moved in groups;
-those of earlier groups stay:
+J_k is the validation loss of a whole training on the data and the points, from starting weights and in an order of its own.
+Such a training costs the same for one point and for many, so points are moved in groups; those of earlier groups stay:
 
     for each group of points:
         x = training points, each with the class of another
-        repeat:  retrain every network from where it was; mean J and mean gradient g
-                 keep x where J is the best so far
+        repeat:  train networks anew on the data, the points before and x; mean gradient g of their J
                  a <- momentum a + g_c / |g_c|, of each point c
-                 x <- P(x + step a / |a|)                       the step falls from round to round to a tenth
-        place the best x
+                 x <- P(x + step a / |a|)                       the step falls from round to round to half
+        train anew; place x, or the starts where their mean J was larger
 
-One network's gradient leads to points made for its starting weights, that do half as much to others. Points are therefore
-moved along the mean over ``n_networks``, and judged by networks from other weights: ``Poisoned.own`` has the validation
-errors of those they were made on, ``Poisoned.fresh`` that of one that they were not. ``Poisoned.cosine`` tells whether their
-gradients are those of retraining (``retraining_check``).
+How a training answers to a point is taken by the implicit function theorem where it ended (``learners.retraining_network``):
+the damping there stands for its early stop, after which directions of small curvature have not settled. It is the slope of
+one damped Newton step, no more: the gradient of a whole training is not known.
+
+Points moved along the gradients of one network, retrained as they move, are made for its starting weights, and for a
+retraining; a training anew ends elsewhere. With other draws in every round there is none to fit. Few rounds along the mean
+of several networks did better than many along one: points that go far are made for the validation points.
+``Poisoned.own`` has the validation errors of the networks of the last step, ``Poisoned.fresh`` those of trainings with the
+points where they ended. ``Poisoned.cosine`` tells whether gradients are those of retraining (``retraining_check``).
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -32,6 +35,7 @@ import numpy.typing as npt
 from transfer_exp.attacks.feasible import Project
 from transfer_exp.attacks.poisoned import Poisoned
 from transfer_exp.attacks.retraining_check import cosine_with_retraining
+from transfer_exp.learners.exactness import Exactness
 from transfer_exp.learners.network import NetworkLearner
 from transfer_exp.learners.retraining_network import NetworkRetraining
 from transfer_exp.learners.training_loop import denormals_as_zero
@@ -39,12 +43,13 @@ from transfer_exp.seeds import sequence
 from transfer_exp.types import Box, Floats, Ints, Matrix
 
 _MOMENTUM = 0.7
-_LAST_STEP = 0.1  # of the first
+_LAST_STEP = 0.5  # of the first
+_HOW = Exactness(damping=1e-2, n_first_steps=3)  # they are trained already: steps are those of ``retraining_check``
 
 
 @dataclass(frozen=True, kw_only=True)
 class Together:
-    """Networks, rounds a group, points a group (0: all), length of the first step (l2, share of the box's diagonal)."""
+    """Networks a round, rounds and points of a group (0: all points), first step (l2, share of the box's diagonal)."""
 
     n_networks: int
     n_rounds: int
@@ -54,11 +59,13 @@ class Together:
 
 @dataclass(frozen=True)
 class _Group:
+    """Points of a group, mean J with their starts and with them, validation errors of the networks of the last step."""
+
     points: Floats
     first: float
     best: float
     residual: float
-    n_unfinished: int
+    own: Floats
     done: float
 
 
@@ -86,31 +93,33 @@ def poison_together(
 
     project: the nearest place where a point of a class may go. begun: the CPU time of the process when the attack began.
     """
-    numbers = [int(one) for one in sequence(seed, "attack_start").generate_state(how.n_networks + 1)]
+    size = how.n_together or len(starts.rows)
+    groups = [slice(start, min(start + size, len(starts.rows))) for start in range(0, len(starts.rows), size)]
+    n_trained = how.n_networks * ((how.n_rounds + 1) * len(groups) + 1)
+    numbers = iter(sequence(seed, "attack_start").generate_state(n_trained).tolist())
+
+    def train(points: Floats, labels: Ints) -> list[NetworkRetraining]:
+        moving = points, labels
+        drawn = [next(numbers) for _ in range(how.n_networks)]
+        return [learner.network_retraining(*data, seed=number, how=_HOW, moving=moving) for number in drawn]
+
     with denormals_as_zero():
-        networks = [learner.network_retraining(*data, seed=number) for number in numbers[:-1]]
-        begin, n_points = _projected(project, starts.points, starts.labels), len(starts.rows)
-        points = begin.copy()
-        size = how.n_together or n_points
-        groups = [slice(start, min(start + size, n_points)) for start in range(0, n_points, size)]
-        step = how.step * float(np.linalg.norm(box.upper - box.lower))
-        moved = []
+        begin, widths = _projected(project, starts.points, starts.labels), box.upper - box.lower
+        points, moved = begin.copy(), []
         for group in groups:
-            moved.append(_move(how, networks, points, starts.labels, group, step, project))
+            moved.append(_move(how, train, points, starts.labels, group, how.step * float(np.linalg.norm(widths)), project))
             points[group] = moved[-1].points
-        fresh = learner.network_retraining(*data, seed=numbers[-1])
-        for network in [*networks, fresh]:
-            network.retrain(points, starts.labels)
-        widths = box.upper - box.lower
-        cosine = cosine_with_retraining(networks[0], points, starts.labels, size=widths, seed=seed)
         stayed = (points == begin).all(axis=1)
-        made = _poisoned(how, networks, fresh, points, starts, stayed, groups, moved, begun)
-        return replace(made, cosine=np.array([cosine]))
+        made = _poisoned(how, points, starts, stayed, groups, moved, begun)
+        judges = train(points, starts.labels)
+        fresh = _errors(judges)
+        cosine = cosine_with_retraining(judges[0], points, starts.labels, size=widths, seed=seed)
+        return replace(made, fresh=fresh, cosine=np.array([cosine]))
 
 
 def _move(
     how: Together,
-    networks: Sequence[NetworkRetraining],
+    train: Callable[[Floats, Ints], list[NetworkRetraining]],
     points: Floats,
     labels: Ints,
     group: slice,
@@ -119,23 +128,27 @@ def _move(
 ) -> _Group:
     """Move the points of one group; those before it stay, those after it are not there yet."""
     x, present = points[: group.stop].copy(), labels[: group.stop]
-    ahead = np.zeros_like(x[group])
-    before = sum(network.counts.fallbacks for network in networks)
-    first, best, best_x, worst = -np.inf, -np.inf, x[group].copy(), 0.0
-    for k in range(how.n_rounds + 1):
-        value = float(np.mean([network.retrain(x, present) for network in networks]))
-        first = value if k == 0 else first
-        if value > best:
-            best, best_x = value, x[group].copy()
-        if k == how.n_rounds:
-            break
+    start, ahead, worst = x[group].copy(), np.zeros_like(x[group]), 0.0
+    networks = train(x, present)
+    first = _mean_loss(networks)
+    for k in range(how.n_rounds):
         gradients, residuals = zip(*(network.gradient() for network in networks), strict=True)
         worst = max(worst, *residuals)
         ahead = _MOMENTUM * ahead + _unit(np.mean(gradients, axis=0)[group])
         length = step * _LAST_STEP ** (k / how.n_rounds)
         x[group] = _projected(project, x[group] + length * _unit(ahead), labels[group])
-    unfinished = sum(network.counts.fallbacks for network in networks) - before
-    return _Group(best_x, first, best, worst, unfinished, time.process_time())
+        own, networks = _errors(networks), train(x, present)
+    end = _mean_loss(networks)
+    best_x = x[group] if end > first else start
+    return _Group(best_x, first, max(first, end), worst, own, time.process_time())
+
+
+def _mean_loss(networks: Sequence[NetworkRetraining]) -> float:
+    return float(np.mean([network.validation_loss() for network in networks]))
+
+
+def _errors(networks: Sequence[NetworkRetraining]) -> Floats:
+    return np.array([network.validation_error() for network in networks])
 
 
 def _projected(project: Project, points: Floats, labels: Ints) -> Floats:
@@ -149,8 +162,6 @@ def _unit(rows: Floats) -> Floats:
 
 def _poisoned(
     how: Together,
-    networks: Sequence[NetworkRetraining],
-    fresh: NetworkRetraining,
     points: Floats,
     starts: Placed,
     stayed: npt.NDArray[np.bool_],
@@ -176,9 +187,8 @@ def _poisoned(
         residual=np.repeat([one.residual for one in moved], n_each),
         retrainings=first * (n_gradients + how.n_networks),
         gradients=first * n_gradients,
-        fallbacks=np.repeat([one.n_unfinished for one in moved], n_each) * first,
+        fallbacks=np.zeros_like(first),
         seconds=seconds,
-        own=np.array([network.validation_error() for network in networks]),
-        fresh=np.array([fresh.validation_error()]),
-        damping=np.array([networks[0].how.damping]),
+        own=moved[-1].own,
+        damping=np.array([_HOW.damping]),
     )

@@ -19,7 +19,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 import torch
@@ -36,8 +36,9 @@ from transfer_exp.learners.training import ADAM, TrainedLearner
 from transfer_exp.learners.training_loop import Examples, State, Trainer, denormals_as_zero, exact_convolutions
 from transfer_exp.margin import signs
 from transfer_exp.seeds import seeded
-from transfer_exp.types import Dataset, Ints, Matrix, dense
+from transfer_exp.types import Dataset, Floats, Ints, Matrix, dense
 
+Labelled: TypeAlias = tuple[Floats, Ints]
 _MOST_BYTES = 500_000_000  # of the training points of networks side by side
 
 
@@ -130,13 +131,20 @@ class NetworkLearner(TrainedLearner):
         return NetworkPointRetraining(self.network_retraining(x, y, x_val, y_val, seed=0, how=ONE_POINT))
 
     def network_retraining(
-        self, x: Matrix, y: Ints, x_val: Matrix, y_val: Ints, *, seed: int, how: Exactness | None = None
+        self, x: Matrix, y: Ints, x_val: Matrix, y_val: Ints, *, seed: int, how: Exactness, moving: Labelled | None = None
     ) -> NetworkRetraining:
-        """A network trained on these points with this seed, to be retrained as others come and move."""
+        """A network trained on these points with this seed, to be retrained as others come and move.
+
+        moving: such others ``(m, d)`` and their classes ``(m,)``; it is trained with them, too.
+        """
         n_classes = int(max(y.max(), y_val.max())) + 1
-        network = self._fit(x, y, n_classes=n_classes, seed=seed).network
-        data = (dense(x), y, dense(x_val), y_val)
-        return NetworkRetraining(network, self, *data, n_classes, self._shape, how or Exactness())
+        fixed = dense(x)
+        every = (x, y) if moving is None else (np.vstack([fixed, moving[0]]), np.concatenate([y, moving[1]]))
+        network = self._fit(*every, n_classes=n_classes, seed=seed).network
+        made = NetworkRetraining(network, self, fixed, y, dense(x_val), y_val, n_classes, self._shape, how)
+        if moving is not None:
+            made.take(*moving)
+        return made
 
     def fit_many(self, sets: Iterable[tuple[Matrix, Ints, int]], *, n_classes: int) -> Iterator[Model]:
         """As of any learner; sets of one size side by side, as many at once as memory allows."""

@@ -7,9 +7,11 @@ Symbols: w all weights of the network, w_0 those that it starts from, (x_i, y_i)
     J    = mean_v l(y_v, f(x_v; w*))                                    over validation points
 
 l is the cross-entropy, with the learner's label smoothing; W the weights without biases. w_0 comes from the learner's own
-training, by batches and with all its options, on the training points that do not move. The damping keeps w* near it, as an
-early stop does, and makes w* a function of the points: the whole training set is one batch, and nothing is drawn but w_0. A
-whole training with the moving points is thereby only approximated: such trainings, from other draws, judge the points.
+training, by batches and with all its options, on the training points that do not move; an attack on points together has
+those that move among them and asks for the gradient there, at w_0 (``attacks.poisoning_together``). The damping keeps w*
+near it, as an early stop does, and makes w* a function of the points: the whole training set is one batch, and nothing is
+drawn but w_0. A whole training with the moving points is thereby only approximated: such trainings, from other draws, judge
+the points.
 
     retrain:    repeat until |grad F| <= tolerance:
                     s = -(G + D)^-1 grad F, roughly              conjugate gradients; G Gauss-Newton, D decay and damping
