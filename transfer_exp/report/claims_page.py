@@ -65,7 +65,8 @@ def build_claims(*, tracking_uris: Sequence[str], studies: Sequence[str], out: P
 
     Raises UserError for a study that none or several of the stores have.
     """
-    told = [told_by(tracking_uri=_store_of(study, tracking_uris), study=study) for study in studies]
+    stores = [_store_of(study, tracking_uris) for study in studies]  # all, before minutes of reading
+    told = [told_by(tracking_uri=uri, study=study) for uri, study in zip(stores, studies, strict=True)]
     with replacing(out) as folder:
         write_page(folder, told)
     return out / "claims.html"
