@@ -25,6 +25,7 @@ LESS = (
         "epsilon.shares=[0,0.16,0.3]",
     ),
     "epsilon.shown_shares=[0.16]",
+    "hydra/launcher=basic",  # workers of an earlier test would keep its environment
 )
 
 
