@@ -15,7 +15,7 @@ from audit_world import Half, audited, fake_run
 
 from transfer_exp import stats
 from transfer_exp.learners.predictor import Predictor
-from transfer_exp.report import audit, audit_beside, audit_tables, audit_words
+from transfer_exp.report import audit, audit_beside, audit_tables, audit_words, drawing
 from transfer_exp.report.audit_page import is_audit, part_told, write_audit
 from transfer_exp.report.audit_points import OfRun, Points
 
@@ -374,6 +374,14 @@ def test_which_studies_are_audits(world):
     assert not is_audit(study)
     assert is_audit(replace(study, parents=(fake_run({"audit": "true"}),)))
     assert not is_audit(replace(study, scenario="poisoning", parents=(fake_run({"audit": "true"}),)))
+
+
+def test_the_report_of_an_audit_draws_what_its_page_does_not(world):
+    study, _ = world
+    stems = [picture.stem for picture in drawing.of_audit(study)]
+    shown = {f"error_matrix_eps{epsilon:g}_fraction{max(study.fractions):g}" for epsilon in study.epsilon_shown}
+    assert len(stems) == len(set(stems))
+    assert shown <= set(stems) <= shown | {"security_curves"}
 
 
 def test_the_page_tells_of_the_sweep_that_was_typed_not_of_the_largest():

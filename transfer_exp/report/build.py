@@ -115,14 +115,15 @@ def _fill(folder: Path, study: Study, tracking_uri: str, own: Sequence[Claim], r
     of_page, ranked = contents.of_page(study, numbers, classes, choices), choosing.summary(choices)
     written = [*of_page, *contents.of_figures(study, classes, along)]
     _all_differ([table.stem for table in written])
-    pictures = chain(
+    every = chain(  # one drawn after another, when it is asked for
         drawing.pictures(study, numbers.correlations, examples),
         class_drawing.pictures(study, classes),
         path_drawing.pictures(study, along),
         attack_drawing.pictures(study),
         choosing_drawing.pictures(study, ranked),
     )
-    drawn = _draw(folder / "figures", pictures, ["svg"] if is_audit(study) else ["png", "svg"])
+    pictures, formats = (drawing.of_audit(study), ["svg"]) if is_audit(study) else (every, ["png", "svg"])
+    drawn = _draw(folder / "figures", pictures, formats)
     write_csv(study.curves[curve_columns()], folder / "curves.csv")
     write_csv(study.runs.assign(study=study.name), folder / "runs.csv")
     (folder / "tables").mkdir()

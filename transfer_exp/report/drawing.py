@@ -54,6 +54,13 @@ def pictures(study: Study, correlations: pd.DataFrame, examples: Sequence[Exampl
         yield _example(example, place, study)
 
 
+def of_audit(study: Study) -> Iterator[Picture]:
+    """Those of an audit's report, with all of the attacker's data: its own page shows the rest, and the tables have all numbers."""
+    yield from white_box(study)
+    for epsilon in study.epsilon_shown:
+        yield from error_map(study, epsilon, max(study.fractions))
+
+
 def white_box(study: Study) -> Iterator[Picture]:
     """Security evaluation curves of the white-box attacks."""
     data = tables.whitebox_curves(study)
