@@ -55,7 +55,7 @@ def pictures(study: Study, correlations: pd.DataFrame, examples: Sequence[Exampl
 
 
 def of_audit(study: Study) -> Iterator[Picture]:
-    """Those of an audit's report, with all of the attacker's data: its own page shows the rest, and the tables have all numbers."""
+    """Those of an audit's report, with all of the attacker's data: its own page shows the rest, the tables all numbers."""
     yield from white_box(study)
     for epsilon in study.epsilon_shown:
         yield from error_map(study, epsilon, max(study.fractions))
