@@ -57,6 +57,9 @@ FIGURES = {
     "width_depth_cnn_depth": ("width_depth", "path_cnn_depth"),
     "width_depth_svm_C": ("width_depth", "path_svm_low_C"),
     "optimum_matrix": ("optimum", "error_matrix_eps0.1_fraction1"),
+    "poisoning_claims_matrix": ("poisoning_claims", "error_matrix_eps0.1_fraction1"),
+    "poisoning_threshold_curves": ("poisoning_threshold", "security_curves"),
+    "digits_poisoning_matrix": ("digits_poisoning", "error_matrix_eps0.1_fraction1"),
     "robust_targets_matrix": ("robust_targets", "error_matrix_eps0.15_fraction1"),
 }
 """Name in the documentation: study, and figure of its report."""
