@@ -76,7 +76,8 @@ def test_every_surrogate_meets_every_target_in_every_repetition(study: str) -> N
         met[without(one, "seed", "target")].add(without(one, "surrogate", "attack"))
     (panel,) = {frozenset(own) for own in met.values()}
     assert len(every) == len(met) * len(panel)
-    assert {dict(own)["seed"] for own in panel} == {str(seed) for seed in range(N_SEEDS)}
+    n_seeds = 11 if study == "attacks" else N_SEEDS  # so that 28 comparisons can pass Holm's correction
+    assert {dict(own)["seed"] for own in panel} == {str(seed) for seed in range(n_seeds)}
     assert f"{len(every):,} combinations" in (SOURCE / "conf/experiment" / f"{study}.yaml").read_text()
 
 

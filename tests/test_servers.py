@@ -119,8 +119,8 @@ def test_secrets_are_masked_in_texts_and_log_lines(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_word_that_hydra_does_not_understand_is_repeated_without_its_password(cli: Cli) -> None:
-    ended = cli(f"trackin.uri=http://{USER}:{PASSWORD}@host")
-    assert "+trackin.uri=http://***@host" in ended.stderr
+    ended = cli(f"tracking.uri=http://{USER}:{PASSWORD}@host]")
+    assert "tracking.uri=http://***@host]" in ended.stderr
     assert PASSWORD not in ended.stderr
 
 
