@@ -69,7 +69,7 @@ def test_arrays_after_the_first_cost_no_new_pages() -> None:
     ("word", "sizes", "processes"),
     [
         ("told", (1, 400, 400), 1),
-        ("as it is", (1, 400, 1), 2),
+        pytest.param("as it is", (1, 400, 1), 2, marks=pytest.mark.slow),
         pytest.param("told", (1, 1300, 1), 2, marks=pytest.mark.slow),
     ],
 )

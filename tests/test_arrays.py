@@ -315,6 +315,7 @@ def test_a_mutilated_file_is_refused_or_read_as_it_was(draw: st.DataObject, comp
     assert damaged.checksum == whole.checksum
 
 
+@pytest.mark.slow  # a damaged archive of each kind: test_a_mutilated_file_is_refused_or_read_as_it_was
 def test_a_changed_byte_never_gives_other_points_nor_another_error(tmp_path: Path) -> None:
     file = saved(tmp_path, X=X, y=Y)
     content, whole = file.read_bytes(), load(file)

@@ -29,7 +29,7 @@ def made(claim: str) -> Study:
     return of_members.shipped({"cnn": 0.1, "mlp": 0.02, "mixed": 0.08}) if claim == "EN1" else evasion.made(claim, 1)
 
 
-@pytest.mark.parametrize("claim", OF)
+@pytest.mark.parametrize("claim", [pytest.param(c, marks=() if c in ("LR1", "ES1") else pytest.mark.slow) for c in OF])
 def test_numbers_are_those_of_pandas_and_scipy_alone(claim: str) -> None:
     of: Callable[[pd.DataFrame, pd.DataFrame], Iterator[Number]] = OF[claim]
     study = made(claim)
