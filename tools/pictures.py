@@ -59,6 +59,7 @@ FIGURES = {
     "optimum_matrix": ("optimum", "error_matrix_eps0.1_fraction1"),
     "poisoning_claims_matrix": ("poisoning_claims", "error_matrix_eps0.1_fraction1"),
     "poisoning_threshold_curves": ("poisoning_threshold", "security_curves"),
+    "mnist_pairs_matrix": ("mnist_pairs_poisoning", "error_matrix_eps0.1_fraction1"),
     "digits_poisoning_matrix": ("digits_poisoning", "error_matrix_eps0.1_fraction1"),
     "robust_targets_matrix": ("robust_targets", "error_matrix_eps0.15_fraction1"),
 }
