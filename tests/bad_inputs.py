@@ -253,7 +253,7 @@ ROWS: dict[str, Row] = {
         "surrogate.nothing: expected one of alpha, complexity, name, scale, got an unknown key; to add it: "
         "+surrogate.nothing=3",
     ),
-    "a list without a sweep": Row(["seed=0,1"], "seed: expected one value, got 0,1; for a sweep over them add -m"),
+    "a list without a sweep": Row(["seed=0,1"], "seed: expected one value, got 0,1; to sweep over several add -m"),
     "not closed": Row(["seed=[0,"], "seed=[0,: expected Hydra's syntax of overrides, got: no viable alternative"),
     "sweep: no threads": Row([*SWEEP, "threads=0"], "threads: expected a whole number >= 1, got 0"),
     "sweep: server not reachable": Row(

@@ -104,15 +104,23 @@ def test_strengths_and_attackers_are_said_aloud(caplog):
         ((), 1, 1),
         ((), 2, 2),
         ((), 64, 4),
-        (("device=auto",), 64, 1),  # of one GPU
+        (("device=auto",), 64, 4),
+        (("++hydra.launcher.n_jobs=3",), 2, 3),
         (("hydra.launcher.n_jobs=3",), 2, 3),
         (("hydra/launcher=joblib",), 2, -1),  # Hydra's own: all cores
     ],
 )
 def test_an_audit_has_a_worker_for_each_core_unless_the_command_says_how_many(overrides, cores, workers, monkeypatch):
     monkeypatch.setattr("joblib.cpu_count", lambda: cores)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     assert prepared("target=svm_low", *overrides).hydra.launcher.n_jobs == workers
     assert "n_jobs" not in prepared("target=svm_low", "hydra/launcher=basic").hydra.launcher
+
+
+def test_an_audit_on_a_gpu_has_one_worker(monkeypatch):
+    monkeypatch.setattr("joblib.cpu_count", lambda: 64)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    assert prepared("target=svm_low", "device=auto").hydra.launcher.n_jobs == 1
 
 
 def test_other_sweeps_are_left_alone():

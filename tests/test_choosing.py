@@ -170,7 +170,11 @@ def test_of_equal_surrogates_any_is_the_best_and_nothing_is_lost_up_to_the_last_
             "python -m transfer_exp experiment=audit audit.panel=[rbf_high,rbf_low] dataset=digits",
             "python -m transfer_exp experiment=audit dataset=digits 'audit.panel=[svm_high,svm_low,rbf_low]'",
         ),
-        (None, "python -m transfer_exp -m study=made_up surrogate=svm_high,svm_low,rbf_low"),
+        (
+            "python -m transfer_exp experiment=mine surrogate=bagged surrogate.n=1,2 learner@surrogate.learner=mlp_low",
+            "python -m transfer_exp experiment=mine surrogate=svm_high,svm_low,rbf_low",
+        ),
+        (None, ""),  # without a sweep's command there is none that is the same study
     ],
 )
 def test_of_two_surrogates_it_is_said_how_many_a_choice_takes(command: str | None, more: str) -> None:
@@ -179,9 +183,8 @@ def test_of_two_surrogates_it_is_said_how_many_a_choice_takes(command: str | Non
         parent = SimpleNamespace(data=SimpleNamespace(tags={"command": command}))
         two = replace(two, parents=(parent,))
     (told,) = choosing_drawing.in_words(two, choosing.summary(choosing.cells(two)))
-    assert told == (
-        f"A choice takes 3 surrogates or more that attack the same target; here a target has met 2. With more: {more}"
-    )
+    few = "A choice takes 3 surrogates or more that attack the same target; here a target has met 2."
+    assert told == (f"{few} With more: {more}" if more else few)
 
 
 def test_without_centrality_a_study_says_how_to_have_it_and_with_two_surrogates_there_is_no_table() -> None:

@@ -119,7 +119,8 @@ def test_the_command_makes_the_page_of_several_studies(tmp_path: Path, capsys: p
 
 @pytest.mark.parametrize(
     ("arguments", "told"), [(["study=[]"], "expected names that differ"), (["study=[a,a]"], "expected names that differ"),
-                            (["study=[a]", "where=x=1"], "beside claims=all")],
+                            (["study=[a]", "where=x=1"], "beside claims=all"),
+                            (["study=[a]", "root=[]"], "expected a folder or several")],
 )  # fmt: skip
 def test_wrong_arguments_are_told(arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["claims=all", *arguments]) != 0

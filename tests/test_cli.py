@@ -205,7 +205,7 @@ def test_a_study_carries_its_own_sweep(cli: Cli, root: Path) -> None:
     assert "These are 2 of 336 combinations of the study digits89_evasion: what was typed leaves out" in ended.stdout
     (parent,), children = runs(root, "digits89_evasion", kind="study"), runs(root, "digits89_evasion", kind="combination")
     assert len(children) == 2
-    assert "2 finished runs (2 of 336 combinations of this study)" in (files(parent) / "report" / "report.html").read_text()
+    assert "2 finished runs (the whole study has 336 combinations)" in (files(parent) / "report" / "report.html").read_text()
     assert parent.data.tags["mlflow.note.content"].startswith("A sweep of the study digits89_evasion: 2 of 336 combinations")
     report = f"(#/experiments/{parent.info.experiment_id}/runs/{parent.info.run_id}/artifacts/report/report.html?"
     assert (files(parent) / "report" / "report.html").is_file()

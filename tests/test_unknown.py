@@ -19,6 +19,7 @@ KNOWN = ["svm_high", "svm_low", "mlp_high", "ridge_high", "mnist89"]
         ("mlp_hgih", ["mlp_high"]),  # and not svm_high, which is less like it
         ("mnst89", ["mnist89"]),
         ("svm", ["svm_high", "svm_low"]),
+        ("MNIST89", ["mnist89"]),
         ("forest_high", []),  # of these it is none
         ("", []),
     ],

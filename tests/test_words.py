@@ -49,7 +49,7 @@ def test_white_boxes_of_several_runs_are_one_where_their_balls_are():
 @pytest.mark.parametrize(
     ("told", "where", "said"),
     [
-        (["336"], {}, " (2 of 336 combinations of this study)"),
+        (["336"], {}, " (the whole study has 336 combinations)"),
         (["336", "2"], {}, ""),  # the study as it is now
         (["1"], {}, ""),  # seeds were added
         ([], {}, ""),

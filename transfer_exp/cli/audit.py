@@ -22,6 +22,7 @@ from transfer_exp.data.splits import make_split
 from transfer_exp.data.strengths import Shares, class_distance
 from transfer_exp.data.target_rows import with_target_rows
 from transfer_exp.types import Dataset, UserError, counted
+from transfer_exp.work import torch_device
 
 _log = logging.getLogger(__name__)
 _OPTIONS = {"panel": list[str], "of_images": list[str], "shares": list[float], "compare": list[str]}
@@ -74,13 +75,14 @@ def prepare_audit(config: DictConfig) -> None:
 
 def _set_workers(config: DictConfig) -> None:
     """A worker for each core, at most ``_MOST_WORKERS``, one on a GPU; nothing where the command says how many."""
-    typed = [text.partition("=")[0] for text in config.hydra.overrides.hydra]
-    if "n_jobs" not in config.hydra.launcher or any(key in ("hydra/launcher", "hydra.launcher.n_jobs") for key in typed):
+    typed = {text.lstrip("+").partition("=")[0] for text in config.hydra.overrides.hydra}
+    if "n_jobs" not in config.hydra.launcher or typed & {"hydra/launcher", "hydra.launcher", "hydra.launcher.n_jobs"}:
         return
     from joblib import cpu_count  # here: no other sweep needs it
 
+    on_gpu = torch_device(config.device).type != "cpu"
     with read_write(config.hydra):
-        config.hydra.launcher.n_jobs = min(_MOST_WORKERS, cpu_count()) if config.device == "cpu" else 1
+        config.hydra.launcher.n_jobs = 1 if on_gpu else min(_MOST_WORKERS, cpu_count())
 
 
 def _check_typed(typed: dict[str, str], compare: Sequence[str]) -> None:

@@ -32,9 +32,14 @@ def jobs_of(overrides: list[str], axes: Mapping[str, Any]) -> list[list[str]]:
 
 
 def size_of_study(overrides: list[str], axes: Mapping[str, Any]) -> int:
-    """How many combinations a study has where nothing is typed over its own axes (as ``jobs_of``)."""
+    """How many combinations a study has as it is written down; 0 where the command sweeps over something else as well."""
+    parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
     own = {key for block in (axes["params"], *axes["blocks"]) for key in block}
-    return len(jobs_of([one for one in overrides if one.partition("=")[0] not in own], axes))
+    if any(
+        one.is_sweep_override() and one.get_key_element().lstrip("+") not in own for one in parser.parse_overrides(overrides)
+    ):
+        return 0
+    return len(jobs_of([], axes))
 
 
 def check_listed(overrides: Iterable[Override]) -> None:

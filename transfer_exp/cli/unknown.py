@@ -17,7 +17,7 @@ from transfer_exp.system.masking import MaskingStream
 COMPOSING = (ConfigCompositionException, OverrideParseException)
 """What Hydra raises where it cannot compose a configuration."""
 _MOST_NEAR, _LIKENESS = 3, 0.7  # below it, forest_high would be taken for ridge_high
-_SEVERAL = re.compile(r"(?:Ambiguous value for argument|Sweep parameters) '(.*?)=(.*?)'")
+_SEVERAL = re.compile(r"(?:Ambiguous value for argument|Sweep parameters) '(.*?)=(.*)'")
 _ADDED = re.compile(r"use (\+.*)")
 
 
@@ -54,7 +54,7 @@ def told(error: Exception) -> str:
         return f"{error.override}: expected Hydra's syntax of overrides, got: {str(error).splitlines()[0]}"
     if several := _SEVERAL.search(str(error)):
         key, values = several.groups()
-        return f"{key}: expected one value, got {values}; for a sweep over them add -m, for a list type {key}=[{values}]"
+        return f"{key}: expected one value, got {values}; to sweep over several add -m, to give one with commas quote it"
     cause = error.__cause__
     node = getattr(cause, "parent_node", None)
     if isinstance(cause, OmegaConfBaseException) and isinstance(node, DictConfig) and cause.full_key:
@@ -74,6 +74,8 @@ def _unknown_choice(missing: str, options: Sequence[str]) -> str:
 def _unknown_key(key: str, siblings: Collection[str], text: str) -> str:
     place, _, last = key.rpartition(".")
     known = [one for one in siblings if one not in ("_target_", "hydra")]
+    if not known:
+        return f"{key}: expected nothing below {place}, which is one value, got an unknown key"
     near, added = nearest(last, known), _ADDED.search(text)
     meant = f"; did you mean {f'{place}.' if place else ''}{near[0]}?" if near else ""
     how = f"; to add it: {added[1]}" if added and not near else ""
@@ -82,5 +84,6 @@ def _unknown_key(key: str, siblings: Collection[str], text: str) -> str:
 
 def nearest(name: str, known: Collection[str]) -> list[str]:
     """The names that one may be meant for: those that it begins, or else the one that is most like it."""
-    begun = [one for one in sorted(known) if name and one.startswith(name)]
+    same = [one for one in sorted(known) if one.lower() == name.lower()]
+    begun = same or [one for one in sorted(known) if name and one.startswith(name)]
     return begun[:_MOST_NEAR] or difflib.get_close_matches(name, sorted(known), n=1, cutoff=_LIKENESS)

@@ -90,6 +90,8 @@ def _claims(given: dict[str, str]) -> int:
     if not studies or len(set(studies)) < len(studies):
         raise UserError(f"study: expected names that differ, study=[a,b,c], got {given['study']}")
     root = given.get("root", "")
+    if root.startswith("[") and not _listed(root):
+        raise UserError("root: expected a folder or several, root=[FOLDER,FOLDER], got []")
     roots = [results_root(one) for one in (_listed(root) if root.startswith("[") else [root])]
     out = Path(given.get("out") or roots[0] / "reports" / "claims")
     uris = [given["tracking_uri"]] if "tracking_uri" in given else [default_uri(one) for one in roots]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterator
 from typing import Any
@@ -76,14 +77,15 @@ def in_words(study: Study, summary: pd.DataFrame) -> list[str]:
 def _too_few(study: Study, met: int) -> str:
     """How many surrogates a choice takes, and the command that has them."""
     parents = [parent.data.tags["command"] for parent in study.parents if "command" in parent.data.tags]
-    typed = shlex.split(parents[-1]) if parents else ["python", "-m", "transfer_exp", "-m", f"study={study.name}"]
+    few = f"A choice takes {choosing.FEWEST} surrogates or more that attack the same target; here a target has met {met}."
+    if not parents:
+        return few
+    typed = shlex.split(parents[-1])
     is_audit = "experiment=audit" in typed
     key, more = ("audit.panel", f"[{_MORE}]") if is_audit else ("surrogate", _MORE)
-    kept = [word for word in typed if word.partition("=")[0] != key]
-    return (
-        f"A choice takes {choosing.FEWEST} surrogates or more that attack the same target; here a target has met "
-        f"{met}. With more: {shlex.join([*kept, f'{key}={more}'])}"
-    )
+    of_one = re.compile(r"\+*(learner@)?surrogate[.=]") if key == "surrogate" else re.compile(r"audit\.panel=")
+    kept = [word for word in typed if not of_one.match(word)]
+    return f"{few} With more: {shlex.join([*kept, f'{key}={more}'])}"
 
 
 def _here(study: Study, summary: pd.DataFrame) -> pd.DataFrame:

@@ -23,11 +23,11 @@ def control(study: Study) -> str:
 
 
 def of_whole(study: Study) -> str:
-    """How many of a study's combinations there are, to follow a number of runs; empty where none is known to be left out."""
+    """That a study has more combinations than there are runs, to follow a number of runs; empty where that is not known."""
     n, whole = sum(len(part.runs) for part in (study, *study.others)), study.whole
     if study.where or whole is None or n >= whole:
         return ""
-    return f" ({n:,} of {whole:,} combinations of this study)"
+    return f" (the whole study has {whole:,} combinations{f', all its runs here are {n:,}' if study.others else ''})"
 
 
 def strength_axis(study: Study) -> str:
