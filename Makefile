@@ -51,7 +51,7 @@ bench: $(VENV)-bench/.ready  ## speed, as ratios in one table (real MNIST; ARGS=
 $(VENV)-bench/.ready: pyproject.toml constraints.txt $(call OUTDATED,$(VENV)-bench)
 	@$(ENVIRONMENT) make '$(VENV)-bench' bench $(PYTHON)
 
-docs: $(VENV)-docs/.ready  ## the documentation as a site, site/index.html (dead links are errors; Python from 3.11.5)
+docs: $(VENV)-docs/.ready  ## the documentation as a site, site/index.html (dead links are errors)
 	NO_MKDOCS_2_WARNING=1 $(VENV)-docs/bin/python -m mkdocs build --strict $(ARGS)
 
 notebooks: $(VENV)-docs/.ready  ## run the tutorials; their outputs are shown in the site (two minutes; ARGS=paper: one)
