@@ -91,12 +91,12 @@ def test_a_share_that_the_first_step_exceeds_is_on_the_way_to_it_and_a_larger_on
 
 
 def test_what_becomes_of_a_point_does_not_depend_on_the_others(curved: Any) -> None:
+    """But for the optimum, which is known to the attack's tolerance: products with more rows are rounded otherwise."""
     models, x, y = curved
     attack, model = Evasion(norm="linf", stop_at=0.7, n_restarts=0, n_walk=0), models["bumps"]
-    whole, alone = (
-        attack.craft(model, x[:n], y[:n], epsilons=(0.1, 0.2), box=Box.uniform(8)).objective[:, 0] for n in (20, 1)
-    )
-    np.testing.assert_allclose(alone, whole, atol=1e-9)
+    whole, alone = (attack.craft(model, x[:n], y[:n], epsilons=(0.1, 0.2), box=Box.uniform(8)) for n in (20, 1))
+    rise = whole.objective[:, 0] - whole.clean_objective[0]
+    np.testing.assert_allclose(alone.objective[:, 0], whole.objective[:, 0], rtol=0, atol=attack.tolerance * rise.max())
 
 
 def test_points_that_cannot_rise_stay() -> None:
