@@ -16,7 +16,7 @@ import synthetic_study as made_up
 from conftest import SOURCE
 
 from transfer_exp.report.__main__ import main
-from transfer_exp.report.claims import CLAIMS, Answer, Verdict, wanting
+from transfer_exp.report.claims import CLAIMS, Answer, Verdict, Wanting, wanting
 from transfer_exp.report.claims_page import Told, dataset_of, summed, write_page
 
 
@@ -96,6 +96,14 @@ def test_what_studies_lack_for_a_claim_is_named_once_with_a_command(tmp_path: Pa
     )
     assert html["LR1"].count(f"{told_once} experiment=training_radius</code></li>") == 1
     assert "to test it takes" not in html["LR3"]
+
+
+def test_the_page_names_no_folder_of_who_made_it(tmp_path: Path) -> None:
+    lacking = Wanting(
+        claim=CLAIMS[0], needs="x", command="run -m 'seed=range(10)' paths.root=/home/me 'paths.data=/my data' a=1"
+    )
+    page(tmp_path / "one", Told(study="a", dataset="mnist", verdicts=[], others=[lacking]))
+    assert "<code>run -m &#39;seed=range(10)&#39; a=1</code>" in (tmp_path / "one" / "claims.html").read_text()
 
 
 @pytest.mark.slow

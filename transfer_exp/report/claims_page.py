@@ -6,6 +6,7 @@ The same of one store twice is the same, byte for byte: nothing on it is a date,
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,13 +111,21 @@ def _row(claim: Claim, told: Sequence[Told], datasets: Sequence[str]) -> dict[st
         parts = [{"study": one.study, **verdict.plain()} for one, verdict in own]
         cells[dataset] = {"verdict": summed([verdict for _, verdict in own]), "parts": parts}
     needs = {
-        one.study: {"needs": w.needs, "command": w.command} for one in told for w in one.others if w.claim.id == claim.id
+        one.study: {"needs": w.needs, "command": _anywhere(w.command)}
+        for one in told
+        for w in one.others
+        if w.claim.id == claim.id
     }
     answers = {cell["verdict"] for cell in cells.values()} - {"not tested"}
     about = {
         name: getattr(claim, name) for name in ("id", "statement", "source", "link", "see", "measured", "test", "turns")
     }
     return {**about, "cells": cells, "disagree": len(answers) > 1, "needs": needs}
+
+
+def _anywhere(command: str) -> str:
+    """A command without the folders of those who typed it: the page goes to others, and results can be moved."""
+    return shlex.join(word for word in shlex.split(command) if not word.startswith("paths."))
 
 
 def _shown(row: dict[str, Any]) -> dict[str, Any]:
