@@ -243,6 +243,11 @@ ROWS: dict[str, Row] = {
     "mistyped data": Row(["dataset=mnst89"], ", got mnst89; did you mean mnist89?"),
     "mistyped study": Row(["experiment=digits89_evason"], ", got digits89_evason; did you mean digits89_evasion?"),
     "sweep: mistyped surrogate": Row([*SWEEP, "surrogate=svm_low,svm_lwo"], ", got svm_lwo; did you mean svm_low?"),
+    "null for a choice": Row(
+        ["surrogate=null"], "overrides: expected what fits the configuration, got: Config group override"
+    ),
+    "key below a list": Row(["epsilon.grid.x=1"], "overrides: expected what fits the configuration, got: invalid literal"),
+    "interpolation of nothing": Row(["study=${foo}"], "configuration, got: Interpolation key 'foo' not found"),
     "unknown launcher": Row(["hydra/launcher=nothing"], "hydra/launcher: expected one of basic, joblib, ray_workers, "),
     "unknown configuration": Row(["--config-name=nothing"], "Cannot find primary config 'nothing'."),
     "unknown key": Row(["nothing=3"], ", threads, tracking, got an unknown key; to add it: +nothing=3"),

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import hydra
 from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 
 from transfer_exp.cli.naming import CONFIG
-from transfer_exp.cli.unknown import NotComposedError, composing_in_one_line
+from transfer_exp.cli.unknown import NotComposedError, composing_in_one_line, told
 from transfer_exp.system.masking import masked
 
 _OLDEST, _NEWEST = (3, 11), (3, 13)
@@ -23,7 +24,10 @@ _SWEEPERS = ("blocks", "optuna")
 def _task(config: DictConfig) -> None:
     from transfer_exp.cli.job import run_one  # heavy imports only where work is done
 
-    run_one(config)
+    try:
+        run_one(config)
+    except OmegaConfBaseException as error:  # an interpolation that leads nowhere, met where it is read
+        raise SystemExit(f"error: {masked(told(error))}") from error
 
 
 def main() -> None:

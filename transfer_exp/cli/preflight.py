@@ -15,7 +15,7 @@ from hydra_plugins.transfer_exp_sweeper import split
 from transfer_exp import scenarios
 from transfer_exp.cli.building import build, check_settings
 from transfer_exp.cli.errors import reason_of
-from transfer_exp.cli.unknown import COMPOSING, told
+from transfer_exp.cli.unknown import not_composed, told
 from transfer_exp.combination import Combination
 from transfer_exp.types import UserError
 
@@ -82,8 +82,10 @@ def _composed(config: DictConfig, job: Sequence[str]) -> DictConfig:
     loader = GlobalHydra.instance().config_loader()
     try:
         return loader.load_sweep_config(config, list(job))
-    except COMPOSING as error:
-        raise UserError(told(error)) from error
+    except Exception as error:
+        if not_composed(error):
+            raise UserError(told(error)) from error
+        raise
 
 
 def check_one_study(configs: Sequence[DictConfig]) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import difflib
 import re
 import sys
+import traceback
 from collections.abc import Collection, Iterator, Sequence
 
 from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
@@ -14,8 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from transfer_exp.system.masking import MaskingStream
 
-COMPOSING = (ConfigCompositionException, OverrideParseException)
-"""What Hydra raises where it cannot compose a configuration."""
+_RAISED = (ConfigCompositionException, OverrideParseException, OmegaConfBaseException)
 _MOST_NEAR, _LIKENESS = 3, 0.7  # below it, forest_high would be taken for ridge_high
 _SEVERAL = re.compile(r"(?:Ambiguous value for argument|Sweep parameters) '(.*?)=(.*)'")
 _ADDED = re.compile(r"use (\+.*)")
@@ -30,7 +30,15 @@ class _Unsaid(MaskingStream):
 
     def write(self, text: str) -> int:
         """Write the text, masked, unless Hydra is answering."""
-        return len(text) if isinstance(sys.exc_info()[1], COMPOSING) else super().write(text)
+        return len(text) if not_composed(sys.exc_info()[1]) else super().write(text)
+
+
+def not_composed(error: BaseException | None) -> bool:
+    """Whether Hydra says by this error that it cannot compose a configuration: or by a ValueError (``target=null``)."""
+    if not isinstance(error, ValueError) or isinstance(error, _RAISED):
+        return isinstance(error, _RAISED)
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    return str(frame.f_globals.get("__name__")).startswith(("hydra.", "omegaconf."))
 
 
 @contextlib.contextmanager
@@ -40,13 +48,14 @@ def composing_in_one_line() -> Iterator[None]:
         with contextlib.redirect_stderr(_Unsaid(sys.stderr)):  # Hydra repeats overrides that it does not understand
             yield
     except SystemExit as leaving:
-        if isinstance(leaving.__context__, COMPOSING):
-            raise NotComposedError(told(leaving.__context__)) from leaving.__context__
+        error = leaving.__context__
+        if isinstance(error, Exception) and not_composed(error):
+            raise NotComposedError(told(error)) from error
         raise
 
 
 def told(error: Exception) -> str:
-    """One of ``COMPOSING`` in one line."""
+    """What is ``not_composed`` in one line."""
     if isinstance(error, MissingConfigException):
         missing, options = error.missing_cfg_file, error.options
         return _unknown_choice(missing, options) if missing and options else str(error).splitlines()[0]
@@ -59,6 +68,8 @@ def told(error: Exception) -> str:
     node = getattr(cause, "parent_node", None)
     if isinstance(cause, OmegaConfBaseException) and isinstance(node, DictConfig) and cause.full_key:
         return _unknown_key(str(cause.full_key), sorted(map(str, node)), str(error))
+    if not isinstance(error, (ConfigCompositionException, OverrideParseException)):
+        return f"overrides: expected what fits the configuration, got: {str(error).splitlines()[0]}"
     lines = [*str(error).splitlines(), *str(cause or "").splitlines()]
     return " ".join(filter(None, map(str.strip, lines)))
 
