@@ -1,5 +1,6 @@
 """Networks as surrogates of poisoning: gradients against retraining and closed forms, what the attack promises."""
 
+from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
@@ -247,6 +248,74 @@ def test_the_objective_never_falls_and_groups_before_stay(n_classes):
     np.testing.assert_array_equal(made.points[:2], fewer.points)
     assert made.retrainings.tolist() == [8, 0, 8, 0]
     assert {"own_network_error", "fresh_network_error", "implicit_damping", "gradient_cosine"} <= made.health().keys()
+
+
+def test_points_that_hardly_move_gain_nothing_by_chance():
+    """Start and end are judged by trainings from the same draws; over four attacks some would gain much by others."""
+    learner = MLP(hidden=(6,), learning_rate=0.01)
+    for seed in range(4):
+        (x, y), (x_val, y_val) = sample(24, 2, seed=1), sample(30, 2, seed=2)
+        attack = small_attack(n_rounds=2, step=1e-9)
+        made = attack.craft(learner, x, y, x_val, y_val, n_points=4, box=Box.uniform(4, -8.0, 8.0), seed=seed)
+        np.testing.assert_allclose(made.objective, made.objective_start, rtol=1e-4)
+
+
+def test_own_networks_are_those_of_the_first_draws_trained_with_the_placed_points(monkeypatch):
+    drawn = []
+    train = MLP.network_retraining
+
+    def noted(self, *args, seed, moving, **options):
+        made = train(self, *args, seed=seed, moving=moving, **options)
+        drawn.append((seed, moving[0].copy(), made.validation_error()))
+        return made
+
+    monkeypatch.setattr(MLP, "network_retraining", noted)
+    made, _ = poison(MLP(hidden=(6,), learning_rate=0.01), small_attack(step=0.1))
+    seeds = [seed for seed, *_ in drawn]
+    assert seeds[6:8] == seeds[:2]
+    assert len(set(seeds)) == len(seeds) - 2  # all others are new
+    assert made.own.tolist() == [
+        error for seed, points, error in drawn if seed in seeds[:2] and (points == made.points).all()
+    ]
+    assert made.fresh.tolist() == [error for seed, *_, error in drawn if seed in seeds[8:]]
+
+
+def test_a_retraining_has_the_penalty_that_the_network_was_trained_with():
+    """After a long training of one batch the penalised loss is flat; without its penalty it would fall along the weights."""
+    learner = MLP(hidden=(6,), weight_decay=0.1, n_epochs=1500, batch_size=20, learning_rate=0.01)
+    data = (*sample(20, 2, seed=1), *sample(30, 2, seed=2))
+    made = learner.network_retraining(*data, seed=0, how=replace(EXACT, decay=0.0))
+    made.take(data[0][:0], data[1][:0])
+    flat = float(made._value_and_slope(made.weights)[1].norm())
+    penalty = float((made._decay * made.weights).norm())
+    assert penalty > 0.05
+    assert flat < 0.2 * penalty
+
+
+def test_one_point_is_retrained_to_the_tolerance_which_costs_its_gradient_little():
+    """Beside the same gradient after a retraining to the end in double precision."""
+    learner = TorchModule(module=lambda: smooth(2, hidden=16), n_epochs=60, learning_rate=0.01)
+    data = (*sample(60, 2, seed=1), *sample(60, 2, seed=2))
+    training = learner.retraining(*data, room=0)
+    how = replace(EXACT, damping=training.network.how.damping, decay=0.0, exact=False)
+    for row in range(6):
+        point, label = data[0][row : row + 1] + 0.5, 1 - data[1][row : row + 1]
+        found, _ = training.gradient(training.retrain(point[0], int(label[0])))
+        exact = NetworkRetraining(deepcopy(training.network.network), learner, *data, 2, None, how)
+        exact.retrain(point, label)
+        assert cosine(found, exact.gradient()[0][0]) > 0.98
+    assert training.counts.fallbacks == 0
+
+
+def test_a_network_refuses_what_a_classical_learner_refuses():
+    (x, y), (x_val, y_val) = sample(24, 3, seed=1), sample(30, 3, seed=2)
+    kept = y != 1
+    for learner, data, told in (
+        (MLP(scale="standard"), (x, y), "surrogate.scale: expected none for poisoning"),
+        (MLP(), (x[kept], y[kept]), "poisoning: expected training points of every class"),
+    ):
+        with pytest.raises(UserError, match=told):
+            Poisoning().craft(learner, *data, x_val, y_val, n_points=2, box=Box.uniform(4, -8.0, 8.0), seed=0)
 
 
 @pytest.mark.parametrize(("n_classes", "label"), [(2, "random"), (3, "random"), (3, "second"), (3, "most_harmful")])

@@ -11,7 +11,7 @@ from transfer_exp import seeds
 from transfer_exp.attacks.poisoning import Poisoning, validation_gradients
 from transfer_exp.data.digits import load_digits
 from transfer_exp.data.splits import make_split
-from transfer_exp.learners import Forest, LinearSVM, Ridge
+from transfer_exp.learners import MLP, Forest, LinearSVM, Ridge
 from transfer_exp.margin import predict
 from transfer_exp.measures import Measure
 from transfer_exp.scenarios import Combination, Outcome, run
@@ -158,3 +158,30 @@ def test_examples_are_the_first_points_with_their_labels(digits, outcome) -> Non
     np.testing.assert_array_equal(shown.label, made.labels[:6])
     np.testing.assert_allclose(shown.clean.reshape(6, -1), made.start_points[:6], atol=1e-6)
     np.testing.assert_allclose(shown.adversarial[0].reshape(6, -1), made.points[:6], atol=1e-6)
+
+
+def test_networks_of_three_classes_are_surrogate_and_target(tmp_path) -> None:
+    """Which rows, points and networks: the error of a training by hand, S and R from gradients by hand."""
+    three = load_digits(name="three", classes=[3, 8, 9], split=Sizes(target=60, surrogate=60, validation=60, test=80))
+    surrogate, target = (MLP(name=name, hidden=(10,), n_epochs=n) for name, n in (("short", 20), ("long", 30)))
+    attack = Poisoning(n_networks=1, n_rounds=1)
+    one = combination(three, surrogate=surrogate, target=target, attack=attack)
+    grid = Grid(grid=(0.0, 0.06), reference=0.06, shown=(0.06,))
+    outcome = run(replace(one, n_variability=2, epsilon=grid), Store(tmp_path))
+    split = make_split(three, seed=0)
+    parts = {name: (three.x[rows], three.y[rows]) for name, rows in vars(split).items() if name != "seed"}
+    made = attack.craft(
+        surrogate, *parts["surrogate"], *parts["validation"], n_points=4, box=three.box, seed=0, starts=parts["surrogate"]
+    )
+    x, y = np.vstack([parts["target"][0], made.points]), np.append(parts["target"][1], made.labels)
+    model = target.fit(x, y, n_classes=3, seed=seeds.integer(0, "target_training"))
+    x_test, y_test = parts["test"]
+    assert outcome.curves["error"][-1] == pytest.approx((predict(model.logits(x_test)) != y_test).mean())
+    of = [
+        validation_gradients(one, *parts[name], *parts["validation"], points=made.start_points, labels=made.labels)
+        for one, name in ((surrogate, "surrogate"), (target, "target"))
+    ]
+    norms = [np.linalg.norm(one, axis=1) for one in of]
+    assert outcome.metrics["gradient_size"] == pytest.approx(norms[1].mean())
+    assert outcome.metrics["gradient_alignment"] == pytest.approx(((of[0] * of[1]).sum(1) / norms[0] / norms[1]).mean())
+    assert np.isfinite(outcome.curves["whitebox_error"]).all()

@@ -21,9 +21,9 @@ class Poisoned:
     residual: ``(m,)``, largest relative residual of the implicit solves. retrainings, gradients, fallbacks: ``(m,)`` counts.
     seconds: ``(m,)`` of CPU time that each point took; None where the attack does not tell.
     Counts and seconds of points moved together stand at the first of them.
-    Of networks, and else empty: own, the validation errors of those that the points were last moved along; fresh, of those
-    trained anew with the points; damping of their retraining; cosine of the first one's gradient with retraining
-    (``retraining_check``).
+    Of networks, and else empty: own, the validation errors of those trained with the points from the draws that they were
+    first moved along; fresh, from other draws; damping of their retraining; cosine of the first one's gradient with
+    retraining (``retraining_check``).
     """
 
     points: Floats
@@ -45,7 +45,7 @@ class Poisoned:
     cosine: Floats = field(default_factory=lambda: np.zeros(0))
 
     def health(self) -> dict[str, float]:
-        """What may be wrong with the points: shares of points, the largest residual, fits from scratch."""
+        """What may be wrong with the points: shares of points, the largest residual, retrainings gone wrong."""
         shown = {
             "stayed_at_start": float(self.stayed.mean()),
             "no_support_vector": float(self.no_support.mean()),

@@ -164,6 +164,7 @@ class Poisoning:
         made = poison_together(how, learner, data, starts, box=box, project=project, seed=seed, begun=begun)
         if alone is not None:
             made.retrainings[0] += alone.counts.retrainings
+            made.fallbacks[0] += alone.counts.fallbacks
         return made
 
     def _optimise(

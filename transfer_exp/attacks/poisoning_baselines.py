@@ -95,7 +95,9 @@ class LabelFlips(Baseline):
                 clock.first_of(n_points)
             labels = others[rows]
         seconds = clock.of(n_points)
-        return unmoved(data[rows], labels, data[rows], rows, seconds=seconds, losses=losses, retrainings=fits)
+        made = unmoved(data[rows], labels, data[rows], rows, seconds=seconds, losses=losses, retrainings=fits)
+        made.fallbacks[0] = 0 if training is None else training.n_fallbacks
+        return made
 
     def _at_once(
         self, training: Trials | None, data: Floats, labels: Ints, n_points: int, rng: np.random.Generator
@@ -232,6 +234,6 @@ def unmoved(
         residual=np.zeros(m),
         retrainings=none if retrainings is None else retrainings,
         gradients=none,
-        fallbacks=none,
+        fallbacks=none.copy(),
         seconds=seconds,
     )

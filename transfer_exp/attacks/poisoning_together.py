@@ -10,7 +10,7 @@ Such a training costs the same for one point and for many, so points are moved i
         repeat:  train networks anew on the data, the points before and x; mean gradient g of their J
                  a <- momentum a + g_c / |g_c|, of each point c
                  x <- P(x + step a / |a|)                       the step falls from round to round to half
-        train anew; place x, or the starts where their mean J was larger
+        train from the draws of the first round; place x, or the starts where the mean J from these draws was larger
 
 How a training answers to a point is taken by the implicit function theorem where it ended (``learners.retraining_network``):
 the damping there stands for its early stop, after which directions of small curvature have not settled. It is the slope of
@@ -19,14 +19,15 @@ one damped Newton step, no more: the gradient of a whole training is not known.
 Points moved along the gradients of one network, retrained as they move, are made for its starting weights, and for a
 retraining; a training anew ends elsewhere. With other draws in every round there is none to fit. Few rounds along the mean
 of several networks did better than many along one: points that go far are made for the validation points.
-``Poisoned.own`` has the validation errors of the networks of the last step, ``Poisoned.fresh`` those of trainings with the
-points where they ended. ``Poisoned.cosine`` tells whether gradients are those of retraining (``retraining_check``).
+``Poisoned.own`` has the validation errors of networks trained with the placed points from the draws of the first step,
+``Poisoned.fresh`` those from draws that no step was taken along. ``Poisoned.cosine`` tells whether gradients are those of
+retraining (``retraining_check``).
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -59,7 +60,7 @@ class Together:
 
 @dataclass(frozen=True)
 class _Group:
-    """Points of a group, mean J with their starts and with them, validation errors of the networks of the last step."""
+    """Points of a group, mean J with their starts and with them, validation errors of the networks that judged it."""
 
     points: Floats
     first: float
@@ -95,23 +96,24 @@ def poison_together(
     """
     size = how.n_together or len(starts.rows)
     groups = [slice(start, min(start + size, len(starts.rows))) for start in range(0, len(starts.rows), size)]
-    n_trained = how.n_networks * ((how.n_rounds + 1) * len(groups) + 1)
-    numbers = iter(sequence(seed, "attack_start").generate_state(n_trained).tolist())
+    n_draws = how.n_rounds * len(groups) + 1
+    numbers = sequence(seed, "attack_start").generate_state(n_draws * how.n_networks)
+    draws: Iterator[list[int]] = iter(numbers.reshape(n_draws, how.n_networks).tolist())
 
-    def train(points: Floats, labels: Ints) -> list[NetworkRetraining]:
+    def train(points: Floats, labels: Ints, draw: list[int]) -> list[NetworkRetraining]:
         moving = points, labels
-        drawn = [next(numbers) for _ in range(how.n_networks)]
-        return [learner.network_retraining(*data, seed=number, how=_HOW, moving=moving) for number in drawn]
+        return [learner.network_retraining(*data, seed=number, how=_HOW, moving=moving) for number in draw]
 
     with denormals_as_zero():
         begin, widths = _projected(project, starts.points, starts.labels), box.upper - box.lower
         points, moved = begin.copy(), []
         for group in groups:
-            moved.append(_move(how, train, points, starts.labels, group, how.step * float(np.linalg.norm(widths)), project))
+            step = how.step * float(np.linalg.norm(widths))
+            moved.append(_move(how, train, draws, points, starts.labels, group, step, project))
             points[group] = moved[-1].points
         stayed = (points == begin).all(axis=1)
         made = _poisoned(how, points, starts, stayed, groups, moved, begun)
-        judges = train(points, starts.labels)
+        judges = train(points, starts.labels, next(draws))
         fresh = _errors(judges)
         cosine = cosine_with_retraining(judges[0], points, starts.labels, size=widths, seed=seed)
         return replace(made, fresh=fresh, cosine=np.array([cosine]))
@@ -119,7 +121,8 @@ def poison_together(
 
 def _move(
     how: Together,
-    train: Callable[[Floats, Ints], list[NetworkRetraining]],
+    train: Callable[[Floats, Ints, list[int]], list[NetworkRetraining]],
+    draws: Iterator[list[int]],
     points: Floats,
     labels: Ints,
     group: slice,
@@ -129,18 +132,19 @@ def _move(
     """Move the points of one group; those before it stay, those after it are not there yet."""
     x, present = points[: group.stop].copy(), labels[: group.stop]
     start, ahead, worst = x[group].copy(), np.zeros_like(x[group]), 0.0
-    networks = train(x, present)
-    first = _mean_loss(networks)
+    first_draw = next(draws)
+    begun = networks = train(x, present, first_draw)
     for k in range(how.n_rounds):
+        networks = networks if k == 0 else train(x, present, next(draws))
         gradients, residuals = zip(*(network.gradient() for network in networks), strict=True)
         worst = max(worst, *residuals)
         ahead = _MOMENTUM * ahead + _unit(np.mean(gradients, axis=0)[group])
         length = step * _LAST_STEP ** (k / how.n_rounds)
         x[group] = _projected(project, x[group] + length * _unit(ahead), labels[group])
-        own, networks = _errors(networks), train(x, present)
-    end = _mean_loss(networks)
-    best_x = x[group] if end > first else start
-    return _Group(best_x, first, max(first, end), worst, own, time.process_time())
+    ended = train(x, present, first_draw)  # from the same draws as at the start: chance has no part in which is better
+    first, end = _mean_loss(begun), _mean_loss(ended)
+    best_x, own = (x[group], ended) if end > first else (start, begun)
+    return _Group(best_x, first, max(first, end), worst, _errors(own), time.process_time())
 
 
 def _mean_loss(networks: Sequence[NetworkRetraining]) -> float:

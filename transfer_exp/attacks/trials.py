@@ -23,6 +23,10 @@ class Trials(Protocol):
     n_fits: int
     """Retrainings so far."""
 
+    @property
+    def n_fallbacks(self) -> int:
+        """Of those, fits from scratch, or such as ended above their tolerance."""
+
     def loss(self, point: Floats, label: int) -> float:
         """Mean validation loss with ``point`` ``(d,)`` beside the training data."""
 
@@ -41,6 +45,10 @@ def trials(learner: Learner, x: Matrix, y: Ints, x_val: Matrix, y_val: Ints, *, 
 class _Retrained:
     training: Retraining[Any]
     n_fits: int = 0
+
+    @property
+    def n_fallbacks(self) -> int:
+        return int(self.training.counts.fallbacks)
 
     def loss(self, point: Floats, label: int) -> float:
         self.n_fits += 1
@@ -61,6 +69,7 @@ class _Fitted:
     seed: int
     n_fits: int = 0
     n_classes: int = field(init=False)
+    n_fallbacks: int = 0  # there is no other way to fit
 
     def __post_init__(self) -> None:
         self.n_classes = int(max(self.y.max(), self.y_val.max())) + 1

@@ -182,6 +182,14 @@ class Learner(ABC):
         Raises UserError where the learner is not ``retrainable`` or scales the features, where there are no points of some
         class up to the largest, and where there is one class only.
         """
+        self.require_poisonable(y, y_val)
+        return self._retraining(x, y, x_val, y_val, room=room)
+
+    def _retraining(self, x: Matrix, y: Ints, x_val: Matrix, y_val: Ints, *, room: int) -> Retraining[Any]:
+        raise NotImplementedError
+
+    def require_poisonable(self, y: Ints, y_val: Ints) -> None:
+        """Raise UserError where ``retraining`` does, for these training and validation labels."""
         self.require_retrainable()
         self.require_raw("surrogate")
         classes = np.union1d(y, y_val).tolist()
@@ -190,10 +198,6 @@ class Learner(ABC):
                 f"poisoning: expected training points of every class, numbered from 0, and of two at least, got labels "
                 f"{classes[:12]} and training points of {np.unique(y).tolist()[:12]}; take more points, or leave a class out"
             )
-        return self._retraining(x, y, x_val, y_val, room=room)
-
-    def _retraining(self, x: Matrix, y: Ints, x_val: Matrix, y_val: Ints, *, room: int) -> Retraining[Any]:
-        raise NotImplementedError
 
     def require_retrainable(self) -> None:
         """Raise UserError unless the learner is ``retrainable``."""

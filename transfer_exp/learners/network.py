@@ -17,7 +17,7 @@ from __future__ import annotations
 import inspect
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Self, TypeAlias
 
@@ -135,10 +135,12 @@ class NetworkLearner(TrainedLearner):
     ) -> NetworkRetraining:
         """A network trained on these points with this seed, to be retrained as others come and move.
 
-        moving: such others ``(m, d)`` and their classes ``(m,)``; it is trained with them, too.
+        moving: such others ``(m, d)`` and their classes ``(m,)``; it is trained with them, too. Its weight decay is the
+        learner's, as a penalty. Raises UserError as ``retraining``.
         """
+        self.require_poisonable(y, y_val)
         n_classes = int(max(y.max(), y_val.max())) + 1
-        fixed = dense(x)
+        fixed, how = dense(x), replace(how, decay=self.weight_decay)
         every = (x, y) if moving is None else (np.vstack([fixed, moving[0]]), np.concatenate([y, moving[1]]))
         network = self._fit(*every, n_classes=n_classes, seed=seed).network
         made = NetworkRetraining(network, self, fixed, y, dense(x_val), y_val, n_classes, self._shape, how)
