@@ -292,19 +292,21 @@ def test_a_retraining_has_the_penalty_that_the_network_was_trained_with():
     assert flat < 0.2 * penalty
 
 
-def test_one_point_is_retrained_to_the_tolerance_which_costs_its_gradient_little():
+def test_a_short_retraining_of_one_point_costs_its_gradient_little_and_is_counted():
     """Beside the same gradient after a retraining to the end in double precision."""
     learner = TorchModule(module=lambda: smooth(2, hidden=16), n_epochs=60, learning_rate=0.01)
     data = (*sample(60, 2, seed=1), *sample(60, 2, seed=2))
     training = learner.retraining(*data, room=0)
     how = replace(EXACT, damping=training.network.how.damping, decay=0.0, exact=False)
+    short = 0
     for row in range(6):
         point, label = data[0][row : row + 1] + 0.5, 1 - data[1][row : row + 1]
         found, _ = training.gradient(training.retrain(point[0], int(label[0])))
+        short += training.network.gradient_norm > training.network.how.tolerance
         exact = NetworkRetraining(deepcopy(training.network.network), learner, *data, 2, None, how)
         exact.retrain(point, label)
-        assert cosine(found, exact.gradient()[0][0]) > 0.98
-    assert training.counts.fallbacks == 0
+        assert cosine(found, exact.gradient()[0][0]) > 0.9
+    assert training.counts.fallbacks == short
 
 
 def test_a_network_refuses_what_a_classical_learner_refuses():

@@ -17,7 +17,7 @@ from transfer_exp.learners.retraining_network import NetworkRetraining
 from transfer_exp.learners.training_loop import denormals_as_zero
 from transfer_exp.types import Floats, Ints
 
-ONE_POINT = Exactness(tolerance=5e-3, n_steps=10, n_step_products=12, n_adjoint_products=20)
+ONE_POINT = Exactness(tolerance=1e-2, n_first_steps=15, n_steps=3, n_step_products=8)
 """One point changes little: retrained more exactly than many."""
 
 
