@@ -113,6 +113,16 @@ def test_nothing_does_not_hold(claim: str) -> None:
     assert "holds" not in {v.verdict for v in found}, found
 
 
+@pytest.mark.parametrize("power", [1, 2, 3])
+def test_damage_that_gets_steeper_everywhere_has_no_threshold(power: int) -> None:
+    def smooth(rows: pd.DataFrame, sign: int) -> None:
+        rows["harm"] = 0.2 * (rows["epsilon"] / 0.2) ** power + 0.001 * np.random.default_rng(3).normal(size=len(rows))
+
+    found = verdicts("TH1", planted.study(smooth, 1, shares=FINE))
+    assert [v.verdict for v in found] == ["fails", "fails"], found
+    assert all(v.statistic < 0 for v in found)
+
+
 @pytest.mark.parametrize("claim", ["BP1", "TH1", "SN1"])
 def test_few_repetitions_are_no_verdict(claim: str) -> None:
     plant, options, _ = TABLE[claim]
