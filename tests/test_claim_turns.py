@@ -1,4 +1,4 @@
-"""Does transfer turn, fall or stay where a claim says that it rises? By hand, and how often a turn is seen where there is none."""
+"""Does transfer turn, fall or stay where a claim says that it rises? And how often is a turn seen where there is none?"""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ def test_a_rise_whose_largest_is_not_its_end_says_that_no_turn_is_shown() -> Non
 
 
 STEPS = np.arange(5.0)
-# Truth, spread, and bounds on the share of studies of ten repetitions in which a turn is seen. The test is conservative but on
-# a plateau, where it comes to 3.1%: else an end is often the largest in the half that chooses, or above the rest in the other.
+# Truth, spread, and bounds on the share of studies of ten repetitions in which a turn is seen. The test is conservative
+# but on a plateau, where it comes to 3.1%: else an end is often the largest in one half, or above the rest in the other.
 TURNS = {
     "rising": (STEPS, 1.0, 0.0, 0.02),
     "rising, much noise": (STEPS, 10.0, 0.0, 0.05),
