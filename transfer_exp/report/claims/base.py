@@ -48,7 +48,8 @@ class Verdict:
     claim, statement: those of the claim, or of the part of it that this verdict is on. statistic: the value of what
     ``statistic_name`` names; low, high: its 95% interval over the seeds; n: the repetitions, or the learners that a
     permutation test exchanges. detectable: the smallest effect that a study of this size finds with 80% chance, in the
-    statistic's units; for counts, the share of wins (``power``).
+    statistic's units; for counts, the share of wins (``power``). claimed_low, claimed_high: where the claim has the
+    statistic; an interval wholly outside says the opposite, not only nothing.
     """
 
     claim: str
@@ -64,6 +65,8 @@ class Verdict:
     low: float = math.nan
     high: float = math.nan
     detectable: float = math.nan
+    claimed_low: float = math.nan
+    claimed_high: float = math.nan
 
     @property
     def counts(self) -> bool:
@@ -158,7 +161,7 @@ def of_interval(claim: Claim, name: str, value: float, n: int, interval: stats.I
         answer, reason = "not tested", few
     return Verdict(
         claim=claim.id, statement=claim.statement, learner="-", statistic_name=name, statistic=value, n=n, low=low,
-        high=high, verdict=answer, reason=reason,
+        high=high, verdict=answer, reason=reason, claimed_low=above,
     )  # fmt: skip
 
 

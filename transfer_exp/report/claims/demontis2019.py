@@ -111,7 +111,7 @@ def little_data(claim: Claim, study: Study, numbers: Numbers) -> Iterator[Verdic
         yield Verdict(
             claim=claim.id, statement=claim.statement.replace("A part", f"{row['surrogate_fraction']:.0%}"), learner="-",
             statistic_name=name, statistic=float(row["difference"]), n=int(row["n"]), verdict=answer, reason=reason,
-            low=low, high=high,
+            low=low, high=high, claimed_low=-NEARLY, claimed_high=NEARLY,
         )  # fmt: skip
     if rows.empty:
         yield Verdict(

@@ -47,7 +47,7 @@ def more_with_less(claim: Claim, study: Study, numbers: Numbers) -> Iterator[Ver
             yield of_found(
                 claim, f"{other.attack}: own surrogate", f"{reached.replace('_', ' ')} lost",
                 tests.paired((own[0] - own[1]).to_numpy()),
-                statement="... though they reach less on their own surrogate", remark=_means(own),
+                statement="Attacks made for transfer reach less on their own surrogate", remark=_means(own),
             )  # fmt: skip
 
 

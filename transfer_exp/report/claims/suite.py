@@ -54,7 +54,7 @@ def central_is_nearly_best(claim: Claim, study: Study, numbers: Numbers) -> Iter
     yield Verdict(
         claim=claim.id, statement=claim.statement, learner="-", statistic_name="mean regret, share of the best",
         statistic=float(regret.mean()) if len(regret) else math.nan, n=len(regret), verdict=answer, reason=reason, low=low,
-        high=high,
+        high=high, claimed_high=REGRET,
     )  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -42,7 +43,7 @@ def separated_resist(claim: Claim, study: Study, numbers: Numbers) -> Iterator[V
             found = [_of_pair(pairs[cell], column) for cell in cells]
             if all(len(own) for own in found):
                 verdict = _verdict(claim, f"{group[0].attack}: {column.rpartition('_')[2]}", found, sign, len(classes))
-                yield replace(verdict, statement=statement)
+                yield replace(verdict, statement=statement, claimed_low=math.nan)  # the interval is over seeds
 
 
 def _of_pair(part: Study, column: str) -> Floats:

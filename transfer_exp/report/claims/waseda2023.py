@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -37,7 +38,7 @@ def similar_err_alike(claim: Claim, study: Study, numbers: Numbers) -> Iterator[
         verdict = of_found(claim, "-", kind.capitalize(), found)
         reason = test.reason or verdict.reason
         answer = "not tested" if test.reason else verdict.verdict
-        yield replace(verdict, n=test.n, verdict=answer, reason=reason)
+        yield replace(verdict, n=test.n, verdict=answer, reason=reason, claimed_low=math.nan)  # the interval is over seeds
 
 
 CLAIMS = (

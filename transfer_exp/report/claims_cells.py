@@ -1,0 +1,69 @@
+"""A cell of the page of claims in lines, and the tables of its parts below."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from transfer_exp.report.claims.base import NOT_AFTER_HOLM
+from transfer_exp.report.claims_counts import Part, counts, tally
+from transfer_exp.report.claims_found import groups, in_plain_words, lowered, name_of, of_studies
+from transfer_exp.report.page import number, probability
+
+_MOST_IN_CELL = 4  # parts of a claim, each with its numbers
+
+
+def sorted_out(cell: dict[str, Any]) -> dict[str, Any]:
+    """The lines of a cell, its parts by what they measure, and those without a test in few lines."""
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for part in cell["parts"]:
+        if part["verdict"] == "not tested":
+            learner = "" if part["learner"] == "-" else f"{part['learner']}: "
+            reasons.setdefault((learner, part["reason"]), []).extend(part["studies"])
+    untested = [f"{learner}{reason} ({', '.join(dict.fromkeys(of))})" for (learner, reason), of in reasons.items()]
+    tables = [
+        {"statement": own[0]["statement"], "what": in_plain_words(own[0]["statistic_name"])[0], "parts": list(map(_row_of, own))}
+        for own in groups(cell["parts"])
+    ]
+    return {"lines": in_cell(cell), "groups": tables, "untested": untested}
+
+
+def _row_of(part: Part) -> dict[str, Any]:
+    """A part with its remark, in which Holm's correction is that over all parts on the page."""
+    said = [one for one in part["reason"].split("; ") if one not in ("", NOT_AFTER_HOLM, "significant the other way round")]
+    remark = "; ".join([*([NOT_AFTER_HOLM] if part["verdict"] == "holds" and not part["after_holm"] else []), *said])
+    return part | {"remark": remark, "name": name_of(part) or "all"}
+
+
+def in_cell(cell: dict[str, Any]) -> list[str]:
+    """How many parts hold; each with effect, interval, p and study, or of many parts the range; studies that disagree."""
+    tested = [part for part in cell["parts"] if part["verdict"] != "not tested"]
+    many, found = len(tested) > _MOST_IN_CELL, groups(tested)
+    lines = [tally(cell["counts"])] if len(tested) > 1 and not (many and len(found) == 1) else []
+    for own in found:
+        lines += [_of_many(own)] if many and len(own) > 1 else list(map(_in_words, own))
+    if cell["studies_disagree"]:
+        said = "; ".join(f"{study} {one['shown']}" for study, one in cell["by_study"].items())
+        lines.append(f"Studies disagree: {said}")
+    return lines
+
+
+def _of_many(parts: Sequence[Part]) -> str:
+    effects, p_values = ([part[name] for part in parts if part[name] is not None] for name in ("statistic", "p_value"))
+    p_text = f", p {_span(min(p_values), max(p_values), probability)}" if p_values else ""
+    what = in_plain_words(parts[0]["statistic_name"])[0]
+    of = f" of {_span(*sorted(part['n'] for part in parts)[:: len(parts) - 1], number)}" if what.startswith("Rep") else ""
+    return f"{tally(counts(parts))}. {what}: {_span(min(effects), max(effects), number)}{of}{p_text}; {of_studies(parts)}"
+
+
+def _span(low: float, high: float, text: Callable[[float], str]) -> str:
+    return text(low) if low == high else f"{text(low)} to {text(high)}"
+
+
+def _in_words(part: Part) -> str:
+    learner = f"{name_of(part)}: " if name_of(part) else ""
+    of = f" of {part['n']}" if part["statistic_name"].startswith("repetitions") else ""
+    interval = "" if part["low"] is None else f" ({number(part['low'])} to {number(part['high'])})"
+    p_value = "" if part["p_value"] is None else f", p {probability(part['p_value'])}"
+    what = lowered(in_plain_words(part["statistic_name"])[0])
+    return f"{learner}{what} {number(part['statistic'])}{of}{interval}{p_value}; {of_studies([part])}"
