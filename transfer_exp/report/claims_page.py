@@ -117,7 +117,7 @@ def _html(content: dict[str, Any], datasets: Sequence[str]) -> str:
         "linked": claims_glossary.linked,
     }
     template = environment.get_template("claims.html.j2")
-    shown = content | {"claims": [row | _shown(row, datasets) for row in content["claims"]], "datasets": datasets}
+    shown = content | {"claims": [row | _shown(row) for row in content["claims"]], "datasets": datasets}
     without = template.render(**shown, signs=_SIGNS, terms=[])
     return template.render(**shown, signs=_SIGNS, terms=claims_glossary.occurring(Markup(without).striptags()))
 
@@ -125,7 +125,7 @@ def _html(content: dict[str, Any], datasets: Sequence[str]) -> str:
 def _row(claim: Claim, told: Sequence[Told], datasets: Sequence[str]) -> dict[str, Any]:
     cells = {dataset: _cell(claim, [one for one in told if one.dataset == dataset], dataset) for dataset in datasets}
     needs = {
-        one.study: {"needs": w.needs, "command": _anywhere(w.command)}
+        one.study: {"dataset": one.dataset, "needs": w.needs, "command": _anywhere(w.command)}
         for one in told
         for w in one.others
         if w.claim.id == claim.id
@@ -154,14 +154,19 @@ def _anywhere(command: str) -> str:
     return shlex.join(word for word in shlex.split(command) if not word.startswith("paths."))
 
 
-def _shown(row: dict[str, Any], datasets: Sequence[str]) -> dict[str, Any]:
+def _shown(row: dict[str, Any]) -> dict[str, Any]:
     """What the page makes of a row: what stands in a cell, the parts without a test in few lines, and what is lacking."""
-    cells = {name: row["cells"][name] | sorted_out(row["cells"][name]) for name in datasets}
-    lacking = {one["needs"]: {"studies": [], **one} for one in reversed(row["needs"].values())}
-    for study, one in row["needs"].items():
-        lacking[one["needs"]]["studies"].append(study)
-    tested = any(cell["groups"] for cell in cells.values())
-    return {"cells": cells, "lacking": [] if tested else [one | {"of": _of(one["studies"])} for one in lacking.values()]}
+    cells = {name: cell | sorted_out(cell) for name, cell in row["cells"].items()}
+    return {"cells": {name: cell | {"lacking": _lacking(row["needs"], name, cell)} for name, cell in cells.items()}}
+
+
+def _lacking(needs: dict[str, Any], dataset: str, cell: dict[str, Any]) -> list[dict[str, Any]]:
+    """What the studies on a data set lack for a claim that none of them tests; each with the command of the first."""
+    found: dict[str, dict[str, Any]] = {}
+    for study, one in needs.items():
+        if one["dataset"] == dataset and cell["verdict"] == "not tested":
+            found.setdefault(one["needs"], {"studies": [], **one})["studies"].append(study)
+    return [one | {"of": _of(one["studies"])} for one in found.values()]
 
 
 def _of(studies: Sequence[str]) -> str:
