@@ -216,7 +216,7 @@ def differences(page: Path, reports: Path) -> Iterator[str]:
         if own is None:
             continue
         cells = [cell for row in content["claims"] for cell in row["cells"].values()]
-        parts = [part for cell in cells for part in cell["parts"] if part["study"] == study]
+        parts = [part for cell in cells for part in cell["parts"] if study in part["studies"]]
         told = {(part["claim"], part["learner"], part["statistic_name"]): part for part in parts}
         same = 0
         for one in numbers(reports / study, own):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -22,7 +23,11 @@ def sorted_out(cell: dict[str, Any]) -> dict[str, Any]:
             reasons.setdefault((learner, part["reason"]), []).extend(part["studies"])
     untested = [f"{learner}{reason} ({', '.join(dict.fromkeys(of))})" for (learner, reason), of in reasons.items()]
     tables = [
-        {"statement": own[0]["statement"], "what": in_plain_words(own[0]["statistic_name"])[0], "parts": list(map(_row_of, own))}
+        {
+            "statement": own[0]["statement"],
+            "what": in_plain_words(own[0]["statistic_name"])[0],
+            "parts": list(map(_row_of, own)),
+        }
         for own in groups(cell["parts"])
     ]
     return {"lines": in_cell(cell), "groups": tables, "untested": untested}
@@ -53,7 +58,7 @@ def _of_many(parts: Sequence[Part]) -> str:
     p_text = f", p {_span(min(p_values), max(p_values), probability)}" if p_values else ""
     what = in_plain_words(parts[0]["statistic_name"])[0]
     of = f" of {_span(*sorted(part['n'] for part in parts)[:: len(parts) - 1], number)}" if what.startswith("Rep") else ""
-    return f"{tally(counts(parts))}. {what}: {_span(min(effects), max(effects), number)}{of}{p_text}; {of_studies(parts)}"
+    return f"{tally(counts(parts))}. {what}: {_span(min(effects), max(effects), number) if effects else 'no number'}{of}{p_text}; {of_studies(parts)}"
 
 
 def _span(low: float, high: float, text: Callable[[float], str]) -> str:
@@ -66,4 +71,4 @@ def _in_words(part: Part) -> str:
     interval = "" if part["low"] is None else f" ({number(part['low'])} to {number(part['high'])})"
     p_value = "" if part["p_value"] is None else f", p {probability(part['p_value'])}"
     what = lowered(in_plain_words(part["statistic_name"])[0])
-    return f"{learner}{what} {number(part['statistic'])}{of}{interval}{p_value}; {of_studies([part])}"
+    return f"{learner}{what} {number(math.nan if part['statistic'] is None else part['statistic'])}{of}{interval}{p_value}; {of_studies([part])}"

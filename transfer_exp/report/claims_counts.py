@@ -61,8 +61,9 @@ def counted_parts(parts: Sequence[Part]) -> list[Part]:
 
 
 def shown(part: Part) -> str:
-    """The verdict, but "the other way" for a part that fails significantly, or by an interval beyond the claim, else "not
-    shown".
+    """The verdict; of a part that fails, "the other way" or "not shown".
+
+    It is the other way where p is below 0.05, or the interval lies wholly outside of where the claim has the statistic.
     """
     if part["verdict"] != "fails":
         return str(part["verdict"])
@@ -120,5 +121,6 @@ def by_study(parts: Sequence[Part]) -> dict[str, dict[str, str]]:
     studies = dict.fromkeys(study for part in tested for study in part["studies"])
     own = {study: [part for part in tested if study in part["studies"]] for study in studies}
     return {
-        study: {"verdict": summed([part["verdict"] for part in of]), "shown": answer(counts(of))} for study, of in own.items()
+        study: {"verdict": summed([part["verdict"] for part in of]), "shown": answer(counts(of))}
+        for study, of in own.items()
     }

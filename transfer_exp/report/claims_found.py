@@ -22,7 +22,8 @@ WORDS = (
     (r"difference of mean transfer.*", "Change of the error when the surrogate has less data", _POINTS),
     (r"\|Pearson of R\| - \|Pearson of V\|", "Correlation of the ratio with R, sign aside, less that with V", _PLAIN),
     (_PAIR, "Black-box over white-box error of the pair", _PLAIN),
-    (r"(.+) above that of both ends", "{0} at an inner level less that at the better end (below 0: an end is best)", _POINTS),
+    (r"(.+) above that of both ends", "{0} at an inner level less that at the better end (below 0: an end is best)",
+     _POINTS),
     (r"gain in rank correlation.*", "Gain in the correlation of predicted with true transfer", _PLAIN),
     (r"(.+) lost", "{0} that is lost", _POINTS),
     (r"(.+) above the better of both alone", "{0} with both, less that with the better one alone", _POINTS),
@@ -42,7 +43,8 @@ WORDS = (
     (r"CPU seconds below (\d+%) of those of bilevel.*", "{0} of the bilevel attack's CPU time, less its own", _SECONDS),
     (r"damage less than with a fixed value", "Damage with a fixed value, less that with one chosen anew", _POINTS),
     (r"Kendall's tau with the damage(?:, turned)?", "Rank correlation (tau), positive as claimed", _PLAIN),
-    (r"half of the damage per share beyond.*", "Half of the rise of the damage beyond the bend, less that before it", _PLAIN),
+    (r"half of the damage per share beyond.*", "Half of the rise of the damage beyond the bend, less that before it",
+     _PLAIN),
     (r"half of the damage to their own kind.*", "Half of the damage to their own kind, less that to the other", _POINTS),
     (r"half of the damage without the filter.*", "Half of the damage without the filter, less that with it", _POINTS),
     (r"damage above that of points made without.*", "Damage past the filter, less that of points made unaware", _POINTS),
@@ -86,16 +88,16 @@ def sentence(dataset: str, parts: Sequence[Part]) -> str:
 def _of_group(parts: Sequence[Part]) -> str:
     what, unit = in_plain_words(parts[0]["statistic_name"])
     said = _one(parts[0]) if len(parts) == 1 else _several(parts)
-    return f"{said} ({of_studies(parts)}). {what}: {_typical(parts, unit)}."
+    return f"{said}. {what}: {_typical(parts, unit)}."
 
 
 def _one(part: Part) -> str:
-    statement = lowered(part["statement"])
+    statement, which = lowered(part["statement"]), f"the one comparison ({of_studies([part])})"
     if part["shown"] == OTHER_WAY:
-        return f"the one comparison shows the opposite of what is claimed ({statement})"
+        return f"{which} shows the opposite of what is claimed ({statement})"
     if part["shown"] == NOT_SHOWN:
-        return f"the one comparison does not show that {statement}"
-    return f"the one comparison shows that {statement}" + ("" if part["after_holm"] else " (not after Holm's correction)")
+        return f"{which} does not show that {statement}"
+    return f"{which} shows that {statement}" + ("" if part["after_holm"] else " (not after Holm's correction)")
 
 
 def _several(parts: Sequence[Part]) -> str:
@@ -105,16 +107,19 @@ def _several(parts: Sequence[Part]) -> str:
     rest = [f"{no} {'does' if no == 1 else 'do'} not show it"] if no else []
     rest += [f"{other} {'shows' if other == 1 else 'show'} the opposite"] if other else []
     show = "shows" if found["holds"] == 1 else "show"
-    said = f"{found['holds']} of {found['parts']} comparisons {show} that {lowered(parts[0]['statement'])}{after}"
+    which = f"{found['holds']} of {found['parts']} comparisons ({of_studies(parts)})"
+    said = f"{which} {show} that {lowered(parts[0]['statement'])}{after}"
     return "; ".join([said, *rest])
 
 
 def _typical(parts: Sequence[Part], unit: str) -> str:
-    if parts[0]["statistic_name"].startswith("repetitions"):
+    if parts[0]["statistic_name"].startswith("repetitions") and all(part["statistic"] is not None for part in parts):
         values = sorted({(part["statistic"], part["n"]) for part in parts})
         return _span([f"{number(value)} of {n}" for value, n in values])
     scale = _SCALE.get(unit, 1.0)
     values = sorted(scale * part["statistic"] for part in parts if part["statistic"] is not None)
+    if not values:
+        return "no number"
     in_unit = f"{'' if unit == _PERCENT else ' '}{unit}".rstrip()
     if len(parts) == 1:
         low, high = parts[0]["low"], parts[0]["high"]

@@ -14,7 +14,6 @@ from typing import Any
 
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
 from transfer_exp.measures import registry
 from transfer_exp.report import claims_glossary, client
@@ -75,7 +74,8 @@ def build_claims(
 ) -> Path:
     """Write ``claims.html``, ``claims.json`` and ``claims.csv`` of these studies into ``out``, and return the page.
 
-    own: claims of the user's, by where they come from, beside the published ones. Raises UserError for a study that none or several of the stores have.
+    own: claims of the user's, by where they come from, beside the published ones. Raises UserError for a study that none or
+    several of the stores have.
     """
     stores = [_store_of(study, tracking_uris) for study in studies]  # all, before minutes of reading
     told = [told_by(tracking_uri=uri, study=study, own=own) for uri, study in zip(stores, studies, strict=True)]
@@ -119,7 +119,7 @@ def _html(content: dict[str, Any], datasets: Sequence[str]) -> str:
     template = environment.get_template("claims.html.j2")
     shown = content | {"claims": [row | _shown(row) for row in content["claims"]], "datasets": datasets}
     without = template.render(**shown, signs=_SIGNS, terms=[])
-    return template.render(**shown, signs=_SIGNS, terms=claims_glossary.occurring(Markup(without).striptags()))
+    return template.render(**shown, signs=_SIGNS, terms=claims_glossary.occurring(without))
 
 
 def _row(claim: Claim, told: Sequence[Told], datasets: Sequence[str]) -> dict[str, Any]:
@@ -144,8 +144,8 @@ def _cell(claim: Claim, told: Sequence[Told], dataset: str) -> dict[str, Any]:
     found, studies = counts(parts), by_study(parts)
     return {
         "verdict": summed([part["verdict"] for part in parts]), "shown": answer(found), "counts": found,
-        "by_study": studies, "studies_disagree": len({one["verdict"] for one in studies.values()}) > 1, "found": sentence(dataset, parts),
-        "parts": parts,
+        "by_study": studies, "studies_disagree": len({one["verdict"] for one in studies.values()}) > 1,
+        "found": sentence(dataset, parts), "parts": parts,
     }  # fmt: skip
 
 

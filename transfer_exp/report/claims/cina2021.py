@@ -83,6 +83,8 @@ CLAIMS = (
         "bilevel optimisation at a small part of its cost",
         test=f"paired signed ranks over repetitions: damage above {NEARLY:.0%}, CPU seconds below {SMALL:.0%} of those of "
         "bilevel optimisation with as many points",
+        turns="for a heuristic, p of 0.05 or more (not shown); or significantly less damage than 80% of the bilevel "
+        "attack's, or a larger part of its cost than 20% (the other way)",
         needs="bilevel optimisation (attack=poisoning) beside attack=prototypes or flips_influence, linear surrogates and "
         "targets, in 6 repetitions",
         factors=("attack",), adds="attack=poisoning,prototypes,flips_influence 'seed=range(10)'",

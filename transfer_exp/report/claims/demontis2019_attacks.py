@@ -17,7 +17,7 @@ import pandas as pd
 from transfer_exp import correlation, stats
 from transfer_exp.report import correlations, tables
 from transfer_exp.report.claims.base import POISONING, Claim, Judge, Numbers, Verdict, of_interval, of_sign_test, untested
-from transfer_exp.report.claims.demontis2019 import LINK, MEASURED, SIGN_TEST, SOURCE
+from transfer_exp.report.claims.demontis2019 import LINK, MEASURED, SOURCE, unless
 from transfer_exp.report.study import Study
 from transfer_exp.report.taxonomy import Learners
 from transfer_exp.types import Floats, counted
@@ -122,14 +122,17 @@ _of_repetitions = partial(
     source=SOURCE,
     link=LINK,
     measured=MEASURED,
-    test=SIGN_TEST,
     fewest=stats.fewest_repetitions(),
 )
 _HARM = ("error", "clean_error")
+_OTHERS = "in how many repetitions {} {} less than the other targets without defence do in the mean: two-sided sign test"
 CLAIMS = (
     _of_repetitions(
         id="5a", statement="Surrogates of the target's complexity harm it more than their twins", scenarios=POISONING,
         roles=("surrogate",), measures=("error",), judge=matching_complexity,
+        test="for each target that is H or L, in how many repetitions surrogates of its own complexity harm it more than "
+        "their twins do: two-sided sign test",
+        turns=unless("surrogates of the target's complexity harm it more", "their twins do"),
     ),
     Claim(
         id="5b", experiment="mnist89_poisoning",
@@ -141,17 +144,21 @@ CLAIMS = (
     ),
     _of_repetitions(
         id="5c", statement="A forest is harder to poison than the other targets", scenarios=POISONING, measures=_HARM,
-        judge=less_harmed("forest"),
+        judge=less_harmed("forest"), test=_OTHERS.format("the forest", "suffers"),
+        turns=unless("the others suffer more", "the forest does"),
     ),
     _of_repetitions(
         id="5d", statement="From L linear surrogates, an MLP is harder to poison than the other targets",
         scenarios=POISONING, measures=_HARM, judge=less_harmed("mlp", from_weak_linear=True),
+        test=_OTHERS.format("the MLP", "suffers"),
+        turns=unless("the others suffer more", "the MLP does"),
     ),
     Claim(
         id="5e", experiment="mnist89_poisoning",
         source=SOURCE, link=LINK, measured=MEASURED,
-        test="half of the repetitions choose the pair, the others test it",
-        turns="a 95% interval that begins on the other side of 1",
+        test="half of the repetitions choose the pair of surrogate and target with the largest ratio; in the others, the "
+        "95% interval of its mean ratio has to lie above 1",
+        turns="an interval that reaches down to 1 (not shown), or lies below it (the other way)",
         statement="The ratio black-box / white-box error can exceed 1", scenarios=POISONING,
         measures=("error", "whitebox_error"), fewest=stats.FEWEST_FOR_LARGEST, judge=ratio_above_one,
     ),
@@ -159,5 +166,6 @@ CLAIMS = (
         id="6", experiment="drebin215_evasion",
         statement="A forest is more robust than the other targets", scenarios=frozenset({"detection"}),
         measures=("error",), judge=less_harmed("forest", less_clean=False),
+        test=_OTHERS.format("the forest", "errs"), turns=unless("the others err more", "the forest does"),
     ),
 )  # fmt: skip

@@ -107,6 +107,8 @@ CLAIMS = (
         fewest=tests.FEWEST_PAIRED, judge=removes_only_the_unaware,
         test="paired signed ranks over repetitions: half of the damage without the filter, less that with it; past the "
         "filter, the aware attack against the other",
+        turns="for each part, p of 0.05 or more (not shown); or, significantly, a filter that takes less than half of the "
+        "damage of points made without knowing it, or more than half of that of points made knowing it (the other way)",
         needs="a target with a filter (target=sanitised) beside itself without, and attack=poisoning beside "
         "poisoning_aware, in 6 repetitions",
         factors=("target", "attack"), adds="attack=poisoning,poisoning_aware target=svm_low,sanitised 'seed=range(10)'",

@@ -56,6 +56,8 @@ CLAIMS = (
         "when the share of points exceeded it; their attack aims at given parameters, ours raises the validation loss",
         fewest=tests.FEWEST_INTERIOR, judge=little_below,
         test="half of the repetitions choose the bend, in the others damage rises less than half as fast before it as after",
+        turns="no bend that shows in the repetitions that did not choose it (not shown), or damage that clearly rises "
+        "less beyond it than before (the other way)",
         needs="a fine grid of shares (at least 6 above 0), in 10 repetitions", factors=("epsilon",),
         adds="attack=poisoning epsilon=poisoning_fine 'seed=range(10)'",
     ),

@@ -64,8 +64,7 @@ CLAIMS = (
         source=SOURCE, scenarios=EVASION, fewest=tests.FEWEST_PAIRED, judge=optimum_is_not_transfer,
         statement="A better optimum on the surrogate is not a better transfer attack",
         test="Page's trend test and interior extremum over the shares of the optimum: fails where transfer rises with "
-        "them; holds "
-        "where it falls, turns, or has no trend beyond a mean tau of 0.3",
+        "them; holds where it falls, turns, or has no trend beyond a mean tau of 0.3",
         turns=NOT_RISING_TURNS,
         needs="the solver stopped at three shares of the optimum or more (attack.stop_at), in 6 repetitions",
         factors=(_STOP,),
@@ -78,7 +77,8 @@ CLAIMS = (
         "transfer",
         test="95% interval of the mean regret over repetitions; centrality is taken on disjoint halves of the attacker's "
         "data",
-        turns=f"an interval that ends on the other side of {REGRET:.0%}",
+        turns=f"an interval of the mean regret that reaches beyond {REGRET:.0%} (not shown), or lies wholly beyond it (the "
+        "other way)",
         needs="five surrogates or more with their centrality, in 5 repetitions", measures=("centrality",),
         adds="measures=which_surrogate 'seed=range(10)'",
     ),

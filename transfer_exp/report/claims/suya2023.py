@@ -88,7 +88,10 @@ CLAIMS = (
         "differently on benchmark data sets; here separation and box are measured along each target's weights, on pairs of "
         "classes",
         fewest=1, judge=separated_resist,
-        test="Kendall's correlation over pairs of classes; classes exchanged as units",
+        test="over all pairs of classes, Kendall's tau of the damage with how far the classes lie apart, and with the "
+        "size of the box; classes exchanged as units",
+        turns="as clear a correlation in one of 20 exchanges of classes (not shown); or significantly more damage "
+        "to classes farther apart, or in a smaller box (the other way)",
         needs="linear learners on all pairs of at least 5 classes, with the measures of poisonability",
         factors=(_CLASSES,), measures=tuple(_WORDS),
         adds="'dataset.classes=[0,1],[0,2],[0,3],[0,4],[1,2],[1,3],[1,4],[2,3],[2,4],[3,4]' measures=poisonability",

@@ -47,8 +47,10 @@ CLAIMS = (
         source="this suite", see="Waseda et al. 2023 (https://arxiv.org/abs/2112.14337)",
         scenarios=EVASION, fewest=stats.FEWEST_FOR_MEAN, judge=similar_err_alike,
         statement="The more similar two models are, the more of the target's mistakes are those of the surrogate",
-        test="correlation of R (gradient alignment) with the share of same mistakes among mistakes; learners exchanged as "
-        "units",
+        test="over pairs of models, Pearson and Kendall correlation of R (gradient alignment) with the share of the "
+        "target's mistakes that name the surrogate's class; p by an exchange of learners as units",
+        turns="as clear a correlation in one of 20 exchanges of learners (not shown); or significantly fewer shared "
+        "mistakes between models that are more alike (the other way)",
         needs="three classes or more, five learners or more, in 5 repetitions", measures=_COLUMNS,
         adds="dataset=mnist 'surrogate=glob(*_low)' 'target=glob(*_low)' 'seed=range(10)'",
     ),
