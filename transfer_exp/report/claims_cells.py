@@ -8,7 +8,7 @@ from typing import Any
 
 from transfer_exp.report.claims.base import NOT_AFTER_HOLM
 from transfer_exp.report.claims_counts import Part, counts, tally
-from transfer_exp.report.claims_found import groups, in_plain_words, lowered, name_of, of_studies
+from transfer_exp.report.claims_found import groups, in_plain_words, lowered, name_of, of_means, of_studies
 from transfer_exp.report.page import number, probability
 
 _MOST_IN_CELL = 4  # parts of a claim, each with its numbers
@@ -22,15 +22,14 @@ def sorted_out(cell: dict[str, Any]) -> dict[str, Any]:
             learner = "" if part["learner"] == "-" else f"{part['learner']}: "
             reasons.setdefault((learner, part["reason"]), []).extend(part["studies"])
     untested = [f"{learner}{reason} ({', '.join(dict.fromkeys(of))})" for (learner, reason), of in reasons.items()]
-    tables = [
-        {
-            "statement": own[0]["statement"],
-            "what": in_plain_words(own[0]["statistic_name"])[0],
-            "parts": list(map(_row_of, own)),
-        }
-        for own in groups(cell["parts"])
-    ]
+    tables = [_table(own) for own in groups(cell["parts"])]
     return {"lines": in_cell(cell), "groups": tables, "untested": untested}
+
+
+def _table(parts: Sequence[Part]) -> dict[str, Any]:
+    name, rows = parts[0]["statistic_name"], list(map(_row_of, parts))
+    means = of_means(name) if any("means " in row["remark"] for row in rows) else ""
+    return {"statement": parts[0]["statement"], "what": in_plain_words(name)[0], "means": means, "parts": rows}
 
 
 def _row_of(part: Part) -> dict[str, Any]:
@@ -58,7 +57,8 @@ def _of_many(parts: Sequence[Part]) -> str:
     p_text = f", p {_span(min(p_values), max(p_values), probability)}" if p_values else ""
     what = in_plain_words(parts[0]["statistic_name"])[0]
     of = f" of {_span(*sorted(part['n'] for part in parts)[:: len(parts) - 1], number)}" if what.startswith("Rep") else ""
-    return f"{tally(counts(parts))}. {what}: {_span(min(effects), max(effects), number) if effects else 'no number'}{of}{p_text}; {of_studies(parts)}"
+    span = _span(min(effects), max(effects), number) if effects else "no number"
+    return f"{tally(counts(parts))}. {what}: {span}{of}{p_text}; {of_studies(parts)}"
 
 
 def _span(low: float, high: float, text: Callable[[float], str]) -> str:
@@ -71,4 +71,5 @@ def _in_words(part: Part) -> str:
     interval = "" if part["low"] is None else f" ({number(part['low'])} to {number(part['high'])})"
     p_value = "" if part["p_value"] is None else f", p {probability(part['p_value'])}"
     what = lowered(in_plain_words(part["statistic_name"])[0])
-    return f"{learner}{what} {number(math.nan if part['statistic'] is None else part['statistic'])}{of}{interval}{p_value}; {of_studies([part])}"
+    value = number(math.nan if part["statistic"] is None else part["statistic"])
+    return f"{learner}{what} {value}{of}{interval}{p_value}; {of_studies([part])}"

@@ -52,6 +52,23 @@ WORDS = (
 )  # fmt: skip
 
 
+# Of which two the means of a remark are, in their order.
+MEANS = (
+    (r"damage above \d+%.*|CPU seconds.*", "of the heuristic, then of the bilevel attack"),
+    (r"damage less than with a fixed value", "with a value chosen anew, then with the fixed one"),
+    (r"repetitions with .*", "of what should be larger, then of the other"),
+    (r"half of the damage to their own kind.*", "of the damage to their own kind, then to the other"),
+    (r"half of the damage without the filter.*", "of the damage without the filter, then with it"),
+    (r"damage above that of points made without.*", "of points made knowing the filter, then of those made unaware"),
+    (r"(?:transfer rate|error) above \w+|(?:share of optimum|surrogate error) lost", "of the attack, then of the plain one"),
+)
+
+
+def of_means(name: str) -> str:
+    """Of which two the means of a statistic's remarks are; empty where that is not known."""
+    return next((words for pattern, words in MEANS if re.fullmatch(pattern, name)), "")
+
+
 def in_plain_words(name: str) -> tuple[str, str]:
     """What a statistic is, and the unit in which a sentence tells it; its own name where it is none of ours."""
     for pattern, words, unit in WORDS:
