@@ -24,8 +24,8 @@ from transfer_exp.report.claims_page import Told, write_page
 def part(verdict: Answer = "holds", *, study: str = "a", learner: str = "cnn", **numbers: Any) -> dict[str, Any]:
     """Of an effect that has to be positive."""
     made = Verdict(
-        claim="ES1", statement="Transfer is largest early", learner=learner, statistic=0.0492,
-        statistic_name="transfer rate gained by stopping", n=10, verdict=verdict, p_value=0.031, low=0.015, high=0.0835, claimed_low=0.0,
+        claim="ES1", statement="Transfer is largest early", learner=learner, statistic=0.0492, n=10, verdict=verdict,
+        statistic_name="transfer rate gained by stopping", p_value=0.031, low=0.015, high=0.0835, claimed_low=0.0,
     )  # fmt: skip
     return {"study": study, **replace(made, **numbers).plain()}
 
@@ -53,9 +53,6 @@ def test_holm_is_over_the_parts_of_all_studies_and_both_counts_are_told() -> Non
     parts = counted_parts([part(study=str(p), p_value=p, statistic=p) for p in (0.001, 0.03, 0.04)])
     adjusted = [one["p_holm_of_all"] for one in parts]
     assert adjusted == pytest.approx([0.003, 0.06, 0.06])  # 3, 2 and 1 times, never below the one before
-    assert all(
-        p >= float(q) for p, q in zip(adjusted, scipy.stats.false_discovery_control([0.001, 0.03, 0.04]), strict=True)
-    )
     assert tally(counts(parts)) == "3 of 3 hold, 1 after Holm's correction"
     interval_alone = counted_parts([part(p_value=math.nan)])
     assert counts(interval_alone)["holds_after_holm"] == 1

@@ -56,7 +56,9 @@ def _of_many(parts: Sequence[Part]) -> str:
     effects, p_values = ([part[name] for part in parts if part[name] is not None] for name in ("statistic", "p_value"))
     p_text = f", p {_span(min(p_values), max(p_values), probability)}" if p_values else ""
     what = in_plain_words(parts[0]["statistic_name"])[0]
-    of = f" of {_span(*sorted(part['n'] for part in parts)[:: len(parts) - 1], number)}" if what.startswith("Rep") else ""
+    of = ""
+    if parts[0]["statistic_name"].startswith("repetitions"):
+        of = f" of {_span(min(part['n'] for part in parts), max(part['n'] for part in parts), number)}"
     span = _span(min(effects), max(effects), number) if effects else "no number"
     return f"{tally(counts(parts))}. {what}: {span}{of}{p_text}; {of_studies(parts)}"
 

@@ -131,8 +131,8 @@ def _several(parts: Sequence[Part]) -> str:
 
 def _typical(parts: Sequence[Part], unit: str) -> str:
     if parts[0]["statistic_name"].startswith("repetitions") and all(part["statistic"] is not None for part in parts):
-        values = sorted({(part["statistic"], part["n"]) for part in parts})
-        return _span([f"{number(value)} of {n}" for value, n in values])
+        pairs = sorted({(part["statistic"], part["n"]) for part in parts})
+        return _span([f"{number(value)} of {n}" for value, n in pairs])
     scale = _SCALE.get(unit, 1.0)
     values = sorted(scale * part["statistic"] for part in parts if part["statistic"] is not None)
     if not values:

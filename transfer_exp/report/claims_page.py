@@ -6,6 +6,7 @@ The same of one store twice is the same, byte for byte: nothing on it is a date,
 from __future__ import annotations
 
 import json
+import math
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -111,11 +112,9 @@ def _html(content: dict[str, Any], datasets: Sequence[str]) -> str:
         loader=PackageLoader("transfer_exp.report", "."), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters |= {
-        "number": lambda value: number(float("nan") if value is None else value),
-        "probability": lambda value: probability(float("nan") if value is None else value),
-        "linked": claims_glossary.linked,
-    }
+    environment.filters["number"] = lambda value: number(math.nan if value is None else value)
+    environment.filters["probability"] = lambda value: probability(math.nan if value is None else value)
+    environment.filters["linked"] = claims_glossary.linked
     template = environment.get_template("claims.html.j2")
     shown = content | {"claims": [row | _shown(row) for row in content["claims"]], "datasets": datasets}
     without = template.render(**shown, signs=_SIGNS, terms=[])
