@@ -57,14 +57,12 @@ CLAIMS = (
     Claim(
         id="TA3", experiment="attacks",
         source="Chen et al. 2021", link="https://arxiv.org/abs/2102.10343", scenarios=EVASION,
+        turns="for an attack, a distance that does not change significantly (not shown), or grows at equal l2 size (the "
+        "other way)",
         statement="Differences between attacks in one linf ball shrink at equal l2 size",
         measured="Seven attacks on ImageNet: several transfer better partly because their perturbations are 70% to 130% "
         "larger in l2; here the epsilon is interpolated at which mean l2 sizes are equal",
-        fewest=tests.FEWEST_PAIRED, judge=differences_shrink,
-        test="attack by attack, signed ranks, paired by repetition: its distance in transfer to the plain attack at equal "
-        "epsilon (linf), less that at equal l2 size",
-        turns="for an attack, a distance that does not change significantly (not shown), or grows at equal l2 size (the "
-        "other way)",
+        fewest=tests.FEWEST_PAIRED, judge=differences_shrink, test="paired signed ranks over repetitions, attack by attack",
         needs="linf attacks as for TA1, with several epsilons", factors=("attack",), measures=("perturbation_l2",),
         adds="attack=pgd,mifgsm,difgsm,tifgsm,vmifgsm epsilon=images_linf 'seed=range(10)'",
     ),

@@ -62,6 +62,8 @@ CLAIMS = (
         source="Dong et al. 2018", link="https://arxiv.org/abs/1710.06081", scenarios=EVASION,
         see="DI: https://arxiv.org/abs/1803.06978, TI: https://arxiv.org/abs/1904.02884, SI and NI: "
         "https://arxiv.org/abs/1908.06281, VT: https://arxiv.org/abs/2103.15571",
+        turns="for an attack, p of 0.05 or more (not shown); or significantly less transfer than the plain attack, or "
+        "more reached on the surrogate (the other way)",
         statement="Attacks made for transfer transfer better than plain projected gradients, though they reach less on "
         "the surrogate",
         measured="Momentum in the iterations made points that transfer better between deep networks on ImageNet; equal "
@@ -69,8 +71,6 @@ CLAIMS = (
         fewest=tests.FEWEST_PAIRED, judge=more_with_less,
         test="attack by attack, signed ranks, paired by repetition: its transfer less that of the plain attack, and what "
         "the plain attack reaches on the surrogate less what it reaches; both take as many gradients",
-        turns="for an attack, p of 0.05 or more (not shown); or significantly less transfer than the plain attack, or "
-        "more reached on the surrogate (the other way)",
         needs="the plain attack (pgd) and transfer attacks with the same epsilon, norm and n_gradients, in 6 repetitions",
         factors=("attack",),
         adds="attack=pgd,mifgsm,nifgsm,difgsm,tifgsm,sinifgsm,vmifgsm measures=share_of_optimum 'seed=range(10)'",

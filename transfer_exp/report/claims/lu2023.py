@@ -51,13 +51,13 @@ CLAIMS = (
     Claim(
         id="TH1", experiment="poisoning_threshold",
         source="Lu et al. 2023", link="https://arxiv.org/abs/2303.03592", scenarios=POISONING,
+        turns="no bend that shows in the repetitions that did not choose it (not shown), or damage that clearly rises "
+        "less beyond it than before (the other way)",
         statement="There is a share of poisoning points below which little happens",
         measured="A threshold that can be computed, and a transition there: attacks on popular models became effective only "
         "when the share of points exceeded it; their attack aims at given parameters, ours raises the validation loss",
         fewest=tests.FEWEST_INTERIOR, judge=little_below,
         test="half of the repetitions choose the bend, in the others damage rises less than half as fast before it as after",
-        turns="no bend that shows in the repetitions that did not choose it (not shown), or damage that clearly rises "
-        "less beyond it than before (the other way)",
         needs="a fine grid of shares (at least 6 above 0), in 10 repetitions", factors=("epsilon",),
         adds="attack=poisoning epsilon=poisoning_fine 'seed=range(10)'",
     ),

@@ -61,11 +61,11 @@ CLAIMS = (
     Claim(
         id="PG1", experiment="mnist_evasion measures=gaps_tell",
         source="this suite", see=SEE, scenarios=EVASION, fewest=tests.FEWEST_PAIRED, judge=posterior_over_logit,
+        turns="areas that do not differ significantly (not shown), or a significantly larger one of the logit gap (the "
+        "other way)",
         statement="The posterior gap, rather than the logit gap, tells whether a point transfers",
         test="paired signed ranks of the two areas under the curve over points, each the ranking of a logistic regression "
         "on one gap; a run has every image once",
-        turns="areas that do not differ significantly (not shown), or a significantly larger one of the logit gap (the "
-        "other way)",
         needs="three classes or more, and the two measures, in 6 repetitions", measures=_TELLS,
         adds="measures=gaps_tell 'seed=range(10)'",
     ),

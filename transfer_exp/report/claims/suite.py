@@ -73,12 +73,12 @@ CLAIMS = (
     Claim(
         id="CH1", experiment="mnist_evasion",
         source=SOURCE, scenarios=EVASION, fewest=stats.FEWEST_FOR_MEAN, judge=central_is_nearly_best,
+        turns=f"an interval of the mean regret that reaches beyond {REGRET:.0%} (not shown), or lies wholly beyond it (the "
+        "other way)",
         statement="The surrogate that is most central among the attacker's own loses less than 5% of the best one's "
         "transfer",
         test="95% interval of the mean regret over repetitions; centrality is taken on disjoint halves of the attacker's "
         "data",
-        turns=f"an interval of the mean regret that reaches beyond {REGRET:.0%} (not shown), or lies wholly beyond it (the "
-        "other way)",
         needs="five surrogates or more with their centrality, in 5 repetitions", measures=("centrality",),
         adds="measures=which_surrogate 'seed=range(10)'",
     ),

@@ -110,26 +110,26 @@ CLAIMS = (
     Claim(
         id="LR1", experiment="training_radius",
         source=SOURCE, link=LINK, scenarios=EVASION, fewest=tests.FEWEST_INTERIOR, judge=rises_and_falls,
+        turns="a best radius at either end, or one that is not significantly above both (not shown); an end that is clearly "
+        "above every inner radius (the other way)",
         statement="Transfer rises and then falls as the surrogate's adversarial-training radius grows",
         measured="Networks trained adversarially with mild perturbations were better surrogates than plain and than robust "
         "ones, on image benchmarks with deep networks; here it is one small network at several radii",
         test="interior maximum: half of the repetitions choose the radius, the others test it against both ends",
         needs="one network at four adversarial radii or more, 0 among them, in 10 repetitions",
-        turns="a best radius at either end, or one that is not significantly above both (not shown); an end that is clearly "
-        "above every inner radius (the other way)",
         factors=("adversarial_radius",),
         adds="surrogate=cnn surrogate.adversarial_radius=0,0.1,0.25,0.5,1,2 surrogate.adversarial_norm=l2 'seed=range(10)'",
     ),
     _own(
         id="LR2", experiment="training_radius",
         source=SOURCE, link=LINK, judge=explained_together,
+        turns="gains that surrogates, exchanged, reach by chance in one of 20 cases (not shown); predictions that are "
+        "clearly worse with both (the other way)",
         statement="Input smoothness and gradient similarity together explain transfer better than either alone, S or V",
         measured="The authors trace transfer to a trade-off of smoothness and gradient similarity and study their joint "
         "effect; the comparison by out-of-sample rank correlation is this suite's",
         test="rank correlation of predicted and true transfer, each repetition held out; surrogates (and targets) "
         "exchanged as units for what one adds to the other, paired signed ranks against S and V",
-        turns="gains that surrogates, exchanged, reach by chance in one of 20 cases (not shown); predictions that are "
-        "clearly worse with both (the other way)",
         needs="five surrogates or more with input_curvature and gradient_alignment, in 6 repetitions", measures=_JOINT,
         adds="measures=networks 'seed=range(10)'",
     ),
@@ -137,19 +137,19 @@ CLAIMS = (
         id="LR3", experiment="regularisers",
         source="this suite", see=f"{SOURCE} ({LINK})",
         judge=worse_than_without("label_smoothing", "mixup"),
+        turns="a loss with p of 0.05 or more (not shown), or a significant gain in transfer (the other way)",
         statement="Label smoothing and mixup make worse surrogates",
         test="each strength against the same network without: signed ranks of the loss of transfer, paired by repetition",
-        turns="a loss with p of 0.05 or more (not shown), or a significant gain in transfer (the other way)",
         needs="a network with and without label smoothing or mixup, in 6 repetitions", factors=("label_smoothing", "mixup"),
         adds="surrogate=cnn surrogate.label_smoothing=0,0.1,0.2,0.4 'seed=range(10)'",
     ),
     _own(
         id="LR4", experiment="regularisers",
         source="this suite", see=f"{SOURCE} ({LINK})", judge=together_over_either,
-        statement="Penalising input gradients and SAM together make a better surrogate than either alone",
-        test="paired signed ranks against each alone; the larger p counts",
         turns="both together not significantly above each alone (not shown), or significantly below the better one (the "
         "other way)",
+        statement="Penalising input gradients and SAM together make a better surrogate than either alone",
+        test="paired signed ranks against each alone; the larger p counts",
         needs="a network without, with either and with both, in 6 repetitions", factors=("gradient_penalty", "sam_radius"),
         adds="surrogate=cnn surrogate.gradient_penalty=0,0.1 surrogate.sam_radius=0,0.1 'seed=range(10)'",
     ),
