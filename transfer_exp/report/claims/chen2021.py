@@ -61,7 +61,8 @@ CLAIMS = (
         "other way)",
         statement="Differences between attacks in one linf ball shrink at equal l2 size",
         measured="Seven attacks on ImageNet: several transfer better partly because their perturbations are 70% to 130% "
-        "larger in l2; here the epsilon is interpolated at which mean l2 sizes are equal",
+        "larger in "
+        "l2; here the epsilon is interpolated at which mean l2 sizes are equal",
         fewest=tests.FEWEST_PAIRED, judge=differences_shrink, test="paired signed ranks over repetitions, attack by attack",
         needs="linf attacks as for TA1, with several epsilons", factors=("attack",), measures=("perturbation_l2",),
         adds="attack=pgd,mifgsm,difgsm,tifgsm,vmifgsm epsilon=images_linf 'seed=range(10)'",

@@ -52,7 +52,8 @@ CLAIMS = (
         judge=simpler_is_not_always_better,
         statement="Simpler surrogates do not always transfer better (against claim 2a)",
         test="Page's trend test and interior extremum over one number of a learner: fails where transfer rises with "
-        "simplicity; holds where it falls, turns, or has no trend beyond a mean tau of 0.3",
+        "simplicity; "
+        "holds where it falls, turns, or has no trend beyond a mean tau of 0.3",
         turns=NOT_RISING_TURNS,
         needs="one number of a surrogate (width, depth, weight_decay, C, alpha, gamma) at three values or more, in 6 "
         "repetitions",
@@ -65,7 +66,8 @@ CLAIMS = (
         "other way)",
         statement="The posterior gap, rather than the logit gap, tells whether a point transfers",
         test="paired signed ranks of the two areas under the curve over points, each the ranking of a logistic regression "
-        "on one gap; a run has every image once",
+        "on one "
+        "gap; a run has every image once",
         needs="three classes or more, and the two measures, in 6 repetitions", measures=_TELLS,
         adds="measures=gaps_tell 'seed=range(10)'",
     ),

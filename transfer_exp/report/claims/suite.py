@@ -64,7 +64,8 @@ CLAIMS = (
         source=SOURCE, scenarios=EVASION, fewest=tests.FEWEST_PAIRED, judge=optimum_is_not_transfer,
         statement="A better optimum on the surrogate is not a better transfer attack",
         test="Page's trend test and interior extremum over the shares of the optimum: fails where transfer rises with "
-        "them; holds where it falls, turns, or has no trend beyond a mean tau of 0.3",
+        "them; holds "
+        "where it falls, turns, or has no trend beyond a mean tau of 0.3",
         turns=NOT_RISING_TURNS,
         needs="the solver stopped at three shares of the optimum or more (attack.stop_at), in 6 repetitions",
         factors=(_STOP,),

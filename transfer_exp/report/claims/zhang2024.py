@@ -129,7 +129,8 @@ CLAIMS = (
         measured="The authors trace transfer to a trade-off of smoothness and gradient similarity and study their joint "
         "effect; the comparison by out-of-sample rank correlation is this suite's",
         test="rank correlation of predicted and true transfer, each repetition held out; surrogates (and targets) "
-        "exchanged as units for what one adds to the other, paired signed ranks against S and V",
+        "exchanged as "
+        "units for what one adds to the other, paired signed ranks against S and V",
         needs="five surrogates or more with input_curvature and gradient_alignment, in 6 repetitions", measures=_JOINT,
         adds="measures=networks 'seed=range(10)'",
     ),
