@@ -106,6 +106,23 @@ def test_the_page_names_no_folder_of_who_made_it(tmp_path: Path) -> None:
     assert "<code>run -m &#39;seed=range(10)&#39; a=1</code>" in (tmp_path / "one" / "claims.html").read_text()
 
 
+def test_what_is_lacking_is_told_of_each_data_set_that_has_no_verdict(tmp_path: Path) -> None:
+    """A verdict on one data set, or a part that could not be tested, hides nothing of what another data set lacks."""
+    study = planted.study(lambda rows, sign: None, 0, seeds=1)
+    held, untested = verdict("holds", "LR3"), replace(verdict("not tested", "LR4"), statistic=math.nan, reason="too few")
+    told = [
+        Told(study="a", dataset="fashion", verdicts=[untested], others=wanting(study, [untested])),
+        Told(study="b", dataset="mnist", verdicts=[held], others=wanting(study, [held])),
+    ]
+    found = {row["id"]: row for row in page(tmp_path / "one", *told)["claims"]}
+    assert set(found["LR3"]["needs"]) == {"a"}
+    assert set(found["LR4"]["needs"]) == {"a", "b"}
+    html = (tmp_path / "one" / "claims.html").read_text()
+    sections = {section.partition('"')[0]: section for section in html.split('<section id="')[1:]}
+    assert [sections["LR3"].count(f"to test it on {name}:") for name in ("fashion", "mnist")] == [1, 0]
+    assert [sections["LR4"].count(f"to test it on {name}:") for name in ("fashion", "mnist")] == [1, 1]
+
+
 @pytest.mark.slow
 def test_the_command_makes_the_page_of_several_studies(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     items = made_up.grid(made_up.SMALL["surrogates"], made_up.SMALL["targets"], [1.0], range(6))

@@ -111,7 +111,7 @@ def _row(claim: Claim, told: Sequence[Told], datasets: Sequence[str]) -> dict[st
         parts = [{"study": one.study, **verdict.plain()} for one, verdict in own]
         cells[dataset] = {"verdict": summed([verdict for _, verdict in own]), "parts": parts}
     needs = {
-        one.study: {"needs": w.needs, "command": _anywhere(w.command)}
+        one.study: {"dataset": one.dataset, "needs": w.needs, "command": _anywhere(w.command)}
         for one in told
         for w in one.others
         if w.claim.id == claim.id
@@ -131,11 +131,16 @@ def _anywhere(command: str) -> str:
 def _shown(row: dict[str, Any]) -> dict[str, Any]:
     """What the page makes of a row: what stands in a cell, the parts without a test in few lines, and what is lacking."""
     cells = {name: cell | _sorted_out(cell["parts"]) for name, cell in row["cells"].items()}
-    lacking = {one["needs"]: {"studies": [], **one} for one in reversed(row["needs"].values())}
-    for study, one in row["needs"].items():
-        lacking[one["needs"]]["studies"].append(study)
-    tested = any(cell["tested"] for cell in cells.values())
-    return {"cells": cells, "lacking": [] if tested else [one | {"of": _of(one["studies"])} for one in lacking.values()]}
+    return {"cells": {name: cell | {"lacking": _lacking(row["needs"], name, cell)} for name, cell in cells.items()}}
+
+
+def _lacking(needs: dict[str, Any], dataset: str, cell: dict[str, Any]) -> list[dict[str, Any]]:
+    """What the studies on a data set lack for a claim that none of them tests; each with the command of the first."""
+    found: dict[str, dict[str, Any]] = {}
+    for study, one in needs.items():
+        if one["dataset"] == dataset and cell["verdict"] == "not tested":
+            found.setdefault(one["needs"], {"studies": [], **one})["studies"].append(study)
+    return [one | {"of": _of(one["studies"])} for one in found.values()]
 
 
 def _of(studies: Sequence[str]) -> str:

@@ -56,7 +56,7 @@ def evaluate(study: Study, numbers: Numbers | None = None, own: Iterable[Claim] 
 
 @dataclass(frozen=True, kw_only=True)
 class Wanting:
-    """A claim that a study says nothing on, what it takes, and the command that adds it, or that of a shipped study."""
+    """A claim that a study cannot test, what that takes, and the command that adds it, or that of a shipped study."""
 
     claim: Claim
     needs: str
@@ -64,8 +64,8 @@ class Wanting:
 
 
 def wanting(study: Study, verdicts: Sequence[Verdict]) -> list[Wanting]:
-    """The published claims on which there is no verdict, in order."""
-    said = {verdict.claim for verdict in verdicts}
+    """The published claims of which no part was tested, in order."""
+    said = {verdict.claim for verdict in verdicts if verdict.verdict != "not tested"}
     typed = study.parents[-1].data.tags.get("command", "") if study.parents else ""
     begin = typed or f"python -m transfer_exp -m study={study.name}"
     found = []
