@@ -43,6 +43,6 @@ CLAIMS = (
         "transfer of points made on them; here clean errors have to match within 1 point",
         test="paired signed ranks over repetitions",
         needs="one network with and without batch normalisation, in 6 repetitions",
-        factors=("batch_norm",), adds="surrogate=cnn surrogate.batch_norm=false,true 'seed=range(10)'",
+        factors=("batch_norm",), adds="surrogate=mlp_high surrogate.batch_norm=false,true 'seed=range(10)'",
     ),
 )  # fmt: skip

@@ -45,6 +45,6 @@ CLAIMS = (
         fewest=tests.FEWEST_PAIRED, judge=chosen_anew_loses_less,
         test="paired signed ranks over repetitions, each tuned target beside each fixed one of its class",
         needs="a target that tunes itself (target=tuned) beside one of its class that does not, in 6 repetitions",
-        factors=("target",), adds="attack=poisoning target=svm_low,svm_high,tuned 'seed=range(10)'",
+        factors=("target",), adds="attack=poisoning surrogate=svm_low target=svm_low,svm_high,tuned 'seed=range(10)'",
     ),
 )  # fmt: skip

@@ -36,6 +36,9 @@ MEASURED = (
 )
 EXPERIMENT = "mnist89_evasion"
 SIGN_TEST = "two-sided sign test over the repetitions"
+_TARGETS, _SURROGATES = (f"{role}=svm_high,svm_low 'seed=range(10)'" for role in ("target", "surrogate"))
+_SIX = "svm_high,svm_low,logistic_high,logistic_low,ridge_high,ridge_low"
+LEARNERS = f"surrogate={_SIX} target={_SIX} 'seed=range(10)'"
 NEARLY = 0.05  # error: transfer is "nearly the same" when the interval of the difference stays within +- this
 
 
@@ -122,6 +125,7 @@ def little_data(claim: Claim, study: Study, numbers: Numbers) -> Iterator[Verdic
 
 _of_repetitions = partial(
     Claim,
+    added_to=EVASION | POISONING,
     experiment=EXPERIMENT,
     source=SOURCE,
     link=LINK,
@@ -132,24 +136,26 @@ _of_repetitions = partial(
 _of_learners = partial(
     Claim, experiment=EXPERIMENT,
     source=SOURCE, link=LINK, measured=MEASURED, test="permutation test that exchanges learners as units",
+    adds=LEARNERS, added_to=EVASION | POISONING,
     fewest=stats.FEWEST_FOR_MEAN,
 )  # fmt: skip
 _ANY = EVASION | POISONING
 CLAIMS = (
     _of_repetitions(
-        id="1a", statement="White-box: the H target has a larger error than the L target", scenarios=_ANY,
+        id="1a", adds=_TARGETS, statement="White-box: the H target has a larger error than the L target", scenarios=_ANY,
         roles=("target",), measures=("whitebox_error",), judge=twins(tests.WHITEBOX, at_reference=True),
     ),
     _of_repetitions(
-        id="1b", statement="The H target has larger input gradients (S, own loss)", scenarios=_ANY,
+        id="1b", adds=_TARGETS, statement="The H target has larger input gradients (S, own loss)", scenarios=_ANY,
         roles=("target",), measures=("gradient_size",), judge=twins(tests.GRADIENT),
     ),
     _of_repetitions(
-        id="1c", statement="The H target has larger input gradients (S, cross-entropy)", scenarios=_ANY,
+        id="1c", adds=_TARGETS, statement="The H target has larger input gradients (S, cross-entropy)", scenarios=_ANY,
         roles=("target",), measures=("gradient_size_cross_entropy",), judge=twins(tests.GRADIENT_CROSS_ENTROPY),
     ),
     _of_repetitions(
-        id="2a", statement="Black-box: attacks made on the L surrogate transfer better than those made on H",
+        id="2a", adds=_SURROGATES,
+        statement="Black-box: attacks made on the L surrogate transfer better than those made on H",
         scenarios=EVASION, roles=("surrogate",), measures=("error",), judge=twins(tests.TRANSFER, at_reference=True),
     ),
     Claim(
@@ -157,13 +163,15 @@ CLAIMS = (
         source=SOURCE, link=LINK, measured=MEASURED,
         test=f"the 95% interval of the difference lies within ±{NEARLY:g}",
         turns=f"an end of the interval on the other side of ±{NEARLY:g}",
-        needs="two shares of the surrogate's data", adds="surrogate_fraction=1,0.2",
+        needs="two shares of the surrogate's data, in 5 repetitions", adds="surrogate_fraction=1,0.2 'seed=range(10)'",
+        added_to=EVASION,
         statement="A part of the surrogate data gives nearly the same transfer",
         scenarios=EVASION, factors=("surrogate_fraction",), measures=("error",), fewest=stats.FEWEST_FOR_MEAN,
         judge=little_data,
     ),
     _of_repetitions(
-        id="3a", statement="The L surrogate has the smaller variability of the loss (V, own loss)", scenarios=_ANY,
+        id="3a", adds=_SURROGATES,
+        statement="The L surrogate has the smaller variability of the loss (V, own loss)", scenarios=_ANY,
         roles=("surrogate",), measures=("loss_variability",), judge=twins(tests.VARIABILITY),
     ),
     _of_learners(
@@ -186,11 +194,13 @@ CLAIMS = (
         judge=correlated("gradient_alignment", "error_ratio", sign=1),
     ),
     _of_repetitions(
-        id="7a", statement="At equal strength, points made on the L surrogate are changed more", scenarios=_ANY,
+        id="7a", adds=_SURROGATES, added_to=POISONING | {"detection"}, experiment="mnist89_poisoning",
+        needs="H and L of a surrogate whose points lie at different distances: of poisoning, in 6 repetitions",
+        statement="At equal strength, points made on the L surrogate are changed more", scenarios=_ANY,
         roles=("surrogate",), measures=("perturbation_l2",), judge=twins(tests.SIZE, at_reference=True),
     ),
     _of_repetitions(
-        id="7b", statement="It takes a larger change to mislead the L surrogate on half of its own points",
+        id="7b", adds=_SURROGATES, statement="It takes a larger change to mislead the L surrogate on half of its own points",
         scenarios=EVASION, roles=("surrogate",), measures=("surrogate_error",), judge=twins(tests.SIZE_NEEDED),
     ),
 )  # fmt: skip

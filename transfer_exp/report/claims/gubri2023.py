@@ -86,7 +86,7 @@ CLAIMS = (
         needs="states of one training as surrogates, its end (checkpoint 0, or the last epoch) among them, in 10 "
         "repetitions",
         factors=("checkpoint",),
-        adds="surrogate=cnn surrogate.checkpoint=0,1,2,4,6 'seed=range(10)'",
+        adds="surrogate=mlp_high surrogate.checkpoint=0,1,2,4,8,16 'seed=range(10)'",
     ),
     Claim(
         id="ES2", experiment="sam_radius",
@@ -97,6 +97,6 @@ CLAIMS = (
         "most consistent; here it is a small network",
         test="paired signed ranks against the best state without SAM, which the other repetitions choose",
         needs="states of one training, and SAM at its end, in 6 repetitions", factors=("checkpoint", "sam_radius"),
-        adds="surrogate=cnn surrogate.checkpoint=0,1,2,4,6 surrogate.sam_radius=0,0.1,0.4 'seed=range(10)'",
+        adds="surrogate=mlp_high surrogate.checkpoint=0,1,2,4,8,16 surrogate.sam_radius=0,0.1,0.4 'seed=range(10)'",
     ),
 )  # fmt: skip

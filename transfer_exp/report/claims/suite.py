@@ -80,6 +80,6 @@ CLAIMS = (
         "data",
         turns=f"an interval that ends on the other side of {REGRET:.0%}",
         needs="five surrogates or more with their centrality, in 5 repetitions", measures=("centrality",),
-        adds="measures=which_surrogate 'seed=range(10)'",
+        adds="'surrogate=glob(*_low)' measures=which_surrogate 'seed=range(10)'",
     ),
 )  # fmt: skip

@@ -42,13 +42,13 @@ def similar_err_alike(claim: Claim, study: Study, numbers: Numbers) -> Iterator[
 
 CLAIMS = (
     Claim(
-        id="SM1", experiment="mnist_evasion",
+        id="SM1", n_classes=3, experiment="mnist_evasion",
         source="this suite", see="Waseda et al. 2023 (https://arxiv.org/abs/2112.14337)",
         scenarios=EVASION, fewest=stats.FEWEST_FOR_MEAN, judge=similar_err_alike,
         statement="The more similar two models are, the more of the target's mistakes are those of the surrogate",
         test="correlation of R (gradient alignment) with the share of same mistakes among mistakes; learners exchanged as "
         "units",
         needs="three classes or more, five learners or more, in 5 repetitions", measures=_COLUMNS,
-        adds="dataset=mnist 'surrogate=glob(*_low)' 'target=glob(*_low)' 'seed=range(10)'",
+        adds="'surrogate=glob(*_low)' 'target=glob(*_low)' 'seed=range(10)'",
     ),
 )  # fmt: skip

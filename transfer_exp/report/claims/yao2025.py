@@ -95,6 +95,5 @@ CLAIMS = (
         test="Page's trend test over sizes; paired signed ranks of gains, and of mixed against the family that is best "
         "in the other repetitions",
         needs="ensembles of 1, 2, 4, 8 members of one family, and mixed ones, in 6 repetitions", factors=("members",),
-        adds="surrogate=ensemble learner@surrogate.members.a=mlp_low +learner@surrogate.members.c=cnn 'seed=range(10)'",
     ),
 )  # fmt: skip
