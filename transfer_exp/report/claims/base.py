@@ -93,8 +93,8 @@ class Claim:
 
     link: of the source. measured: what the source did, and how this differs; empty where it could not be read, the question
     then is this suite's own. see: other sources. test: how it is tested; turns: what would change the verdict. needs: what a
-    study must have, in words; adds: what to add to its command; experiment: the words of a shipped study that has it, where
-    there is nothing to add.
+    study must have, in words; adds: what to add to the command of a study of one of the scenarios ``added_to`` that has at
+    least ``n_classes`` classes; experiment: the words of a shipped study that has all of it.
     """
 
     id: str
@@ -107,6 +107,8 @@ class Claim:
     turns: str = "p on the other side of 0.05, or an effect of the other sign"
     needs: str = ""
     adds: str = ""
+    added_to: frozenset[str] = frozenset({"classification", "poisoning"})
+    n_classes: int = 2
     experiment: str = ""
     scenarios: frozenset[str]
     roles: tuple[str, ...] = ()

@@ -44,6 +44,6 @@ CLAIMS = (
         "transfer, paired by repetition",
         turns="a loss with p of 0.05 or more (not shown), or a significant gain in transfer (the other way)",
         needs="one network with and without batch normalisation, in 6 repetitions",
-        factors=("batch_norm",), adds="surrogate=cnn surrogate.batch_norm=false,true 'seed=range(10)'",
+        factors=("batch_norm",), adds="surrogate=mlp_high surrogate.batch_norm=false,true 'seed=range(10)'",
     ),
 )  # fmt: skip

@@ -47,6 +47,6 @@ CLAIMS = (
         "the damage that it is spared, paired by repetition",
         turns="damage that does not differ significantly (not shown), or is larger to the tuned target (the other way)",
         needs="a target that tunes itself (target=tuned) beside one of its class that does not, in 6 repetitions",
-        factors=("target",), adds="attack=poisoning target=svm_low,svm_high,tuned 'seed=range(10)'",
+        factors=("target",), adds="attack=poisoning surrogate=svm_low target=svm_low,svm_high,tuned 'seed=range(10)'",
     ),
 )  # fmt: skip

@@ -87,6 +87,7 @@ CLAIMS = (
         "bilevel optimisation with as many points",
         needs="bilevel optimisation (attack=poisoning) beside attack=prototypes or flips_influence, linear surrogates and "
         "targets, in 6 repetitions",
-        factors=("attack",), adds="attack=poisoning,prototypes,flips_influence 'seed=range(10)'",
+        factors=("attack",),
+        adds="attack=poisoning,prototypes,flips_influence surrogate=svm_low target=svm_low 'seed=range(10)'",
     ),
 )  # fmt: skip

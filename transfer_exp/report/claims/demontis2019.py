@@ -38,6 +38,9 @@ EXPERIMENT = "mnist89_evasion"
 SIGN_TEST = (
     "for each pair of H and L twins, in how many repetitions the claimed one has the larger value: two-sided sign test"
 )
+_TARGETS, _SURROGATES = (f"{role}=svm_high,svm_low 'seed=range(10)'" for role in ("target", "surrogate"))
+_SIX = "svm_high,svm_low,logistic_high,logistic_low,ridge_high,ridge_low"
+LEARNERS = f"surrogate={_SIX} target={_SIX} 'seed=range(10)'"
 NEARLY = 0.05  # error: transfer is "nearly the same" when the interval of the difference stays within +- this
 
 
@@ -134,6 +137,7 @@ def little_data(claim: Claim, study: Study, numbers: Numbers) -> Iterator[Verdic
 
 _of_repetitions = partial(
     Claim,
+    added_to=EVASION | POISONING,
     experiment=EXPERIMENT,
     source=SOURCE,
     link=LINK,
@@ -145,27 +149,29 @@ _of_learners = partial(
     Claim, experiment=EXPERIMENT,
     source=SOURCE, link=LINK, measured=MEASURED,
     test="Pearson and Kendall correlation of the means over repetitions, p by an exchange of learners as units",
+    adds=LEARNERS, added_to=EVASION | POISONING,
     fewest=stats.FEWEST_FOR_MEAN,
 )  # fmt: skip
 _ANY = EVASION | POISONING
 CLAIMS = (
     _of_repetitions(
-        id="1a", statement="White-box: the H target has a larger error than the L target", scenarios=_ANY,
+        id="1a", adds=_TARGETS, statement="White-box: the H target has a larger error than the L target", scenarios=_ANY,
         roles=("target",), measures=("whitebox_error",),
         turns=unless("the H target errs more", "the L target does"), judge=twins(tests.WHITEBOX, at_reference=True),
     ),
     _of_repetitions(
-        id="1b", statement="The H target has larger input gradients (S, own loss)", scenarios=_ANY,
+        id="1b", adds=_TARGETS, statement="The H target has larger input gradients (S, own loss)", scenarios=_ANY,
         roles=("target",), measures=("gradient_size",),
         turns=unless("the H target has larger gradients", "the L target has"), judge=twins(tests.GRADIENT),
     ),
     _of_repetitions(
-        id="1c", statement="The H target has larger input gradients (S, cross-entropy)", scenarios=_ANY,
+        id="1c", adds=_TARGETS, statement="The H target has larger input gradients (S, cross-entropy)", scenarios=_ANY,
         roles=("target",), measures=("gradient_size_cross_entropy",),
         turns=unless("the H target has larger gradients", "the L target has"), judge=twins(tests.GRADIENT_CROSS_ENTROPY),
     ),
     _of_repetitions(
-        id="2a", statement="Black-box: attacks made on the L surrogate transfer better than those made on H",
+        id="2a", adds=_SURROGATES,
+        statement="Black-box: attacks made on the L surrogate transfer better than those made on H",
         scenarios=EVASION, roles=("surrogate",), measures=("error",),
         turns=unless("points made on L transfer better", "those made on H do"),
         judge=twins(tests.TRANSFER, at_reference=True),
@@ -176,13 +182,15 @@ CLAIMS = (
         test=f"equivalence: the 95% interval of the difference in mean error, over repetitions, lies within ±{NEARLY:g}, "
         "which is at least as strict as two one-sided t-tests at 2.5% each; there is no p",
         turns=f"an interval that leaves ±{NEARLY:g} (not shown), or lies beyond it (the other way)",
-        needs="two shares of the surrogate's data", adds="surrogate_fraction=1,0.2",
+        needs="two shares of the surrogate's data, in 5 repetitions", adds="surrogate_fraction=1,0.2 'seed=range(10)'",
+        added_to=EVASION,
         statement="A part of the surrogate data gives nearly the same transfer",
         scenarios=EVASION, factors=("surrogate_fraction",), measures=("error",), fewest=stats.FEWEST_FOR_MEAN,
         judge=little_data,
     ),
     _of_repetitions(
-        id="3a", statement="The L surrogate has the smaller variability of the loss (V, own loss)", scenarios=_ANY,
+        id="3a", adds=_SURROGATES,
+        statement="The L surrogate has the smaller variability of the loss (V, own loss)", scenarios=_ANY,
         roles=("surrogate",), measures=("loss_variability",),
         turns=unless("the L surrogate has the smaller V", "the H surrogate has"), judge=twins(tests.VARIABILITY),
     ),
@@ -211,13 +219,15 @@ CLAIMS = (
         judge=correlated("gradient_alignment", "error_ratio", sign=1),
     ),
     _of_repetitions(
-        id="7a", statement="At equal strength, points made on the L surrogate are changed more", scenarios=_ANY,
+        id="7a", adds=_SURROGATES, added_to=POISONING | {"detection"}, experiment="mnist89_poisoning",
+        needs="H and L of a surrogate whose points lie at different distances: of poisoning, in 6 repetitions",
+        statement="At equal strength, points made on the L surrogate are changed more", scenarios=_ANY,
         roles=("surrogate",), measures=("perturbation_l2",),
         turns=unless("the points of the L surrogate are changed more", "those of H are"),
         judge=twins(tests.SIZE, at_reference=True),
     ),
     _of_repetitions(
-        id="7b", statement="It takes a larger change to mislead the L surrogate on half of its own points",
+        id="7b", adds=_SURROGATES, statement="It takes a larger change to mislead the L surrogate on half of its own points",
         scenarios=EVASION, roles=("surrogate",), measures=("surrogate_error",),
         turns=unless("it takes the larger change on L", "it does on H"), judge=twins(tests.SIZE_NEEDED),
     ),

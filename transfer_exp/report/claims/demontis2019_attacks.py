@@ -17,7 +17,7 @@ import pandas as pd
 from transfer_exp import correlation, stats
 from transfer_exp.report import correlations, tables
 from transfer_exp.report.claims.base import POISONING, Claim, Judge, Numbers, Verdict, of_interval, of_sign_test, untested
-from transfer_exp.report.claims.demontis2019 import LINK, MEASURED, SOURCE, unless
+from transfer_exp.report.claims.demontis2019 import LEARNERS, LINK, MEASURED, SOURCE, unless
 from transfer_exp.report.study import Study
 from transfer_exp.report.taxonomy import Learners
 from transfer_exp.types import Floats, counted
@@ -37,6 +37,9 @@ def matching_complexity(claim: Claim, study: Study, numbers: Numbers) -> Iterato
             own = own.assign(family=own["surrogate"].map(study.learners.family), same=same)
             wide = tables.indexed(own, ["seed", "family", "same"])["error"].unstack().reindex(columns=[True, False])
             means = wide.dropna().groupby(level="seed").mean()
+            if means.empty:
+                yield untested(claim, target, "no family has both H and L as surrogates")
+                continue
             yield of_sign_test(claim, target, means[True].to_numpy(), means[False].to_numpy(), "matching larger")
 
 
@@ -129,6 +132,7 @@ _OTHERS = "in how many repetitions {} {} less than the other targets without def
 CLAIMS = (
     _of_repetitions(
         id="5a", statement="Surrogates of the target's complexity harm it more than their twins", scenarios=POISONING,
+        needs="H and L of a surrogate, and a target that is H or L, in 6 repetitions", adds=LEARNERS,
         roles=("surrogate",), measures=("error",), judge=matching_complexity,
         test="for each target that is H or L, in how many repetitions surrogates of its own complexity harm it more than "
         "their twins do: two-sided sign test",
@@ -140,18 +144,23 @@ CLAIMS = (
         turns="an interval that begins on the other side of 0",
         statement="V matters less than R for the ratio black-box / white-box error",
         scenarios=POISONING, measures=("gradient_alignment", "loss_variability", "error", "whitebox_error"),
-        fewest=stats.FEWEST_FOR_CORRELATION, judge=alignment_over_variability,
+        fewest=stats.FEWEST_FOR_CORRELATION, adds=LEARNERS,
+        needs="five surrogates or more with V, R and a white-box error, in 8 repetitions",
+        judge=alignment_over_variability,
     ),
     _of_repetitions(
         id="5c", statement="A forest is harder to poison than the other targets", scenarios=POISONING, measures=_HARM,
+        needs="a forest among the targets, in 6 repetitions",
+        adds="surrogate=svm_low,ridge_low target=svm_low,ridge_low,forest_high 'seed=range(10)'",
         judge=less_harmed("forest"), test=_OTHERS.format("the forest", "suffers"),
         turns=unless("the others suffer more", "the forest does"),
     ),
     _of_repetitions(
         id="5d", statement="From L linear surrogates, an MLP is harder to poison than the other targets",
         scenarios=POISONING, measures=_HARM, judge=less_harmed("mlp", from_weak_linear=True),
-        test=_OTHERS.format("the MLP", "suffers"),
-        turns=unless("the others suffer more", "the MLP does"),
+        test=_OTHERS.format("the MLP", "suffers"), turns=unless("the others suffer more", "the MLP does"),
+        needs="L linear surrogates, an MLP among the targets, in 6 repetitions",
+        adds="surrogate=svm_low,ridge_low target=svm_low,ridge_low,mlp_low 'seed=range(10)'",
     ),
     Claim(
         id="5e", experiment="mnist89_poisoning",
@@ -160,12 +169,15 @@ CLAIMS = (
         "95% interval of its mean ratio has to lie above 1",
         turns="an interval that reaches down to 1 (not shown), or lies below it (the other way)",
         statement="The ratio black-box / white-box error can exceed 1", scenarios=POISONING,
-        measures=("error", "whitebox_error"), fewest=stats.FEWEST_FOR_LARGEST, judge=ratio_above_one,
+        measures=("error", "whitebox_error"), needs="targets with a white-box error, in 10 repetitions", adds=LEARNERS,
+        fewest=stats.FEWEST_FOR_LARGEST, judge=ratio_above_one,
     ),
     _of_repetitions(
         id="6", experiment="drebin215_evasion",
         statement="A forest is more robust than the other targets", scenarios=frozenset({"detection"}),
         measures=("error",), judge=less_harmed("forest", less_clean=False),
         test=_OTHERS.format("the forest", "errs"), turns=unless("the others err more", "the forest does"),
+        added_to=frozenset({"detection"}),
+        needs="a forest among the targets, in 6 repetitions", adds="target=svm_low,rbf_low,forest_high 'seed=range(10)'",
     ),
 )  # fmt: skip

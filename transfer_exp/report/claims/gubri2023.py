@@ -88,7 +88,7 @@ CLAIMS = (
         needs="states of one training as surrogates, its end (checkpoint 0, or the last epoch) among them, in 10 "
         "repetitions",
         factors=("checkpoint",),
-        adds="surrogate=cnn surrogate.checkpoint=0,1,2,4,6 'seed=range(10)'",
+        adds="surrogate=mlp_high surrogate.checkpoint=0,1,2,4,8,16 'seed=range(10)'",
     ),
     Claim(
         id="ES2", experiment="sam_radius",
@@ -101,6 +101,6 @@ CLAIMS = (
         turns="SAM that is not significantly above the best early stop (not shown), or significantly below it (the other "
         "way)",
         needs="states of one training, and SAM at its end, in 6 repetitions", factors=("checkpoint", "sam_radius"),
-        adds="surrogate=cnn surrogate.checkpoint=0,1,2,4,6 surrogate.sam_radius=0,0.1,0.4 'seed=range(10)'",
+        adds="surrogate=mlp_high surrogate.checkpoint=0,1,2,4,8,16 surrogate.sam_radius=0,0.1,0.4 'seed=range(10)'",
     ),
 )  # fmt: skip

@@ -111,6 +111,7 @@ CLAIMS = (
         "filter, the aware attack against the other",
         needs="a target with a filter (target=sanitised) beside itself without, and attack=poisoning beside "
         "poisoning_aware, in 6 repetitions",
-        factors=("target", "attack"), adds="attack=poisoning,poisoning_aware target=svm_low,sanitised 'seed=range(10)'",
+        factors=("target", "attack"),
+        adds="attack=poisoning,poisoning_aware surrogate=svm_low target=svm_low,sanitised 'seed=range(10)'",
     ),
 )  # fmt: skip

@@ -59,6 +59,6 @@ CLAIMS = (
         fewest=tests.FEWEST_INTERIOR, judge=little_below,
         test="half of the repetitions choose the bend, in the others damage rises less than half as fast before it as after",
         needs="a fine grid of shares (at least 6 above 0), in 10 repetitions", factors=("epsilon",),
-        adds="attack=poisoning epsilon=poisoning_fine 'seed=range(10)'",
+        adds="attack=poisoning epsilon=poisoning_fine surrogate=svm_low target=svm_low,ridge_low 'seed=range(10)'",
     ),
 )  # fmt: skip

@@ -55,6 +55,7 @@ CLAIMS = (
         "way)",
         needs="surrogates and targets with and without adversarial training, in 6 repetitions",
         factors=("adversarial_radius",),
-        adds="surrogate=cnn surrogate.adversarial_radius=0,0.5 target=cnn target.adversarial_radius=0,0.5 'seed=range(10)'",
+        adds="surrogate=mlp_high surrogate.adversarial_radius=0,0.1 target=mlp_high target.adversarial_radius=0,0.1 "
+        "'seed=range(10)'",
     ),
 )  # fmt: skip

@@ -81,6 +81,6 @@ CLAIMS = (
         test="95% interval of the mean regret over repetitions; centrality is taken on disjoint halves of the attacker's "
         "data",
         needs="five surrogates or more with their centrality, in 5 repetitions", measures=("centrality",),
-        adds="measures=which_surrogate 'seed=range(10)'",
+        adds="'surrogate=glob(*_low)' measures=which_surrogate 'seed=range(10)'",
     ),
 )  # fmt: skip

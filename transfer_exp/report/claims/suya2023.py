@@ -94,6 +94,7 @@ CLAIMS = (
         "to classes farther apart, or in a smaller box (the other way)",
         needs="linear learners on all pairs of at least 5 classes, with the measures of poisonability",
         factors=(_CLASSES,), measures=tuple(_WORDS),
-        adds="'dataset.classes=[0,1],[0,2],[0,3],[0,4],[1,2],[1,3],[1,4],[2,3],[2,4],[3,4]' measures=poisonability",
+        adds="'dataset.classes=[0,1],[0,2],[0,3],[0,4],[1,2],[1,3],[1,4],[2,3],[2,4],[3,4]' surrogate=svm_low "
+        "target=svm_low measures=poisonability",
     ),
 )  # fmt: skip

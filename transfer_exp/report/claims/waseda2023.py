@@ -43,7 +43,7 @@ def similar_err_alike(claim: Claim, study: Study, numbers: Numbers) -> Iterator[
 
 CLAIMS = (
     Claim(
-        id="SM1", experiment="mnist_evasion",
+        id="SM1", n_classes=3, experiment="mnist_evasion",
         source="this suite", see="Waseda et al. 2023 (https://arxiv.org/abs/2112.14337)",
         scenarios=EVASION, fewest=stats.FEWEST_FOR_MEAN, judge=similar_err_alike,
         statement="The more similar two models are, the more of the target's mistakes are those of the surrogate",
@@ -52,6 +52,6 @@ CLAIMS = (
         turns="as clear a correlation in one of 20 exchanges of learners (not shown); or significantly fewer shared "
         "mistakes between models that are more alike (the other way)",
         needs="three classes or more, five learners or more, in 5 repetitions", measures=_COLUMNS,
-        adds="dataset=mnist 'surrogate=glob(*_low)' 'target=glob(*_low)' 'seed=range(10)'",
+        adds="'surrogate=glob(*_low)' 'target=glob(*_low)' 'seed=range(10)'",
     ),
 )  # fmt: skip

@@ -97,6 +97,5 @@ CLAIMS = (
         turns="for each part, p of 0.05 or more (not shown); or, significantly, transfer that falls with members, a last "
         "doubling that gains more, mixed ensembles below the best family (the other way)",
         needs="ensembles of 1, 2, 4, 8 members of one family, and mixed ones, in 6 repetitions", factors=("members",),
-        adds="surrogate=ensemble learner@surrogate.members.a=mlp_low +learner@surrogate.members.c=cnn 'seed=range(10)'",
     ),
 )  # fmt: skip

@@ -19,6 +19,7 @@ SOURCE, LINK = "Zhang et al. 2024", "https://arxiv.org/abs/2307.07873"
 _JOINT = ("input_curvature", "gradient_alignment")
 _SINGLE = {"gradient_size": "S", "loss_variability": "V"}
 N_EXCHANGES = 199
+_RADII = "surrogate=mlp_high surrogate.adversarial_radius=0,0.1,0.25,0.5,1,2 surrogate.adversarial_norm=l2 'seed=range(10)'"
 
 
 def rises_and_falls(claim: Claim, study: Study, numbers: Numbers) -> Iterator[Verdict]:
@@ -118,7 +119,7 @@ CLAIMS = (
         test="interior maximum: half of the repetitions choose the radius, the others test it against both ends",
         needs="one network at four adversarial radii or more, 0 among them, in 10 repetitions",
         factors=("adversarial_radius",),
-        adds="surrogate=cnn surrogate.adversarial_radius=0,0.1,0.25,0.5,1,2 surrogate.adversarial_norm=l2 'seed=range(10)'",
+        adds=_RADII,
     ),
     _own(
         id="LR2", experiment="training_radius",
@@ -132,7 +133,7 @@ CLAIMS = (
         "exchanged as "
         "units for what one adds to the other, paired signed ranks against S and V",
         needs="five surrogates or more with input_curvature and gradient_alignment, in 6 repetitions", measures=_JOINT,
-        adds="measures=networks 'seed=range(10)'",
+        adds=f"{_RADII} measures=networks",
     ),
     _own(
         id="LR3", experiment="regularisers",
@@ -142,7 +143,7 @@ CLAIMS = (
         statement="Label smoothing and mixup make worse surrogates",
         test="each strength against the same network without: signed ranks of the loss of transfer, paired by repetition",
         needs="a network with and without label smoothing or mixup, in 6 repetitions", factors=("label_smoothing", "mixup"),
-        adds="surrogate=cnn surrogate.label_smoothing=0,0.1,0.2,0.4 'seed=range(10)'",
+        adds="surrogate=mlp_high surrogate.label_smoothing=0,0.1,0.2,0.4 'seed=range(10)'",
     ),
     _own(
         id="LR4", experiment="regularisers",
@@ -152,6 +153,6 @@ CLAIMS = (
         statement="Penalising input gradients and SAM together make a better surrogate than either alone",
         test="paired signed ranks against each alone; the larger p counts",
         needs="a network without, with either and with both, in 6 repetitions", factors=("gradient_penalty", "sam_radius"),
-        adds="surrogate=cnn surrogate.gradient_penalty=0,0.1 surrogate.sam_radius=0,0.1 'seed=range(10)'",
+        adds="surrogate=mlp_high surrogate.gradient_penalty=0,0.1 surrogate.sam_radius=0,0.1 'seed=range(10)'",
     ),
 )  # fmt: skip
