@@ -12,8 +12,6 @@ import scipy.stats
 
 from transfer_exp import correlation, stats
 from transfer_exp.report.claims import power, tests
-from transfer_exp.report.claims.base import Claim
-from transfer_exp.report.claims.judging import not_rising
 
 RISING = np.arange(5.0) + np.linspace(0, 0.1, 10)[:, None]  # ten repetitions, five levels
 HUMP = np.array([0.0, 1.0, 3.0, 1.0, 0.5]) + np.linspace(0, 0.1, 10)[:, None]
@@ -80,16 +78,6 @@ def test_the_half_that_chooses_a_level_does_not_test_it() -> None:
     assert tests.interior(table + np.random.default_rng(0).normal(scale=0.01, size=table.shape))[0].p_value > 0.05
 
 
-def test_threshold_is_where_a_curve_bends_and_by_how_much() -> None:
-    at = np.array([0.02, 0.05, 0.1, 0.2])
-    curve = np.array([0.02, 0.05, 0.1, 0.6]) + 0.0 * RISING[:, :1]  # 1 a unit up to 0.1, then 5
-    found, place = tests.threshold(curve, at)
-    assert place == pytest.approx(0.1)
-    assert found.effect == pytest.approx(5 / 2 - 1)
-    assert found.p_value == pytest.approx(1 / 32)  # five repetitions, one-sided
-    assert tests.threshold(np.sqrt(at) + 0.0 * RISING[:, :1], at)[0].p_value == 1.0
-
-
 def test_equivalence_is_two_one_sided_t_tests() -> None:
     values = np.array([0.01, -0.02, 0.03, 0.0, 0.02, -0.01])
     t = (0.05 - values.mean()) / (values.std(ddof=1) / math.sqrt(6))
@@ -128,16 +116,6 @@ def test_a_predictor_that_adds_is_told_from_one_that_does_not() -> None:
     assert tests.out_of_sample([own], turned)[0] == pytest.approx(-1.0)
 
 
-@pytest.mark.parametrize(
-    ("table", "answer"),
-    [(RISING, "fails"), (-RISING, "holds"), (HUMP, "holds"), (np.random.default_rng(5).normal(size=(10, 4)), "not tested")],
-    ids=["rises", "falls", "turns", "nothing shown"],
-)
-def test_not_rising(table: np.ndarray, answer: str) -> None:
-    claim = Claim(id="x", source="s", statement="", scenarios=frozenset(), fewest=6, judge=lambda *_: iter(()))
-    assert not_rising(claim, "-", table, "it", range(table.shape[1])).verdict == answer
-
-
 def test_smallest_detectable_effects_against_theory() -> None:
     n = 10
     # A sign test over 10 takes 9 wins: the win share at which P(X >= 9) = 0.8.
@@ -170,15 +148,6 @@ def plateau(n: int) -> Callable[[np.random.Generator], float]:
     return lambda rng: tests.interior(rng.normal(size=(n, 7)) + np.array([-9.0, *[0.0] * 6]))[0].p_value
 
 
-SHARES = np.array([0.01, 0.02, 0.04, 0.06, 0.1, 0.15, 0.2])
-
-
-def bent(rng: np.random.Generator, below: float) -> float:
-    """Curves that rise by ``below`` of their later slope up to 6%, p of the test that it is less than half."""
-    curve = np.where(SHARES < 0.06, below * SHARES, SHARES - (1 - below) * 0.06)
-    return tests.threshold(curve + 0.0005 * rng.normal(size=(10, 7)), SHARES)[0].p_value
-
-
 # Discrete tests stay below 5%: of 10 repetitions, signed ranks at 4.9%, half of them one-sided at 3.1%, sign tests at 2.1%.
 FALSE: dict[str, tuple[Callable[[np.random.Generator], float], int]] = {
     "sign test, 10": (lambda rng: stats.sign_test(rng.normal(size=10), np.zeros(10)).p_value, 4000),
@@ -189,7 +158,6 @@ FALSE: dict[str, tuple[Callable[[np.random.Generator], float], int]] = {
     "trend, 10 of 5": (lambda rng: tests.trend(rng.normal(size=(10, 5))).p_value, 1000),
     "interior, 10": (plateau(10), 4000),
     "interior, 16": (plateau(16), 4000),
-    "threshold, at half": (lambda rng: bent(rng, 0.5), 4000),
     "equivalent, at the margin": (lambda rng: tests.equivalent(1 + rng.normal(scale=0.3, size=10), 1.0).p_value, 4000),
 }  # fmt: skip
 

@@ -88,12 +88,12 @@ def test_shares_that_place_no_point_are_no_threshold(n_target: float) -> None:
 
     found = verdicts("TH1", poisoning.study(plant, 1, shares=CONCAVE, targets=("svm_low",)))
     assert [v.verdict for v in found] == ["fails"]
-    if n_target == 80:  # 0.2 / 0.8 of 80 points are 20, 0.15 / 0.85 of them 14: the bend is at the last share but one
-        assert "the bend is at 14.9% of points" in found[0].reason
+    if n_target == 80:  # the first shares that place another number of points place 1 and 2, and 2 of 82 are 2.4%
+        assert "the best bend is at 2.4% of points" in found[0].reason
 
 
 def test_who_knows_the_filter_is_held_against_the_other_on_the_same_data() -> None:
-    """Points do more on the second data set, whoever makes them; knowing the filter does nothing."""
+    """Points do more on the second data set, whoever makes them, with a filter or without."""
 
     def plant(rows: pd.DataFrame, sign: int) -> None:
         del sign
@@ -105,7 +105,9 @@ def test_who_knows_the_filter_is_held_against_the_other_on_the_same_data() -> No
     )
     found = [v for v in verdicts("SN1", study) if "poisoning_aware" in v.learner]
     assert len(found) == 2
-    assert all(abs(v.statistic) < 0.01 for v in found)
+    assert sorted(v.statistic for v in found) == pytest.approx([0.1 / 2, 0.3 / 2], abs=0.01)
+    for same, one in zip((0.1, 0.3), sorted(found, key=lambda v: v.statistic), strict=True):
+        assert f"past the filter means {same:.1f}" in one.reason
 
 
 @pytest.mark.parametrize(("claim", "n"), [("NN1", 1), ("SN1", 1)])

@@ -59,9 +59,9 @@ def kinds(rows: pd.DataFrame, sign: int) -> None:
 
 
 def filters(rows: pd.DataFrame, sign: int) -> None:
-    """The filter takes all damage but that of who knows it; reversed: it adds to it, most where it is not known."""
+    """The filter takes all damage but that of who knows it; reversed: only of that, and adds to the other."""
     behind, knows = rows["target"] == "sanitised_centre", rows["attack"] == "poisoning_aware"
-    past = np.where(knows, 0.15, 0.02) if sign > 0 else np.where(knows, 0.3, 0.4)
+    past = np.where(knows, 0.15, 0.02) if sign > 0 else np.where(knows, 0.05, 0.4)
     rows["harm"] = np.where(behind, past, 0.2) * abs(sign) + 0.01 * rows["noise"]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from transfer_exp.report import tables, words
+from transfer_exp.report import factors, tables, words
 from transfer_exp.report.claims import designs, tests
 from transfer_exp.report.claims.base import EVASION, Claim, Numbers, Verdict
 from transfer_exp.report.claims.judging import in_error, of_found
@@ -14,7 +14,7 @@ from transfer_exp.report.study import Study
 
 PLAIN = ("pgd", "iterative")
 FOR_TRANSFER = ("mifgsm", "nifgsm", "difgsm", "tifgsm", "sinifgsm", "vmifgsm", "admix")
-_SAME = ("attack.norm", "attack.goal", "attack.n_gradients")  # an equal ball, goal and budget of gradients
+_SAME = ("attack.norm", "attack.goal", "attack.objective", "attack.n_gradients")  # ball, aim and budget of gradients
 
 
 def beside_plain(study: Study) -> Iterator[tuple[Study, Study]]:
@@ -27,6 +27,12 @@ def beside_plain(study: Study) -> Iterator[tuple[Study, Study]]:
                     yield plain, other
 
 
+def named_beside(plain: Study, other: Study) -> str:
+    """The plain attack, with those of its settings that the other does not share."""
+    own = {name: value for name, value in plain.settings.items() if name != "attack" and other.settings.get(name) != value}
+    return ", ".join(filter(None, (plain.attack, factors.in_words(own))))
+
+
 def more_with_less(claim: Claim, study: Study, numbers: Numbers) -> Iterator[Verdict]:
     """Two verdicts an attack: its points transfer better, and their own surrogate is misled less."""
     del numbers
@@ -34,9 +40,9 @@ def more_with_less(claim: Claim, study: Study, numbers: Numbers) -> Iterator[Ver
         column = designs.transfer(tables.at_reference(plain))
         gained = designs.beside([plain, other], column)
         errors = designs.beside([plain, other], "error")
-        name = f"{column.replace('_', ' ')} above {plain.attack}"
+        name = f"{column.replace('_', ' ')} above {named_beside(plain, other)}"
         yield of_found(
-            claim, f"{other.attack}: transfer", name, tests.paired((gained[1] - gained[0]).to_numpy()),
+            claim, f"{designs.named(other)}: transfer", name, tests.paired((gained[1] - gained[0]).to_numpy()),
             statement="Momentum, input diversity, translation, scale and the like raise transfer at an equal number of "
             "gradients",
             remark=f"{_means(gained)}; {in_error((errors[1] - errors[0]).to_numpy())}" if len(gained) else "",
@@ -45,7 +51,7 @@ def more_with_less(claim: Claim, study: Study, numbers: Numbers) -> Iterator[Ver
         own = designs.beside([plain, other], reached)
         if len(own):
             yield of_found(
-                claim, f"{other.attack}: own surrogate", f"{reached.replace('_', ' ')} lost",
+                claim, f"{designs.named(other)}: own surrogate", f"{reached.replace('_', ' ')} lost",
                 tests.paired((own[0] - own[1]).to_numpy()),
                 statement="Attacks made for transfer reach less on their own surrogate", remark=_means(own),
             )  # fmt: skip
@@ -70,7 +76,8 @@ CLAIMS = (
         "budgets of "
         "gradients, and what is reached on the surrogate, are compared here beside it",
         fewest=tests.FEWEST_PAIRED, judge=more_with_less, test="paired signed ranks over repetitions, attack by attack",
-        needs="the plain attack (pgd) and transfer attacks with the same epsilon, norm and n_gradients, in 6 repetitions",
+        needs="the plain attack (pgd) and transfer attacks with the same epsilon, norm, goal, objective and n_gradients, "
+        "in 6 repetitions",
         factors=("attack",),
         adds="attack=pgd,mifgsm,nifgsm,difgsm,tifgsm,sinifgsm,vmifgsm measures=share_of_optimum 'seed=range(10)'",
     ),

@@ -14,7 +14,15 @@ from transfer_exp.report.claims.tests import Found
 from transfer_exp.types import Floats
 
 NO_TREND = 0.3  # mean Kendall's tau within +- this is no trend
-NOT_RISING_TURNS = f"a significant rise (it fails); a fall, a turn, or an interval within ±{NO_TREND:g} (it holds)"
+NOT_RISING_TURNS = (
+    f"a significant rise without a turn (it fails); a turn, a fall, or an interval within ±{NO_TREND:g} (it holds)"
+)
+NOT_RISING_TEST = (
+    "a turn first (one half of the repetitions choose an inner level, in the other half it is held against both ends, "
+    "one-sided), then Page's trend: holds where transfer turns, falls, or has no trend beyond a mean tau of "
+    f"{NO_TREND:g}; fails where it rises and no turn is shown"
+)
+NOT_RISING_NEEDS = f"{tests.FEWEST_PAIRED} repetitions for a trend or its absence, {tests.FEWEST_INTERIOR} for a turn"
 
 
 def of_found(
@@ -60,36 +68,39 @@ def of_equivalence(claim: Claim, part: str, name: str, differences: Floats, marg
     )  # fmt: skip
 
 
-def not_rising(claim: Claim, part: str, table: Floats, of: str, levels: Sequence[object]) -> Verdict:
-    """That values ``(n, levels)`` do not simply rise with the level; the remark has their means.
+def not_rising(
+    claim: Claim, part: str, table: Floats, of: str, levels: Sequence[object], remarks: Sequence[str] = ()
+) -> Verdict:
+    """That transfer ``(n, levels)``, in the order of its levels, does not always rise with ``of``: it turns, falls or stays.
 
-    Fails where they rise; holds where they fall, turn on the way, or show no trend larger than ``NO_TREND``; where neither
-    is shown, the claim is not tested.
+    A turn is a largest value in between, tested on split halves and before the trend, which a rise before it would decide;
+    where there are too few repetitions for it, a rise is no verdict if the largest mean lies in between.
     """
-    found = tests.trend(table)
-    turns = {word: tests.interior(sign * table)[0].p_value for word, sign in (("largest", 1), ("smallest", -1))}
-    turn = min(turns, key=lambda word: turns[word])
-    verdict = of_found(claim, part, f"mean Kendall's tau of transfer with {of}", found)
+    trend, (turn, place) = tests.trend(table), tests.interior(table)
+    means = table.mean(axis=0)
+    between = 0 < int(means.argmax()) < len(levels) - 1
+    shown, rises = trend.p_value < stats.ALPHA, trend.effect > 0
+    remark = "; ".join([", ".join(f"{m:.3f} at {level}" for m, level in zip(means, levels, strict=True)), *remarks])
+    if turn.n >= tests.FEWEST_INTERIOR and turn.p_value < stats.ALPHA:
+        name = "transfer above that of both ends"
+        own = f"transfer turns: largest at {levels[place]}, mean tau {trend.effect:+.2f}; means {remark}"
+        return of_found(claim, part, name, turn, fewest=tests.FEWEST_INTERIOR, remark=own)
+    verdict = of_found(claim, part, f"mean Kendall's tau of transfer with {of}", trend)
     answer: Answer = verdict.verdict
-    p_value, reason = found.p_value, verdict.reason
     if answer == "not tested":
         return verdict
-    means = ", ".join(f"{mean:.3f} at {level}" for level, mean in zip(levels, table.mean(axis=0), strict=True))
-    if found.p_value < stats.ALPHA and found.effect > 0:
-        answer, reason = "fails", f"transfer rises with {of}"
-    elif found.p_value < stats.ALPHA:
+    if shown and rises and between and turn.n < tests.FEWEST_INTERIOR:
+        answer = "not tested"
+        reason = f"largest in between, and whether it turns there takes {tests.FEWEST_INTERIOR} repetitions"
+    elif shown and rises:
+        answer, reason = "fails", f"transfer rises with {of}{', no turn is shown' if between else ''}"
+    elif shown:
         answer, reason = "holds", f"transfer falls with {of}"
-    elif 2 * turns[turn] < stats.ALPHA:
-        answer, reason, p_value = "holds", f"transfer is {turn} in between", 2 * turns[turn]
-    elif -NO_TREND < found.low <= found.high < NO_TREND:
+    elif -NO_TREND < trend.low <= trend.high < NO_TREND:
         answer, reason = "holds", f"no trend: the interval lies within ±{NO_TREND:g}"
     else:
         answer, reason = "not tested", "neither a trend nor its absence is shown; more repetitions"
-    return Verdict(
-        claim=claim.id, statement=claim.statement, learner=part, statistic_name=verdict.statistic_name,
-        statistic=found.effect, n=found.n, verdict=answer, reason=f"{reason}; means {means}", p_value=p_value,
-        low=found.low, high=found.high, detectable=found.detectable,
-    )  # fmt: skip
+    return replace(verdict, verdict=answer, reason=f"{reason}; means {remark}")
 
 
 def in_error(values: Floats) -> str:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from transfer_exp.report import tables, words
 from transfer_exp.report.claims import designs, tests
-from transfer_exp.report.claims.base import POISONING, Claim, Numbers, Verdict
+from transfer_exp.report.claims.base import POISONING, Claim, Numbers, Verdict, untested
 from transfer_exp.report.claims.judging import given, of_found
 from transfer_exp.report.study import Study
 
@@ -30,7 +30,7 @@ def removes_only_the_unaware(claim: Claim, study: Study, numbers: Numbers) -> It
             learners = _targets(part)
             for filtered in _sanitised(part, learners):
                 if learners.loc[filtered, _FILTER] == _KNOWN:
-                    yield from _aware(claim, part, aware, filtered)
+                    yield from _aware(claim, part, aware, learners, filtered)
 
 
 def _targets(part: Study) -> pd.DataFrame:
@@ -82,18 +82,37 @@ def _removed(part: Study, filtered: str) -> str:
     return f"; removed {poisoning:.3g} poisoning and {clean:.3g} clean"
 
 
-def _aware(claim: Claim, part: Study, aware: list[Study], filtered: str) -> Iterator[Verdict]:
+def _aware(claim: Claim, part: Study, aware: list[Study], learners: pd.DataFrame, filtered: str) -> Iterator[Verdict]:
+    """Of its damage without the filter, points made knowing it keep more than half; beside it, those made without."""
+    plain = inner_learner(learners, filtered)
     for other in aware:
-        harm = [designs.harm(one) for one in (other, part)]
-        own = [values[values.index.get_level_values("target") == filtered] for values in harm]
-        found = designs.by_seed(*own)
-        if len(found):
-            yield of_found(
-                claim, f"{designs.named(other)}: {filtered}", "damage above that of points made without knowing the filter",
-                tests.paired(found[:, 0] - found[:, 1]),
-                statement="Past the filter, points made knowing it do more than those made without",
-                remark=f"{words.means(*found.T)}{_removed(other, filtered)}",
-            )  # fmt: skip
+        label, harm = f"{designs.named(other)}: {filtered}", designs.harm(other)
+        past = _of_target(harm, filtered)
+        found = designs.by_seed(past, _of_target(designs.harm(part), filtered))
+        if not len(found):
+            continue
+        more = tests.paired(found[:, 0] - found[:, 1])
+        remark = f"past the filter {words.means(*found.T)} of points made without knowing it, p {more.p_value:.2g}"
+        remark += _removed(other, filtered)
+        kept = designs.by_seed(past, _of_target(harm, plain)) if plain is not None else found[:0]
+        if not len(kept):
+            yield untested(
+                claim,
+                label,
+                f"their damage without the filter is not recorded; add target={plain or 'the learner within'}; {remark}",
+            )
+            continue
+        remark = f"{words.means(*kept.T)} without the filter; {remark}"
+        verdict = of_found(
+            claim, label, "damage past the filter, less half of that without it", tests.paired(kept[:, 0] - kept[:, 1] / 2),
+            statement="Points made knowing the filter keep more than half of their damage past it", remark=remark,
+        )  # fmt: skip
+        yield given(verdict, tests.paired(kept[:, 1]), f"no damage to keep; {remark}")
+
+
+def _of_target(harm: pd.Series[float], target: str) -> pd.Series[float]:
+    """By seed and surrogate."""
+    return harm[harm.index.get_level_values("target") == target].droplevel("target")
 
 
 CLAIMS = (
@@ -107,9 +126,10 @@ CLAIMS = (
         "sentiment classifiers (3% to 24%, 12% to 29%) with 3% of points; attacks that ignore the filters were defeated. "
         "Here the aware attacker knows the filter by distance to the class centre",
         fewest=tests.FEWEST_PAIRED, judge=removes_only_the_unaware,
-        test="paired signed ranks over repetitions: half of the damage without the filter, less that with it; past the "
-        "filter, the aware attack against the other",
-        needs="a target with a filter (target=sanitised) beside itself without, and attack=poisoning beside "
+        test="paired signed ranks over repetitions: half of the damage without the filter, less that with it; of points "
+        "made knowing the filter, the damage past it, less half of that without it; not tested where there is no damage. "
+        "The remark has the aware attack beside the other, past the filter",
+        needs="a target with a filter (target=sanitised) beside itself without, under attack=poisoning and "
         "poisoning_aware, in 6 repetitions",
         factors=("target", "attack"),
         adds="attack=poisoning,poisoning_aware surrogate=svm_low target=svm_low,sanitised 'seed=range(10)'",

@@ -7,27 +7,28 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from transfer_exp.report.claims import designs, tests
+from transfer_exp.report.claims import bends, designs, tests
 from transfer_exp.report.claims.base import POISONING, Claim, Numbers, Verdict
 from transfer_exp.report.claims.judging import of_found
 from transfer_exp.report.study import Study
 
-FEWEST_SHARES = 6  # above 0
-
 
 def little_below(claim: Claim, study: Study, numbers: Numbers) -> Iterator[Verdict]:
-    """One verdict a target: its damage rises less than half as fast below a share as above it."""
+    """One verdict a target: its damage bends at a share, and rises less than half as fast below it as above."""
     del numbers
     for part in designs.bilevel(study):
         placed = of_points(part)
-        if len(placed) < FEWEST_SHARES:
+        if len(placed) < bends.FEWEST_SHARES:
             continue
         harm = pd.concat({share: designs.harm(part, share) for share in placed}, axis=1).dropna()
         for target in part.learners.ordered(harm.index.get_level_values("target")):
             table = harm.xs(target, level="target").groupby(level="seed").mean().to_numpy(dtype=np.float64)
-            found, place = tests.threshold(table, np.array(list(placed.values())))
-            remark = f"the bend is at {place:.1%} of points" if len(table) else ""
-            name = "half of the damage per share beyond the bend, less that before it"
+            found, bend = bends.bend(table, np.array(list(placed.values())))
+            remark = ""
+            if bend is not None:
+                slopes = f"damage per share {bend.before:.2g} before, {bend.beyond:.2g} beyond"
+                remark = f"the best bend is at {bend.place:.1%} of points, {slopes}"
+            name = "by how much a smooth curve misses the damage more than a bent one"
             yield of_found(claim, f"{designs.named(part)}: {target}", name, found, remark=remark)
 
 
@@ -57,8 +58,10 @@ CLAIMS = (
         measured="A threshold that can be computed, and a transition there: attacks on popular models became effective only "
         "when the share of points exceeded it; their attack aims at given parameters, ours raises the validation loss",
         fewest=tests.FEWEST_INTERIOR, judge=little_below,
-        test="half of the repetitions choose the bend, in the others damage rises less than half as fast before it as after",
-        needs="a fine grid of shares (at least 6 above 0), in 10 repetitions", factors=("epsilon",),
+        test="half of the repetitions choose a bend, before which damage rises less than half as fast as after, and fit a "
+        "smooth curve (a straight line, a quadratic or a power of the share); in the others, one-sided signed ranks of by "
+        "how much the smooth curve misses more: damage that gets steeper everywhere has no threshold",
+        needs=f"a fine grid of shares (at least {bends.FEWEST_SHARES} above 0), in 10 repetitions", factors=("epsilon",),
         adds="attack=poisoning epsilon=poisoning_fine surrogate=svm_low target=svm_low,ridge_low 'seed=range(10)'",
     ),
 )  # fmt: skip

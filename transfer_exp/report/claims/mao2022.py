@@ -9,7 +9,13 @@ import numpy as np
 from transfer_exp.report import tables
 from transfer_exp.report.claims import designs, tests
 from transfer_exp.report.claims.base import EVASION, Claim, Numbers, Verdict
-from transfer_exp.report.claims.judging import NOT_RISING_TURNS, not_rising, of_found
+from transfer_exp.report.claims.judging import (
+    NOT_RISING_NEEDS,
+    NOT_RISING_TEST,
+    NOT_RISING_TURNS,
+    not_rising,
+    of_found,
+)
 from transfer_exp.report.study import Study
 
 SEE = "Mao et al., Transfer Attacks Revisited, IEEE S&P 2022 (https://arxiv.org/abs/2204.04063)"
@@ -51,12 +57,10 @@ CLAIMS = (
         source="this suite", see=SEE, scenarios=EVASION, fewest=tests.FEWEST_PAIRED,
         judge=simpler_is_not_always_better,
         statement="Simpler surrogates do not always transfer better (against claim 2a)",
-        test="Page's trend test and interior extremum over one number of a learner: fails where transfer rises with "
-        "simplicity; "
-        "holds where it falls, turns, or has no trend beyond a mean tau of 0.3",
+        test=f"along one number of a learner, from complex to simple: {NOT_RISING_TEST}",
         turns=NOT_RISING_TURNS,
-        needs="one number of a surrogate (width, depth, weight_decay, C, alpha, gamma) at three values or more, in 6 "
-        "repetitions",
+        needs="one number of a surrogate (width, depth, weight_decay, C, alpha, gamma) at three values or more; "
+        f"{NOT_RISING_NEEDS}",
         factors=tuple(SIMPLER), adds="surrogate=mlp_high surrogate.width=10,20,50,100 'seed=range(10)'",
     ),
     Claim(

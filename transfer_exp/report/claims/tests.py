@@ -5,12 +5,10 @@
     trend        Page's L (1963) over an ordered factor, within repetitions; the effect is the mean Kendall's tau
     interior     one half of the repetitions choose the level, the others are tested: above both ends (the larger of two
                  p-values: an intersection-union test)
-    threshold    one half of the repetitions choose the place of a bend, the others are tested: before it a curve rises less
-                 than half as fast as after
     equivalent   two one-sided t-tests (Schuirmann 1987)
     joint        does a predictor add to another? out of sample over repetitions, learners exchanged as units
 
-A positive effect is one as claimed.
+A positive effect is one as claimed. That a curve bends: ``bends``.
 """
 
 from __future__ import annotations
@@ -158,22 +156,6 @@ def _one_sided(differences: Sequence[Floats], n: int, *, force: float | None = N
         high=high,
         detectable=power.shift(len(weaker), sides=1) * sd,
     )
-
-
-def threshold(table: Floats, at: Floats) -> tuple[Found, float]:
-    """That curves ``(n, m)`` from 0 at 0 through places ``at (m,)`` rise little at first, and up to where.
-
-    Up to the place chosen by every other repetition, their rise per unit is less than half of that beyond it; the effect is
-    half of the latter less the former, in the mean of the repetitions that did not choose.
-    """
-    table = table[~np.isnan(table).any(axis=1)]
-    if len(table) < 2 or len(at) < 3:
-        return Found(effect=math.nan, p_value=math.nan, n=len(table)), math.nan
-    below = table[:, :-1] / at[:-1]
-    beyond = (table[:, -1:] - table[:, :-1]) / (at[-1] - at[:-1])
-    bend = beyond / 2 - below
-    place = int(bend[::2].mean(axis=0).argmax())
-    return above(bend[1::2, place], n=len(table)), float(at[place])
 
 
 def above(differences: Floats, *, n: int) -> Found:
