@@ -151,7 +151,7 @@ ENSEMBLES = [(A, None, None, None), (A, A, None, None), (A, A, A, A), (A, B, Non
 # claim -> settings, what is planted, further options, parts of it whose reverse is no failure (undecided)
 TABLE: Mapping[str, tuple[Mapping[str, Sequence[object]], planted.Plant, dict[str, Any]]] = {
     "LR1": (RADII, hump, {}),
-    "LR2": ({}, together, {"surrogates": MANY, "targets": ("svm_low", "mlp_low", "cnn_a")}),
+    "LR2": ({}, together, {"surrogates": MANY, "targets": ("svm_low", "mlp_low", "cnn_a", "cnn_b", "cnn_c")}),
     "LR3": ({"surrogate.label_smoothing": (0, 0.1, 0.2)}, smoothing, {}),
     "LR4": ({"surrogate.gradient_penalty": (0, 0.1), "surrogate.sam_radius": (0, 0.1)}, both_options, {}),
     "ES1": ({"surrogate.checkpoint": (0, 1, 2, 4)}, early, {}),

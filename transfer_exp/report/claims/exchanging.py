@@ -7,7 +7,7 @@ have to be shown (the larger p-value counts, an intersection-union test):
                 outcome: one predictor more, and one that few learners have, gain as much by chance there as here
     left out    the gain lies above 0 by a t-test with the jackknife's standard error, each learner left out in turn: that
                 both go with the outcome, equally, is no gain (Tukey 1958; variances of surrogates and targets are added,
-                with Satterthwaite's degrees of freedom)
+                with half of Satterthwaite's degrees of freedom)
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ import scipy.stats
 from transfer_exp import correlation, stats
 from transfer_exp.report.claims import power
 from transfer_exp.report.claims.tests import Found
-from transfer_exp.types import Floats, Ints
+from transfer_exp.types import Ints, counted
 
-FEWEST_SURROGATES = 5
+FEWEST = 5  # learners
 N_ORDERS = 199
 _ROUNDING = 1e-9
 Axes: TypeAlias = Sequence[Sequence[str]]
@@ -36,10 +36,13 @@ def exchanges(axes: Axes, *, n_orders: int = N_ORDERS) -> correlation.Exchanges:
     return correlation.exchange(*axes, rng=np.random.default_rng(0), n_orders=n_orders)
 
 
-def lacking(axes: Axes) -> str:
-    """Why these surrogates are too few for a test; empty where they are not."""
-    few = len(axes[0]) < FEWEST_SURROGATES
-    return f"{len(axes[0])} surrogates; the test exchanges at least {FEWEST_SURROGATES}" if few else ""
+def lacking(axes: Axes, *, of_targets: bool = False) -> str:
+    """Why these learners are too few for a test; empty where they are not. of_targets: a measure that only these have."""
+    surrogates, targets = map(len, axes)
+    if surrogates < FEWEST:
+        return f"{surrogates} surrogates; the test exchanges at least {FEWEST}"
+    few = of_targets and targets < FEWEST
+    return f"{counted(targets, 'target')}, of which it is a measure; the test exchanges at least {FEWEST}" if few else ""
 
 
 def gained(gain: Gain, axes: Axes, *, n: int, n_orders: int = N_ORDERS) -> Found:
@@ -62,8 +65,9 @@ def gained(gain: Gain, axes: Axes, *, n: int, n_orders: int = N_ORDERS) -> Found
 
 
 def _standard_error(gain: Gain, axes: Axes) -> tuple[float, float]:
-    """The jackknife's, over surrogates and targets, with its degrees of freedom (Satterthwaite 1946).
+    """The jackknife's, over surrogates and targets, with its degrees of freedom.
 
+    These are half of Satterthwaite's (1946), as half of n - 1 are in ``stats.mean_interval``: few learners, and skewed.
     A learner in both roles is left out of both at once.
     """
     rows, columns = (np.array(axis) for axis in axes)
@@ -77,9 +81,4 @@ def _standard_error(gain: Gain, axes: Axes) -> tuple[float, float]:
             variances.append((len(without) - 1) ** 2 / len(without) * float(without.var(ddof=1)))
             weights.append(variances[-1] ** 2 / (len(without) - 1))
     total = sum(variances)
-    return math.sqrt(total), total**2 / sum(weights) if total > 0 else math.nan
-
-
-def differs(values: Floats) -> bool:
-    """Whether a measure ``(n, points)`` differs between points: S of a single target does not."""
-    return bool((np.ptp(values, axis=1) > _ROUNDING).any())
+    return math.sqrt(total), max(1.0, total**2 / sum(weights) / 2) if total > 0 else math.nan

@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 
 from transfer_exp import correlation
+from transfer_exp.measures import registry
 from transfer_exp.report import correlations, tables
 from transfer_exp.report.claims import designs, exchanging, tests
 from transfer_exp.report.claims.base import EVASION, Claim, Judge, Numbers, Verdict, untested
@@ -80,8 +81,7 @@ def _over_singles(claim: Claim, values: Mapping[str, Floats], axes: Sequence[Seq
     outcome = values["outcome"]
     for single in (name for name in _SINGLE if name in values):
         part = f"over {_SINGLE[single]}"
-        same = "" if exchanging.differs(values[single]) else f"{_SINGLE[single]} is the same for all pairs"
-        if lack := exchanging.lacking(axes) or same:
+        if lack := exchanging.lacking(axes, of_targets=registry.MEASURES[single].of == "target"):
             yield untested(claim, part, lack)
             continue
 
@@ -170,7 +170,8 @@ CLAIMS = (
         "units for what "
         "one adds to the other; for how much more both tell than S or V, each is also left out in turn (jackknife), the "
         "larger p counts and the interval is over learners",
-        needs="five surrogates or more with input_curvature and gradient_alignment, in 6 repetitions", measures=_JOINT,
+        needs="five surrogates or more with input_curvature and gradient_alignment (for S five targets), in 6 "
+        "repetitions", measures=_JOINT,
         adds="measures=networks 'seed=range(10)'",
     ),
     _own(
