@@ -189,7 +189,7 @@ def explained(runs: pd.DataFrame, curves: pd.DataFrame) -> Iterator[Number]:
         gains = told(*pair) - told(other)
         yield Number("LR2", f"over {other} alone", name, gains.mean(), None, interval(gains))
     for letter, column in single.items():
-        yield paired("LR2", f"over {letter}", name, told(*pair) - told(column))
+        yield Number("LR2", f"over {letter}", name, (told(*pair) - told(column)).mean())
 
 
 STUDIES = {

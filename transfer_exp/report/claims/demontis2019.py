@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -15,7 +16,8 @@ import pandas as pd
 
 from transfer_exp import stats
 from transfer_exp.report import comparisons as tests
-from transfer_exp.report import words
+from transfer_exp.report import correlations, words
+from transfer_exp.report.claims import power
 from transfer_exp.report.claims.base import (
     EVASION,
     NOT_AFTER_HOLM,
@@ -88,12 +90,18 @@ def correlated(x: str, y: str, *, sign: int) -> Judge:
     """Two verdicts, by Pearson's and Kendall's coefficient of two columns, which should have this sign."""
 
     def judge(claim: Claim, study: Study, numbers: Numbers) -> Iterator[Verdict]:
-        del study
         table = numbers.correlations
         for _, row in table[(table["x"] == x) & (table["y"] == y)].iterrows():
-            yield _of_correlation(claim, row, sign)
+            verdict = _of_correlation(claim, row, sign)
+            yield verdict if verdict.verdict == "not tested" else _with_power(verdict, study, row)
 
     return judge
+
+
+def _with_power(verdict: Verdict, study: Study, row: pd.Series[Any]) -> Verdict:
+    detectable = power.correlated(*correlations.tested(study, row["x"], row["y"]), row["kind"])
+    reason = "; ".join(filter(None, (verdict.reason, power.undetectable(detectable))))
+    return replace(verdict, detectable=detectable, reason=reason)
 
 
 def _of_correlation(claim: Claim, row: pd.Series[Any], sign: int) -> Verdict:

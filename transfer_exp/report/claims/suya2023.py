@@ -58,12 +58,11 @@ def _of_pair(part: Study, column: str) -> Floats:
 def _verdict(claim: Claim, part: str, found: list[Floats], sign: int, n: int) -> Verdict:
     seeds = min(map(len, found))
     first, second = np.stack([own[:seeds] for own in found], axis=1).transpose(2, 0, 1)
-    test = correlation.correlate(
-        stats.column_means(first), sign * stats.column_means(second), kind="kendall", exchanges=exchanges(n)
-    )
+    means, orders = (stats.column_means(first), sign * stats.column_means(second)), exchanges(n)
+    test = correlation.correlate(*means, kind="kendall", exchanges=orders)
     low, high = correlation.interval(first, sign * second, kind="kendall", rng=np.random.default_rng(0))
     name = f"Kendall's tau with the damage{', turned' if sign < 0 else ''}"
-    detectable = power.coefficient(n, "kendall")
+    detectable = power.correlated(*means, orders, "kendall")
     values = tests.Found(effect=test.value, p_value=test.p_value, n=n, low=low, high=high, detectable=detectable)
     remark = f"{len(found)} pairs of {n} classes, exchanged as units; mean of {seeds} repetitions"
     return of_found(claim, part, name, values, fewest=FEWEST_CLASSES, remark=remark)

@@ -10,7 +10,7 @@ import numpy as np
 
 from transfer_exp import correlation, stats
 from transfer_exp.report import correlations, tables
-from transfer_exp.report.claims import tests
+from transfer_exp.report.claims import power, tests
 from transfer_exp.report.claims.base import EVASION, Claim, Numbers, Verdict
 from transfer_exp.report.claims.judging import of_found
 from transfer_exp.report.study import Study
@@ -30,12 +30,14 @@ def similar_err_alike(claim: Claim, study: Study, numbers: Numbers) -> Iterator[
     )
     first, second = correlations.by_seed(rows, ["gradient_alignment", "same"], correlations.PAIRS)
     exchanges = correlation.exchange(*correlations.axes_of(rows, correlations.PAIRS), rng=np.random.default_rng(0))
+    means = stats.column_means(first), stats.column_means(second)
     kinds: tuple[correlation.Kind, ...] = ("pearson", "kendall")
     for kind in kinds:
-        test = correlation.correlate(stats.column_means(first), stats.column_means(second), kind=kind, exchanges=exchanges)
+        test = correlation.correlate(*means, kind=kind, exchanges=exchanges)
+        detectable = power.correlated(*means, exchanges, kind)
         low, high = correlation.interval(first, second, kind=kind, rng=np.random.default_rng(0))
-        found = tests.Found(effect=test.value, p_value=test.p_value, n=len(first), low=low, high=high)
-        verdict = of_found(claim, "-", kind.capitalize(), found)
+        found = tests.Found(effect=test.value, p_value=test.p_value, n=len(first), low=low, high=high, detectable=detectable)
+        verdict = of_found(claim, "-", kind.capitalize(), found, remark=power.undetectable(detectable))
         reason = test.reason or verdict.reason
         answer = "not tested" if test.reason else verdict.verdict
         yield replace(verdict, n=test.n, verdict=answer, reason=reason, claimed_low=math.nan)  # the interval is over seeds
