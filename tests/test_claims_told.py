@@ -11,12 +11,14 @@ from typing import Any
 
 import pytest
 import synthetic_study as made_up
+import test_claims_evasion as evasion
+import test_claims_poisoning as poisoning
 
 from transfer_exp.report.__main__ import main
 from transfer_exp.report.claims import CLAIMS, Answer, Claim, Verdict
 from transfer_exp.report.claims.base import EVASION
 from transfer_exp.report.claims_counts import answer, counted_parts, counts, tally
-from transfer_exp.report.claims_found import in_plain_words, sentence
+from transfer_exp.report.claims_found import WORDS, in_plain_words, sentence
 from transfer_exp.report.claims_glossary import TERMS, linked, occurring
 from transfer_exp.report.claims_page import Told, write_page
 
@@ -118,6 +120,15 @@ def test_a_sentence_says_what_was_found_with_its_size_and_unit() -> None:
     )
     assert sentence("mnist", counted_parts([part("not tested")])) == ""
     assert in_plain_words("my own number") == ("My own number", "")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("claim", [*evasion.TABLE, *poisoning.TABLE])
+def test_every_number_of_a_published_claim_is_told_in_words_of_its_own(claim: str) -> None:
+    found = evasion.verdicts(claim, 1) if claim in evasion.TABLE else poisoning.verdicts(claim, poisoning.made(claim, 1))
+    names = {one.statistic_name for one in found if one.verdict != "not tested"}
+    assert names
+    assert [name for name in names if not any(re.fullmatch(pattern, name) for pattern, *_ in WORDS)] == []
 
 
 def test_terms_are_linked_at_their_first_use_and_explained_once() -> None:
