@@ -134,7 +134,7 @@ def test_the_command_makes_the_page_of_several_studies(tmp_path: Path, capsys: p
     found = json.loads((out / "claims.json").read_text())
     assert found["studies"] == {"one": "mnist", "two": "mnist"}
     row = next(row for row in found["claims"] if row["id"] == "LR1")
-    assert row["needs"]["one"]["command"].startswith("python -m transfer_exp experiment=one ")
+    assert row["needs"]["one"]["command"] == "python -m transfer_exp experiment=training_radius"
     assert {part["study"] for row in found["claims"] for part in row["cells"]["mnist"]["parts"]} == {"one", "two"}
     made_up.write_store(tmp_path / "two", "one", items[:1], images=False)
     for study, told in (("one", "got sqlite:////.*/one/mlflow.db and "), ("three", "got none")):
