@@ -138,7 +138,7 @@ def test_the_command_makes_the_page_of_several_studies(tmp_path: Path, capsys: p
     found = json.loads((out / "claims.json").read_text())
     assert found["studies"] == {"one": "mnist", "two": "mnist"}
     row = next(row for row in found["claims"] if row["id"] == "LR1")
-    assert row["needs"]["one"]["command"].startswith("python -m transfer_exp experiment=one ")
+    assert row["needs"]["one"]["command"] == "python -m transfer_exp experiment=training_radius"
     assert {part["study"] for row in found["claims"] for part in row["cells"]["mnist"]["parts"]} == {"one", "two"}
     made_up.write_store(tmp_path / "two", "one", items[:1], images=False)
     for study, told in (("one", "got sqlite:////.*/one/mlflow.db and "), ("three", "got none")):
@@ -168,7 +168,8 @@ def test_classes_of_one_data_set_stand_in_one_column(name: str, classes: str | N
 
 def test_a_claim_on_other_scenarios_is_named_with_a_shipped_study() -> None:
     found = {one.claim.id: one for one in wanting(planted.study(lambda rows, sign: None, 0, seeds=1), [])}
-    assert found["1a"].command == "python -m transfer_exp experiment=mnist89_evasion"
+    assert found["1a"].command == "python -m transfer_exp -m study=planted target=svm_high,svm_low 'seed=range(10)'"
+    assert found["2a"].command == "python -m transfer_exp experiment=mnist89_evasion"
     assert found["6"].needs == "a study of detection"
     assert found["LR1"].command == "python -m transfer_exp experiment=training_radius"
     shipped = {file.stem for file in (SOURCE / "conf" / "experiment").glob("*.yaml")}

@@ -32,8 +32,10 @@ L2 = (
     "hydra.sweeper.blocks=[{attack.norm: l2, epsilon: images_l2}, "
     "{attack.norm: l2, epsilon: images_l2, surrogate_fraction: 0.2, surrogate: 'svm_high,svm_low,mlp_low'}]"
 )
-DIGITS = ("seed=range(0,6)", "surrogate=svm_high,svm_low,logistic_high,logistic_low,ridge_low", "surrogate_fraction=1,0.2")
+DIGITS = ("seed=range(0,6)", "surrogate=svm_high,svm_low,logistic_high,logistic_low,ridge_low")
+DIGITS += ("target=svm_high,svm_low,logistic_high,logistic_low,ridge_low,forest_low",)
 DIGITS += ("measures=[which_surrogate,gaps_tell]", "learner@measures.centrality.panel.ridge_low=ridge_low")
+DIGITS += ("hydra.sweeper.blocks=[{surrogate_fraction: 1}, {surrogate_fraction: 0.2, surrogate: svm_low}]",)
 # H and L as surrogates, for claims 5a, 5b and 7a, and a forest as target, for 5c.
 BOTH = "svm_high,svm_low,logistic_high,logistic_low,ridge_high,ridge_low"
 TWINS = ("epsilon=poisoning", "epsilon.grid=[0,0.05,0.1]", "epsilon.shown=[0.05,0.1]")

@@ -227,7 +227,7 @@ CLAIMS = (
         judge=correlated("gradient_alignment", "error_ratio", sign=1),
     ),
     _of_repetitions(
-        id="7a", adds=_SURROGATES, added_to=POISONING | {"detection"}, experiment="mnist89_poisoning",
+        id="7a", adds=_SURROGATES, added_to=POISONING, experiment="mnist89_poisoning",
         needs="H and L of a surrogate whose points lie at different distances: of poisoning, in 6 repetitions",
         statement="At equal strength, points made on the L surrogate are changed more", scenarios=_ANY,
         roles=("surrogate",), measures=("perturbation_l2",),

@@ -45,7 +45,7 @@ def _command(claim: Claim, study: Study) -> str:
     """
     typed = study.parents[-1].data.tags.get("command", "") if study.parents else ""
     data = _data(claim, study, typed)
-    can_add = claim.adds and study.scenario in claim.added_to and _n_classes(study) >= claim.n_classes
+    can_add = claim.adds and study.scenario in claim.scenarios & claim.added_to and _n_classes(study) >= claim.n_classes
     if can_add and not ("experiment=" in typed and data is not None):
         return f"{typed or f'python -m transfer_exp -m study={study.name}'} {claim.adds}"
     return " ".join(["python -m transfer_exp", f"experiment={claim.experiment}", *map(shlex.quote, data or ())])
