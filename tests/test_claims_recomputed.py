@@ -125,7 +125,9 @@ def test_numbers_are_those_of_pandas_and_scipy(studies: Path) -> None:
     bilevel, heuristic = (frames(studies, "points", f"attack={name}")[1] for name in ("poisoning", "prototypes"))
     harm = [(one["error"] - one["clean_error"]).groupby(one["seed"]).mean() for one in (heuristic, bilevel)]
     beyond = (harm[0] - 0.8 * harm[1]).to_numpy()
-    agrees(damage, beyond.mean(), signed_ranks(beyond), interval(beyond))
+    does_any = harm[1].mean() > 0 and signed_ranks(harm[1].to_numpy()) < 0.05  # else there is nothing to compare with
+    agrees(damage, beyond.mean(), signed_ranks(beyond) if does_any else math.nan, interval(beyond))
+    assert (damage["verdict"] == "not tested") == (not does_any)
 
 
 def test_the_page_of_one_store_is_the_same_twice_and_of_other_workers_too(root: Path, cli: Cli, tmp_path: Path) -> None:
