@@ -74,7 +74,7 @@ AXES = [[f"surrogate {i}" for i in range(8)], list("vwxyz")]
 def tables(rng: np.random.Generator, *, equal: bool, seeds: int = 6) -> tuple[Floats, Floats, Floats, Floats]:
     """Curvature and V of surrogates, R of pairs, and the outcome: the same learners in all repetitions, and little noise.
 
-    equal: V and the two others go with the outcome alike; else nothing goes with it.
+    equal: V and R go with the outcome alike; else nothing goes with it.
     """
     n, m = map(len, AXES)
 
@@ -83,7 +83,7 @@ def tables(rng: np.random.Generator, *, equal: bool, seeds: int = 6) -> tuple[Fl
 
     curvature, variability, alignment = of_surrogates(), of_surrogates(), rng.normal(size=n * m)
     chance = of_surrogates() + np.tile(rng.normal(size=m), n) + 0.5 * rng.normal(size=n * m)
-    outcome = 0.3 * chance + curvature + variability if equal else chance
+    outcome = 0.3 * chance + alignment + variability if equal else chance
     noise = 0.1 * rng.normal(size=(4, seeds, n * m))
     return (curvature + noise[0], variability + noise[1], alignment + noise[2], outcome + noise[3])
 
@@ -101,11 +101,10 @@ def of_gain(rng: np.random.Generator, *, equal: bool) -> float:
 
 def of_gap(rng: np.random.Generator, *, equal: bool) -> float:
     """5b: R and V go with the ratio alike, each with half of it."""
-    curvature, variability, alignment, outcome = (values.mean(axis=0) for values in tables(rng, equal=equal))
-    ratio = outcome - curvature + alignment if equal else outcome
+    _, variability, alignment, outcome = (values.mean(axis=0) for values in tables(rng, equal=equal))
 
     def gap(cells: Ints, of: Ints) -> float:
-        return demontis2019_attacks.gap(alignment[cells], variability[cells], ratio[of])
+        return demontis2019_attacks.gap(alignment[cells], variability[cells], outcome[of])
 
     return exchanging.gained(gap, AXES, n=6, n_orders=79).p_value
 
@@ -120,7 +119,7 @@ def share(one: Callable[..., float], draws: int, *, equal: bool) -> float:
 @pytest.mark.parametrize("one", [of_gain, of_gap])
 def test_false_positives_of_gains_are_between_2_and_7_percent(one: Callable[..., float]) -> None:
     assert 0.02 < share(one, 1000, equal=True) < 0.07
-    assert share(one, 500, equal=False) < 0.05
+    assert share(one, 500, equal=False) < 0.07
 
 
 def test_chance_of_learners_is_seldom_a_gain() -> None:

@@ -1,19 +1,19 @@
-"""A test of whether some measures go with an outcome more than others do, in which learners are the units.
+"""Tests of whether some measures go with an outcome more than others do, in which learners are the units.
 
-Repetitions are none here: the same learners stand in all of them, and what one has by chance it has in each. Two things
-have to be shown (the larger p-value counts, an intersection-union test):
+Repetitions are none here: the same learners stand in all of them, and what one has by chance it has in each.
 
     exchanged   the gain is larger than that of tables whose surrogates, and whose targets, have changed places in the
                 outcome: one predictor more, and one that few learners have, gain as much by chance there as here
-    left out    the gain lies above 0 by a t-test with the jackknife's standard error, each learner left out in turn: that
-                both go with the outcome, equally, is no gain (Tukey 1958; variances of surrogates and targets are added,
-                with half of Satterthwaite's degrees of freedom)
+    left out    and it lies above 0 by a t-test with the jackknife's standard error, each learner left out in turn (Tukey
+                1958; the larger p-value counts): a measure of surrogates and one of pairs that go with the outcome alike
+                still differ by the chance of few surrogates
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TypeAlias
 
 import numpy as np
@@ -27,6 +27,7 @@ from transfer_exp.types import Ints, counted
 FEWEST = 5  # learners
 N_ORDERS = 199
 _ROUNDING = 1e-9
+_Z = float(scipy.stats.norm.ppf(power.POWER))
 Axes: TypeAlias = Sequence[Sequence[str]]
 Gain: TypeAlias = Callable[[Ints, Ints], float]  # of cells of the measures, and the cells of the outcome beside them
 
@@ -45,22 +46,30 @@ def lacking(axes: Axes, *, of_targets: bool = False) -> str:
     return f"{counted(targets, 'target')}, of which it is a measure; the test exchanges at least {FEWEST}" if few else ""
 
 
-def gained(gain: Gain, axes: Axes, *, n: int, n_orders: int = N_ORDERS) -> Found:
-    """That a gain lies above 0, one-sided; the interval is over learners. n: repetitions."""
+def _exchanged(gain: Gain, axes: Axes, n: int, n_orders: int) -> Found:
+    """That a gain is larger than where nothing is told, one-sided."""
     orders = exchanges(axes, n_orders=n_orders)
     every = np.arange(len(axes[0]) * len(axes[1]))
-    effect, (error, df) = gain(every, every), _standard_error(gain, axes)
-    exchanged = np.array([gain(every, order) for order in orders.orders])
-    as_large = int((~(exchanged < effect - _ROUNDING)).sum())  # one that is undefined counts against
-    by_exchange = (as_large + (not orders.exact)) / (len(exchanged) + (not orders.exact))
-    by_leaving_out = float(scipy.stats.t.sf(effect / error, df)) if error > 0 else math.nan
-    usual, z = exchanged[~np.isnan(exchanged)], float(scipy.stats.norm.ppf(power.POWER))
-    bounds = (float(np.quantile(usual, 1 - stats.ALPHA)) + z * float(usual.std())) if len(usual) else math.nan
+    effect = gain(every, every)
+    found = np.array([gain(every, order) for order in orders.orders])
+    as_large = int((~(found < effect - _ROUNDING)).sum())  # one that is undefined counts against
+    p_value = (as_large + (not orders.exact)) / (len(found) + (not orders.exact))
+    usual = found[~np.isnan(found)]
+    bound = float(np.quantile(usual, 1 - stats.ALPHA)) + _Z * float(usual.std()) if len(usual) else math.nan
+    return Found(effect=effect, p_value=p_value if effect > 0 else 1.0, n=n, detectable=bound)
+
+
+def gained(gain: Gain, axes: Axes, *, n: int, n_orders: int = N_ORDERS) -> Found:
+    """That a gain is larger than by a chance of learners, and above 0, one-sided; the interval is over learners."""
+    found = _exchanged(gain, axes, n, n_orders)
+    error, df = _standard_error(gain, axes)
+    if not error > 0:
+        return replace(found, p_value=1.0, detectable=math.nan)
+    p_value = float(scipy.stats.t.sf(found.effect / error, df))
     half = float(scipy.stats.t.ppf((1 + stats.LEVEL) / 2, df)) * error
-    return Found(
-        effect=effect, p_value=1.0 if math.isnan(by_leaving_out) else max(by_exchange, by_leaving_out), n=n,
-        low=effect - half, high=effect + half,
-        detectable=max(bounds, (float(scipy.stats.t.ppf(1 - stats.ALPHA, df)) + z) * error),
+    return replace(
+        found, p_value=max(found.p_value, p_value), low=found.effect - half, high=found.effect + half,
+        detectable=max(found.detectable, (float(scipy.stats.t.ppf(1 - stats.ALPHA, df)) + _Z) * error),
     )  # fmt: skip
 
 

@@ -172,9 +172,9 @@ CLAIMS = (
         "effect; the comparison by out-of-sample rank correlation is this suite's",
         test="rank correlation of predicted and true transfer, each repetition held out; surrogates (and targets) "
         "exchanged as "
-        "units for what "
-        "one adds to the other; for how much more both tell than S or V, each is also left out in turn (jackknife), the "
-        "larger p counts and the interval is over learners",
+        "units, for "
+        "what one adds to the other; for how much more both tell than S or V, each is left out in turn too (jackknife), the "
+        "larger p counts, and the interval is over learners",
         needs="five surrogates or more with input_curvature and gradient_alignment (for S five targets), in 6 "
         "repetitions", measures=_JOINT,
         adds=f"{_RADII} measures=networks",
