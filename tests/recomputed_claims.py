@@ -189,7 +189,7 @@ def explained(runs: pd.DataFrame, curves: pd.DataFrame) -> Iterator[Number]:
         gains = told(*pair) - told(other)
         yield Number("LR2", f"over {other} alone", name, gains.mean(), None, interval(gains))
     for letter, column in single.items():
-        yield paired("LR2", f"over {letter}", name, told(*pair) - told(column))
+        yield Number("LR2", f"over {letter}", name, (told(*pair) - told(column)).mean())
 
 
 STUDIES = {
@@ -216,7 +216,7 @@ def differences(page: Path, reports: Path) -> Iterator[str]:
         if own is None:
             continue
         cells = [cell for row in content["claims"] for cell in row["cells"].values()]
-        parts = [part for cell in cells for part in cell["parts"] if part["study"] == study]
+        parts = [part for cell in cells for part in cell["parts"] if study in part["studies"]]
         told = {(part["claim"], part["learner"], part["statistic_name"]): part for part in parts}
         same = 0
         for one in numbers(reports / study, own):

@@ -106,7 +106,7 @@ def test_planted_effect_holds(claim):
 def test_reversed_effect_and_nothing_fail(claim, name):
     own, whose = verdicts(claim, name), TABLE[claim][0]
     assert {key: own[key].verdict for key in whose} == dict.fromkeys(whose, "fails")
-    reversed_test = name == TABLE[claim][2][0] and not math.isnan(own[whose[0]].p_value)
+    reversed_test = name == TABLE[claim][2][0] and not math.isnan(own[whose[0]].p_value) and claim != "5b"  # one-sided
     assert {REVERSED in own[key].reason for key in whose} == {reversed_test}
 
 
@@ -120,8 +120,7 @@ def test_table_has_every_claim_that_a_report_makes():
 # claim -> the fewest repetitions for a verdict
 FEWEST = {
     **dict.fromkeys(("1a", "1b", "1c", "2a", "3a", "5a", "5c", "5d", "6", "7a", "7b"), 6),
-    **dict.fromkeys(("2b", "3b", "3c", "4a", "4b"), 5),
-    "5b": 8,
+    **dict.fromkeys(("2b", "3b", "3c", "4a", "4b", "5b"), 5),
     "5e": 10,
 }
 
@@ -277,6 +276,33 @@ def test_what_holds_between_twins_but_not_after_holms_correction_says_so(claim):
 def test_the_number_of_repetitions_behind_less_data():
     assert verdicts("2b", "less data, same")["-"].n == 10
     assert verdicts("2b", "less data, same", 5)["-"].n == 5
+
+
+def test_ratio_is_of_targets_without_a_defence():
+    """The white box of a defended target does not know the defence: its ratio, and only that, is large and follows V."""
+
+    def plant(rows):
+        planted.ratio_follows(-0.1, 0.0)(rows)
+        defended = rows["target"].isin(["mlp_high", "mlp_low"])
+        ratio = np.where(defended, 2 + 0.1 * rows["gradient_alignment"], 0.5 + 0.1 * rows["loss_variability"])
+        rows["whitebox_error"] = rows["error"] / (ratio + 0.001 * (rows["seed"] % 3))
+        rows["target"] = rows["target"].str.replace("mlp", "sanitised")
+        rows["gradient_alignment"] = np.where(defended, ratio, 0.9 * rows["gradient_alignment"])
+
+    made_up = planted.study(plant, attack="poisoning", fractions=(1.0,))
+    assert "sanitised" in set(map(made_up.learners.family, made_up.curves["target"].unique()))
+    (largest,), (alignment,) = on("5e", made_up), on("5b", made_up)
+    assert (largest.verdict, largest.statistic < 1) == ("fails", True)
+    assert (alignment.verdict, alignment.statistic < 0) == ("fails", True)
+
+
+def test_few_surrogates_are_no_verdict_on_alignment_and_variability():
+    def plant(rows):
+        planted.ratio_follows(0.5, 0.1)(rows)
+        rows.loc[~rows["surrogate"].isin(planted.SURROGATES[:4]), "whitebox_error"] = np.nan
+
+    (own,) = on("5b", planted.study(plant, attack="poisoning", fractions=(1.0,)))
+    assert (own.verdict, own.reason) == ("not tested", "4 surrogates; the test exchanges at least 5")
 
 
 def test_without_a_white_box_the_largest_ratio_is_named_and_not_tested():

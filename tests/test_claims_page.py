@@ -17,7 +17,8 @@ from conftest import SOURCE
 
 from transfer_exp.report.__main__ import main
 from transfer_exp.report.claims import CLAIMS, Answer, Verdict, Wanting, wanting
-from transfer_exp.report.claims_page import Told, dataset_of, summed, write_page
+from transfer_exp.report.claims_counts import summed
+from transfer_exp.report.claims_page import Told, dataset_of, write_page
 
 
 def verdict(answer: Answer, claim: str = "2a", learner: str = "svm") -> Verdict:
@@ -35,10 +36,9 @@ def page(folder: Path, *told: Told) -> dict[str, Any]:
 
 
 def test_a_claim_is_summed_over_its_parts() -> None:
-    parts = {"holds": verdict("holds"), "fails": verdict("fails"), "not tested": verdict("not tested")}
-    assert summed([]) == summed([parts["not tested"]]) == "not tested"
-    assert summed([parts["holds"], parts["not tested"]]) == "holds"
-    assert summed([parts["holds"], parts["fails"]]) == "mixed"
+    assert summed([]) == summed(["not tested"]) == "not tested"
+    assert summed(["holds", "not tested"]) == "holds"
+    assert summed(["holds", "fails"]) == "mixed"
 
 
 def test_data_sets_that_disagree_are_marked(tmp_path: Path) -> None:
@@ -49,7 +49,10 @@ def test_data_sets_that_disagree_are_marked(tmp_path: Path) -> None:
     found = page(tmp_path / "one", *told)
     assert [row["id"] for row in found["claims"]] == sorted(claim.id for claim in CLAIMS)
     assert [row["id"] for row in found["claims"] if row["disagree"]] == ["2a"]
-    assert found["summary"].endswith("fashion: 0 of 1 hold, 0 in part, 1 fail; mnist: 2 of 2 hold, 0 in part, 0 fail")
+    assert found["summary"].endswith(
+        "fashion: 0 of 1 hold (0 after Holm's correction), 0 in part, 1 fail (0 not shown, 1 the other way); "
+        "mnist: 2 of 2 hold (2 after Holm's correction), 0 in part, 0 fail"
+    )
     rows = list(csv.DictReader((tmp_path / "one" / "claims.csv").read_text().splitlines()))
     assert [(row["dataset"], row["claim"], row["verdict"]) for row in rows] == [
         ("mnist", "2a", "holds"), ("mnist", "1a", "holds"), ("fashion", "2a", "fails"), ("fashion", "1a", "not tested"),
@@ -74,8 +77,9 @@ def test_a_cell_has_the_numbers_of_its_parts_and_their_study(tmp_path: Path) -> 
     html = (tmp_path / "one" / "claims.html").read_text()
     lines = [line[len("<br><small>") : -len("</small>")] for line in html.splitlines() if line.startswith("<br><small>")]
     assert lines == [
-        "svm: repetitions with L larger 9 of 10, p 0.02; a",
-        "3 of 5 hold: repetitions with L larger 0 to 4, p 0 to 0.04; a",
+        "svm: repetitions in which L has the larger value 9 of 10, p 0.02; a",
+        "3 of 5 hold, 2 after Holm&#39;s correction; 2 the other way. "
+        "Repetitions in which L has the larger value: 0 to 4 of 10, p 0 to 0.04; a",
         "mean regret 0.123 (0.05 to 0.2), p 0.02; a",
     ]
     assert html.count("<li>svm: no run has SVM H as target (a, b)</li>") == 1
@@ -106,6 +110,23 @@ def test_the_page_names_no_folder_of_who_made_it(tmp_path: Path) -> None:
     assert "<code>run -m &#39;seed=range(10)&#39; a=1</code>" in (tmp_path / "one" / "claims.html").read_text()
 
 
+def test_what_is_lacking_is_told_of_each_data_set_that_has_no_verdict(tmp_path: Path) -> None:
+    """A verdict on one data set, or a part that could not be tested, hides nothing of what another data set lacks."""
+    study = planted.study(lambda rows, sign: None, 0, seeds=1)
+    held, untested = verdict("holds", "LR3"), replace(verdict("not tested", "LR4"), statistic=math.nan, reason="too few")
+    told = [
+        Told(study="a", dataset="fashion", verdicts=[untested], others=wanting(study, [untested])),
+        Told(study="b", dataset="mnist", verdicts=[held], others=wanting(study, [held])),
+    ]
+    found = {row["id"]: row for row in page(tmp_path / "one", *told)["claims"]}
+    assert set(found["LR3"]["needs"]) == {"a"}
+    assert set(found["LR4"]["needs"]) == {"a", "b"}
+    html = (tmp_path / "one" / "claims.html").read_text()
+    sections = {section.partition('"')[0]: section for section in html.split('<section id="')[1:]}
+    assert [sections["LR3"].count(f"to test it on {name}:") for name in ("fashion", "mnist")] == [1, 0]
+    assert [sections["LR4"].count(f"to test it on {name}:") for name in ("fashion", "mnist")] == [1, 1]
+
+
 @pytest.mark.slow
 def test_the_command_makes_the_page_of_several_studies(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     items = made_up.grid(made_up.SMALL["surrogates"], made_up.SMALL["targets"], [1.0], range(6))
@@ -117,7 +138,7 @@ def test_the_command_makes_the_page_of_several_studies(tmp_path: Path, capsys: p
     found = json.loads((out / "claims.json").read_text())
     assert found["studies"] == {"one": "mnist", "two": "mnist"}
     row = next(row for row in found["claims"] if row["id"] == "LR1")
-    assert row["needs"]["one"]["command"].startswith("python -m transfer_exp experiment=one ")
+    assert row["needs"]["one"]["command"] == "python -m transfer_exp experiment=training_radius"
     assert {part["study"] for row in found["claims"] for part in row["cells"]["mnist"]["parts"]} == {"one", "two"}
     made_up.write_store(tmp_path / "two", "one", items[:1], images=False)
     for study, told in (("one", "got sqlite:////.*/one/mlflow.db and "), ("three", "got none")):
@@ -147,7 +168,8 @@ def test_classes_of_one_data_set_stand_in_one_column(name: str, classes: str | N
 
 def test_a_claim_on_other_scenarios_is_named_with_a_shipped_study() -> None:
     found = {one.claim.id: one for one in wanting(planted.study(lambda rows, sign: None, 0, seeds=1), [])}
-    assert found["1a"].command == "python -m transfer_exp experiment=mnist89_evasion"
+    assert found["1a"].command == "python -m transfer_exp -m study=planted target=svm_high,svm_low 'seed=range(10)'"
+    assert found["2a"].command == "python -m transfer_exp experiment=mnist89_evasion"
     assert found["6"].needs == "a study of detection"
     assert found["LR1"].command == "python -m transfer_exp experiment=training_radius"
     shipped = {file.stem for file in (SOURCE / "conf" / "experiment").glob("*.yaml")}

@@ -52,7 +52,7 @@ def page(root: Path, names: Sequence[str], out: str = "claims") -> Path:
 def parts(folder: Path, claim: str, study: str) -> list[dict[str, Any]]:
     found = json.loads((folder / "claims.json").read_text())["claims"]
     (row,) = [one for one in found if one["id"] == claim]
-    return [part for cell in row["cells"].values() for part in cell["parts"] if part["study"] == study]
+    return [part for cell in row["cells"].values() for part in cell["parts"] if study in part["studies"]]
 
 
 def frames(root: Path, study: str, where: str = "") -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -28,6 +28,7 @@ SHOWN |= {
 }
 SHOWN |= {f"report/{name}.py" for name in ("files", "headings", "class_drawing")} | {"scenarios/words.py"}
 SHOWN |= {f"report/{name}.py" for name in ("audit_page", "audit_words", "choosing_drawing", "claims_page")}
+SHOWN |= {f"report/{name}.py" for name in ("claims_cells", "claims_found", "claims_glossary")}
 SHOWN |= {"measures/__init__.py", "work/__init__.py"}
 
 

@@ -27,7 +27,8 @@ Tables, figures, tests and a verdict on each claim of a study, from its runs in 
   claims        claims of your own, judged beside the published ones: a Claim of a module, several, or a function that
                 makes them, for instance claims=my_module.my_claim. claims=all with study=[a,b,c] makes one page of all
                 published claims x the studies' data sets instead (claims.html, claims.json, claims.csv; default of
-                out: <root>/reports/claims); root=[FOLDER,FOLDER] finds the studies in several folders
+                out: <root>/reports/claims), with your own ones by claims=all,my_module.my_claim;
+                root=[FOLDER,FOLDER] finds the studies in several folders
   --config-dir  a folder whose modules are found, too
 
 Writes report.html, claims.json, curves.csv, runs.csv, figures/ (png, svg), tables/ (csv), and logs all of it
@@ -66,21 +67,26 @@ def _report(arguments: Sequence[str]) -> int:
     from transfer_exp.report.drawing import file_name
     from transfer_exp.tracking.connecting import default_uri
 
-    if given.get("claims") == _ALL:
+    if _ALL in _listed(given.get("claims", "")):
         return _claims(given)
     root = results_root(given.get("root"))
     where = settings(given["where"]) if "where" in given else None
     folder = study_folder(given["study"]) + (f"-{file_name(where)}" if where else "")
     out = Path(given.get("out") or root / "reports" / folder)
     uri = given.get("tracking_uri") or default_uri(root)
-    find_modules_in(*([given["--config-dir"]] if "--config-dir" in given else []), Path.cwd())
+    _find_modules(given)
     claims = claims_named(given.get("claims", ""))
     html = build_report(tracking_uri=uri, study=given["study"], out=out, where=where, claims=claims)
     print(f"report of {given['study']}: {html}")
     return 0
 
 
+def _find_modules(given: dict[str, str]) -> None:
+    find_modules_in(*([given["--config-dir"]] if "--config-dir" in given else []), Path.cwd())
+
+
 def _claims(given: dict[str, str]) -> int:
+    from transfer_exp.report.claims.own import claims_named
     from transfer_exp.report.claims_page import build_claims
     from transfer_exp.tracking.connecting import default_uri
 
@@ -95,7 +101,9 @@ def _claims(given: dict[str, str]) -> int:
     roots = [results_root(one) for one in (_listed(root) if root.startswith("[") else [root])]
     out = Path(given.get("out") or roots[0] / "reports" / "claims")
     uris = [given["tracking_uri"]] if "tracking_uri" in given else [default_uri(one) for one in roots]
-    page = build_claims(tracking_uris=list(dict.fromkeys(uris)), studies=studies, out=out)
+    _find_modules(given)
+    own = claims_named(",".join(name for name in _listed(given["claims"]) if name != _ALL))
+    page = build_claims(tracking_uris=list(dict.fromkeys(uris)), studies=studies, out=out, own=own)
     print(f"claims of {', '.join(studies)}: {page}")
     return 0
 

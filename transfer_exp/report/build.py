@@ -30,6 +30,7 @@ from transfer_exp.report import client as store
 from transfer_exp.report.audit_page import is_audit, part_told, write_audit
 from transfer_exp.report.audit_points import load_points
 from transfer_exp.report.claims import CLAIMS, Claim, Numbers, Verdict, Wanting, evaluate, wanting
+from transfer_exp.report.claims import own as own_claims
 from transfer_exp.report.classes import load_classes
 from transfer_exp.report.contents import cells
 from transfer_exp.report.curves import curve_columns
@@ -43,7 +44,6 @@ from transfer_exp.tracking import notes
 from transfer_exp.types import UserError, counted
 
 _ARTIFACTS = "report"
-_CLAIMS = "claims"  # tag of a parent: where the claims of the user's own that its report has judged come from
 _LONGEST_MATRIX = notes.LONGEST - 1_000  # the rest of a description takes less
 
 
@@ -78,7 +78,7 @@ def build_report(
             client, parent = store.connect(tracking_uri), records.parents[-1]
             store.log_folder(client, parent, out, artifacts)
             if client.writable and own:
-                client.set_tag(parent.info.run_id, _CLAIMS, ",".join(own))
+                client.set_tag(parent.info.run_id, own_claims.TAG, ",".join(own))
             if client.writable and not where:
                 notes.describe_experiment(client, parent.info.experiment_id, _note(records, parent))
     return out / "report.html"
@@ -86,8 +86,7 @@ def build_report(
 
 def _claims_left_out(parents: Sequence[Run], own: Collection[str]) -> list[str]:
     """A line on the claims that an earlier report judged and this one does not."""
-    told = next((run.data.tags[_CLAIMS] for run in reversed(parents) if _CLAIMS in run.data.tags), "")
-    missing = [name for name in filter(None, told.split(",")) if name not in own]
+    missing = own_claims.left_out(parents, own)
     line = f"claims of an earlier report are not judged: {', '.join(missing)}; add claims={','.join([*own, *missing])}"
     return [line] if missing else []
 

@@ -6,8 +6,9 @@ The same of one store twice is the same, byte for byte: nothing on it is a date,
 from __future__ import annotations
 
 import json
+import math
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,12 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from transfer_exp.measures import registry
-from transfer_exp.report import client
+from transfer_exp.report import claims_glossary, client
 from transfer_exp.report.claims import CLAIMS, Claim, Verdict, Wanting, evaluate, wanting
+from transfer_exp.report.claims.own import left_out
+from transfer_exp.report.claims_cells import sorted_out
+from transfer_exp.report.claims_counts import answer, by_study, counted_parts, counts, summed
+from transfer_exp.report.claims_found import MOST_STUDIES, sentence
 from transfer_exp.report.files import replacing, write_csv
 from transfer_exp.report.page import number, probability
 from transfer_exp.report.records import load
@@ -25,8 +30,7 @@ from transfer_exp.report.study import Study
 from transfer_exp.system.masking import masked
 from transfer_exp.types import UserError
 
-_MOST_IN_CELL = 4  # parts of a claim, each with its numbers; studies by name
-_SIGNS = {"holds": "✓", "fails": "✗", "mixed": "±", "not tested": "○"}
+_SIGNS = {"holds": "✓", "mixed": "±", "not shown": "–", "the other way": "✗", "not tested": "○"}  # noqa: RUF001
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,14 +41,21 @@ class Told:
     dataset: str
     verdicts: Sequence[Verdict]
     others: Sequence[Wanting] = ()
+    left_out: Sequence[str] = ()  # claims of the user's own that its report judged and this page does not
 
 
-def told_by(*, tracking_uri: str, study: str) -> Told:
-    """Judge all claims by a study in the store. Raises UserError as ``records.load``."""
-    records = load(tracking_uri=tracking_uri, study=study)
+def told_by(*, tracking_uri: str, study: str, own: Mapping[str, Sequence[Claim]] | None = None) -> Told:
+    """Judge all claims by a study in the store; ``own``: the user's, by where they come from.
+
+    Raises UserError as ``records.load``.
+    """
+    records, own = load(tracking_uri=tracking_uri, study=study), own or {}
     with registry.extended(records.measures):
-        verdicts = evaluate(records)
-    return Told(study=study, dataset=dataset_of(records), verdicts=verdicts, others=wanting(records, verdicts))
+        verdicts = evaluate(records, own=[claim for several in own.values() for claim in several])
+    return Told(
+        study=study, dataset=dataset_of(records), verdicts=verdicts, others=wanting(records, verdicts),
+        left_out=left_out(records.parents, own),
+    )  # fmt: skip
 
 
 def dataset_of(study: Study) -> str:
@@ -55,21 +66,22 @@ def dataset_of(study: Study) -> str:
     return name.removesuffix(digits)
 
 
-def summed(verdicts: Sequence[Verdict]) -> str:
-    """``holds`` or ``fails`` where all tested parts of a claim do, ``mixed`` where some do, else ``not tested``."""
-    answers = {verdict.verdict for verdict in verdicts} - {"not tested"}
-    return "mixed" if len(answers) > 1 else next(iter(answers), "not tested")
-
-
-def build_claims(*, tracking_uris: Sequence[str], studies: Sequence[str], out: Path) -> Path:
+def build_claims(
+    *,
+    tracking_uris: Sequence[str],
+    studies: Sequence[str],
+    out: Path,
+    own: Mapping[str, Sequence[Claim]] | None = None,
+) -> Path:
     """Write ``claims.html``, ``claims.json`` and ``claims.csv`` of these studies into ``out``, and return the page.
 
-    Raises UserError for a study that none or several of the stores have.
+    own: claims of the user's, by where they come from, beside the published ones. Raises UserError for a study that none or
+    several of the stores have.
     """
     stores = [_store_of(study, tracking_uris) for study in studies]  # all, before minutes of reading
-    told = [told_by(tracking_uri=uri, study=study) for uri, study in zip(stores, studies, strict=True)]
+    told = [told_by(tracking_uri=uri, study=study, own=own) for uri, study in zip(stores, studies, strict=True)]
     with replacing(out) as folder:
-        write_page(folder, told)
+        write_page(folder, told, [claim for several in (own or {}).values() for claim in several])
     return out / "claims.html"
 
 
@@ -84,34 +96,35 @@ def _store_of(study: str, uris: Sequence[str]) -> str:
     return found[0]
 
 
-def write_page(folder: Path, told: Sequence[Told]) -> None:
-    """The three files of what studies say."""
+def write_page(folder: Path, told: Sequence[Told], own: Sequence[Claim] = ()) -> None:
+    """The three files of what studies say to the published claims and the user's own."""
     datasets = sorted({one.dataset for one in told})
-    rows = [_row(claim, told, datasets) for claim in sorted(CLAIMS, key=lambda claim: claim.id)]
+    rows = [_row(claim, told, datasets) for claim in sorted((*CLAIMS, *own), key=lambda claim: claim.id)]
     content = {"summary": in_one_line(rows, datasets), "studies": {one.study: one.dataset for one in told}, "claims": rows}
+    content["own_claims_left_out"] = sorted({name for one in told for name in one.left_out})
     (folder / "claims.json").write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     write_csv(pd.DataFrame(list(_flat(told))), folder / "claims.csv")
+    (folder / "claims.html").write_text(_html(content, datasets), encoding="utf-8")
+
+
+def _html(content: dict[str, Any], datasets: Sequence[str]) -> str:
     environment = Environment(
         loader=PackageLoader("transfer_exp.report", "."), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters |= {
-        "number": lambda value: number(float("nan") if value is None else value),
-        "probability": lambda value: probability(float("nan") if value is None else value),
-    }
-    shown = [row | _shown(row) for row in rows]
-    page = environment.get_template("claims.html.j2").render(**content | {"claims": shown}, datasets=datasets, signs=_SIGNS)
-    (folder / "claims.html").write_text(page, encoding="utf-8")
+    environment.filters["number"] = lambda value: number(math.nan if value is None else value)
+    environment.filters["probability"] = lambda value: probability(math.nan if value is None else value)
+    environment.filters["linked"] = claims_glossary.linked
+    template = environment.get_template("claims.html.j2")
+    shown = content | {"claims": [row | _shown(row) for row in content["claims"]], "datasets": datasets}
+    without = template.render(**shown, signs=_SIGNS, terms=[])
+    return template.render(**shown, signs=_SIGNS, terms=claims_glossary.occurring(without))
 
 
 def _row(claim: Claim, told: Sequence[Told], datasets: Sequence[str]) -> dict[str, Any]:
-    cells = {}
-    for dataset in datasets:
-        own = [(one, v) for one in told if one.dataset == dataset for v in one.verdicts if v.claim == claim.id]
-        parts = [{"study": one.study, **verdict.plain()} for one, verdict in own]
-        cells[dataset] = {"verdict": summed([verdict for _, verdict in own]), "parts": parts}
+    cells = {dataset: _cell(claim, [one for one in told if one.dataset == dataset], dataset) for dataset in datasets}
     needs = {
-        one.study: {"needs": w.needs, "command": _anywhere(w.command)}
+        one.study: {"dataset": one.dataset, "needs": w.needs, "command": _anywhere(w.command)}
         for one in told
         for w in one.others
         if w.claim.id == claim.id
@@ -123,6 +136,18 @@ def _row(claim: Claim, told: Sequence[Told], datasets: Sequence[str]) -> dict[st
     return {**about, "cells": cells, "disagree": len(answers) > 1, "needs": needs}
 
 
+def _cell(claim: Claim, told: Sequence[Told], dataset: str) -> dict[str, Any]:
+    """What the studies on one data set say to a claim: the verdict, what is behind it, and every part once."""
+    own = [{"study": one.study, **v.plain()} for one in told for v in one.verdicts if v.claim == claim.id]
+    parts = counted_parts(own)
+    found, studies = counts(parts), by_study(parts)
+    return {
+        "verdict": summed([part["verdict"] for part in parts]), "shown": answer(found), "counts": found,
+        "by_study": studies, "studies_disagree": len({one["verdict"] for one in studies.values()}) > 1,
+        "found": sentence(dataset, parts), "parts": parts,
+    }  # fmt: skip
+
+
 def _anywhere(command: str) -> str:
     """A command without the folders of those who typed it: the page goes to others, and results can be moved."""
     return shlex.join(word for word in shlex.split(command) if not word.startswith("paths."))
@@ -130,62 +155,34 @@ def _anywhere(command: str) -> str:
 
 def _shown(row: dict[str, Any]) -> dict[str, Any]:
     """What the page makes of a row: what stands in a cell, the parts without a test in few lines, and what is lacking."""
-    cells = {name: cell | _sorted_out(cell["parts"]) for name, cell in row["cells"].items()}
-    lacking = {one["needs"]: {"studies": [], **one} for one in reversed(row["needs"].values())}
-    for study, one in row["needs"].items():
-        lacking[one["needs"]]["studies"].append(study)
-    tested = any(cell["tested"] for cell in cells.values())
-    return {"cells": cells, "lacking": [] if tested else [one | {"of": _of(one["studies"])} for one in lacking.values()]}
+    cells = {name: cell | sorted_out(cell) for name, cell in row["cells"].items()}
+    return {"cells": {name: cell | {"lacking": _lacking(row["needs"], name, cell)} for name, cell in cells.items()}}
+
+
+def _lacking(needs: dict[str, Any], dataset: str, cell: dict[str, Any]) -> list[dict[str, Any]]:
+    """What the studies on a data set lack for a claim that none of them tests; each with the command of the first."""
+    found: dict[str, dict[str, Any]] = {}
+    for study, one in needs.items():
+        if one["dataset"] == dataset and cell["verdict"] == "not tested":
+            found.setdefault(one["needs"], {"studies": [], **one})["studies"].append(study)
+    return [one | {"of": _of(one["studies"])} for one in found.values()]
 
 
 def _of(studies: Sequence[str]) -> str:
-    return ", ".join(studies) if len(studies) <= _MOST_IN_CELL else f"{len(studies)} of the studies"
-
-
-def _sorted_out(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    reasons: dict[tuple[str, str], list[str]] = {}
-    for part in parts:
-        if part["statistic"] is None:
-            learner = "" if part["learner"] == "-" else f"{part['learner']}: "
-            reasons.setdefault((learner, part["reason"]), []).append(part["study"])
-    untested = [f"{learner}{reason} ({', '.join(dict.fromkeys(of))})" for (learner, reason), of in reasons.items()]
-    return {"lines": in_cell(parts), "tested": [p for p in parts if p["statistic"] is not None], "untested": untested}
-
-
-def in_cell(parts: Sequence[dict[str, Any]]) -> list[str]:
-    """Each tested part with effect, interval, p and study; of many parts, how many hold, and their range."""
-    tested = [part for part in parts if part["verdict"] != "not tested"]
-    if len(tested) <= _MOST_IN_CELL:
-        return [_in_words(part) for part in tested]
-    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for part in tested:
-        groups.setdefault((part["statement"], part["statistic_name"]), []).append(part)
-    return [_of_many(own) if len(own) > 1 else _in_words(own[0]) for own in groups.values()]
-
-
-def _of_many(parts: Sequence[dict[str, Any]]) -> str:
-    held = sum(part["verdict"] == "holds" for part in parts)
-    effects, p_values = ([part[name] for part in parts if part[name] is not None] for name in ("statistic", "p_value"))
-    p_text = f", p {probability(min(p_values))} to {probability(max(p_values))}" if p_values else ""
-    span = f"{parts[0]['statistic_name']} {number(min(effects))} to {number(max(effects))}{p_text}"
-    return f"{held} of {len(parts)} hold: {span}; {', '.join(dict.fromkeys(part['study'] for part in parts))}"
-
-
-def _in_words(part: dict[str, Any]) -> str:
-    learner = "" if part["learner"] == "-" else f"{part['learner']}: "
-    of = f" of {part['n']}" if part["statistic_name"].startswith("repetitions") else ""
-    interval = "" if part["low"] is None else f" ({number(part['low'])} to {number(part['high'])})"
-    p_value = "" if part["p_value"] is None else f", p {probability(part['p_value'])}"
-    return f"{learner}{part['statistic_name']} {number(part['statistic'])}{of}{interval}{p_value}; {part['study']}"
+    return ", ".join(studies) if len(studies) <= MOST_STUDIES else f"{len(studies)} of the studies"
 
 
 def in_one_line(rows: Sequence[dict[str, Any]], datasets: Sequence[str]) -> str:
-    """How many claims hold, of those that were tested, by data set."""
+    """How many claims hold, of those that were tested, by data set; of those that fail, how many are shown to be wrong."""
     parts = []
     for dataset in datasets:
-        found = [row["cells"][dataset]["verdict"] for row in rows]
+        cells = [row["cells"][dataset] for row in rows if row["cells"][dataset]["verdict"] != "not tested"]
+        found = [cell["verdict"] for cell in cells]
         holds, mixed, fails = (found.count(answer) for answer in ("holds", "mixed", "fails"))
-        parts.append(f"{dataset}: {holds} of {holds + mixed + fails} hold, {mixed} in part, {fails} fail")
+        after = sum(cell["counts"]["holds_after_holm"] == cell["counts"]["parts"] for cell in cells)
+        wrong = sum(cell["verdict"] == "fails" and cell["counts"]["the_other_way"] > 0 for cell in cells)
+        said = f"{dataset}: {holds} of {len(found)} hold ({after} after Holm's correction), {mixed} in part, {fails} fail"
+        parts.append(f"{said} ({fails - wrong} not shown, {wrong} the other way)" if fails else said)
     return f"{len(rows)} claims. " + "; ".join(parts)
 
 

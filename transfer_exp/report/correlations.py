@@ -42,10 +42,22 @@ def correlations(study: Study) -> pd.DataFrame:
     return pd.DataFrame([row for plan in _plan() for row in _correlate(rows, *plan)])
 
 
+def tested(study: Study, x: str, y: str) -> tuple[Floats, Floats, correlation.Exchanges]:
+    """Two columns over the points of their row in ``correlations``, means over the seeds, and the exchanges of its test."""
+    (points, rows_only), *_ = [(points, rows_only) for *names, points, rows_only in _plan() if names == [x, y]]
+    rows = tables.at_reference(study)
+    first, second = (stats.column_means(values) for values in by_seed(rows, [x, y], points))
+    return first, second, _exchanges(axes_of(rows.dropna(subset=[x, y]), points), rows_only)
+
+
+def _exchanges(axes: list[list[str]], rows_only: bool) -> correlation.Exchanges:
+    return correlation.exchange(*axes, rows_only=rows_only, rng=np.random.default_rng(_RNG_SEED))
+
+
 def _correlate(rows: pd.DataFrame, x: str, y: str, points: tuple[Role, ...], rows_only: bool) -> list[dict[str, Any]]:
     axes = axes_of(rows.dropna(subset=[x, y]), points)
     first, second = by_seed(rows, [x, y], points)
-    exchanges = correlation.exchange(*axes, rows_only=rows_only, rng=np.random.default_rng(_RNG_SEED))
+    exchanges = _exchanges(axes, rows_only)
     kinds: tuple[correlation.Kind, ...] = ("pearson", "kendall")
     found = []
     for kind in kinds:

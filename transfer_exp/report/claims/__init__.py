@@ -6,7 +6,6 @@ or ``claims=my_module.my_claim`` of its report (``own``). Tests that claims shar
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from transfer_exp.report.claims import (
     benz2021,
@@ -31,12 +30,12 @@ from transfer_exp.report.claims import (
 )
 from transfer_exp.report.claims.base import Answer, Claim, Numbers, Verdict
 from transfer_exp.report.claims.corrections import with_holm
+from transfer_exp.report.claims.lacking import Wanting, lacking
 from transfer_exp.report.claims.power import with_detectable
 from transfer_exp.report.study import Study
 
 __all__ = ["CLAIMS", "Answer", "Claim", "Numbers", "Verdict", "Wanting", "evaluate", "wanting"]
 
-_ALWAYS = ("error", "clean_error", "surrogate_error", "whitebox_error")  # recorded of every pair
 _SOURCES = (
     *(demontis2019, demontis2019_attacks, zhang2024, gubri2023, mao2022, benz2021, yao2025, dong2018, chen2021, zhao2021),
     *(waseda2023, sitawarin2024, suite),
@@ -54,33 +53,6 @@ def evaluate(study: Study, numbers: Numbers | None = None, own: Iterable[Claim] 
     )  # stable: learners keep their order
 
 
-@dataclass(frozen=True, kw_only=True)
-class Wanting:
-    """A claim that a study says nothing on, what it takes, and the command that adds it, or that of a shipped study."""
-
-    claim: Claim
-    needs: str
-    command: str
-
-
 def wanting(study: Study, verdicts: Sequence[Verdict]) -> list[Wanting]:
-    """The published claims on which there is no verdict, in order."""
-    said = {verdict.claim for verdict in verdicts}
-    typed = study.parents[-1].data.tags.get("command", "") if study.parents else ""
-    begin = typed or f"python -m transfer_exp -m study={study.name}"
-    found = []
-    for claim in sorted((one for one in CLAIMS if one.id not in said), key=lambda one: one.id):
-        here = study.scenario in claim.scenarios
-        other = f"a study of {' or '.join(sorted(claim.scenarios))}"
-        needs = (claim.needs or _listed(claim)) if here else other
-        shipped = f"python -m transfer_exp experiment={claim.experiment}" if claim.experiment else ""
-        command = f"{begin} {claim.adds}" if here and claim.adds else shipped
-        found.append(Wanting(claim=claim, needs=needs, command=command))
-    return found
-
-
-def _listed(claim: Claim) -> str:
-    """What a claim takes, where it does not say it in words of its own."""
-    twins = [f"H and L of a {role}" for role in claim.roles]
-    recorded = [name for name in claim.measures if name not in _ALWAYS]
-    return ", ".join([*twins, *claim.factors, *recorded]).replace("_", " ") or "other learners"
+    """The published claims of which the study has tested no part, with what that takes, in order."""
+    return list(lacking(study, verdicts, CLAIMS))

@@ -48,7 +48,8 @@ class Verdict:
     claim, statement: those of the claim, or of the part of it that this verdict is on. statistic: the value of what
     ``statistic_name`` names; low, high: its 95% interval over the seeds; n: the repetitions, or the learners that a
     permutation test exchanges. detectable: the smallest effect that a study of this size finds with 80% chance, in the
-    statistic's units; for counts, the share of wins (``power``).
+    statistic's units; for counts, the share of wins (``power``). claimed_low, claimed_high: where the claim has the
+    statistic; an interval wholly outside says the opposite, not only nothing.
     """
 
     claim: str
@@ -64,6 +65,8 @@ class Verdict:
     low: float = math.nan
     high: float = math.nan
     detectable: float = math.nan
+    claimed_low: float = math.nan
+    claimed_high: float = math.nan
 
     @property
     def counts(self) -> bool:
@@ -90,8 +93,8 @@ class Claim:
 
     link: of the source. measured: what the source did, and how this differs; empty where it could not be read, the question
     then is this suite's own. see: other sources. test: how it is tested; turns: what would change the verdict. needs: what a
-    study must have, in words; adds: what to add to its command; experiment: the words of a shipped study that has it, where
-    there is nothing to add.
+    study must have, in words; adds: what to add to the command of a study of one of the scenarios ``added_to`` that has at
+    least ``n_classes`` classes; experiment: the words of a shipped study that has all of it.
     """
 
     id: str
@@ -104,6 +107,8 @@ class Claim:
     turns: str = "p on the other side of 0.05, or an effect of the other sign"
     needs: str = ""
     adds: str = ""
+    added_to: frozenset[str] = frozenset({"classification", "poisoning"})
+    n_classes: int = 2
     experiment: str = ""
     scenarios: frozenset[str]
     roles: tuple[str, ...] = ()
@@ -158,7 +163,7 @@ def of_interval(claim: Claim, name: str, value: float, n: int, interval: stats.I
         answer, reason = "not tested", few
     return Verdict(
         claim=claim.id, statement=claim.statement, learner="-", statistic_name=name, statistic=value, n=n, low=low,
-        high=high, verdict=answer, reason=reason,
+        high=high, verdict=answer, reason=reason, claimed_low=above,
     )  # fmt: skip
 
 

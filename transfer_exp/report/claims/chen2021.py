@@ -73,6 +73,8 @@ CLAIMS = (
     Claim(
         id="TA3", experiment="attacks",
         source="Chen et al. 2021", link="https://arxiv.org/abs/2102.10343", scenarios=EVASION,
+        turns="for an attack, a distance that does not change significantly (not shown), or grows at equal l2 size (the "
+        "other way)",
         statement="Differences between attacks in one linf ball shrink at equal l2 size",
         measured="Seven attacks on ImageNet: several transfer better partly because their perturbations are 70% to 130% "
         "larger in "

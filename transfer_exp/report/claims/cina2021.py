@@ -104,6 +104,8 @@ CLAIMS = (
         id="BP1", experiment="poisoning_claims",
         source="this suite", scenarios=POISONING, fewest=tests.FEWEST_PAIRED, judge=nearly_for_little,
         see="Cina et al. 2021, The Hammer and the Nut, IJCNN 2021 (https://github.com/Cinofix/beta_poisoning)",
+        turns="for a heuristic, p of 0.05 or more (not shown); or significantly less damage than 80% of the bilevel "
+        "attack's, or a larger part of its cost than 20% (the other way)",
         statement="Against linear learners, prototype points and label flips by influence reach nearly the damage of "
         "bilevel optimisation at a small part of its cost",
         test=f"paired signed ranks over repetitions: damage above {NEARLY:.0%}, cost below {SMALL:.0%} of those of bilevel "
@@ -112,6 +114,7 @@ CLAIMS = (
         "depends on the machine",
         needs="bilevel optimisation (attack=poisoning) beside attack=prototypes or flips_influence, linear surrogates and "
         "targets, in 6 repetitions",
-        factors=("attack",), adds="attack=poisoning,prototypes,flips_influence 'seed=range(10)'",
+        factors=("attack",),
+        adds="attack=poisoning,prototypes,flips_influence surrogate=svm_low target=svm_low 'seed=range(10)'",
     ),
 )  # fmt: skip

@@ -53,7 +53,7 @@ def more_with_less(claim: Claim, study: Study, numbers: Numbers) -> Iterator[Ver
             yield of_found(
                 claim, f"{designs.named(other)}: own surrogate", f"{reached.replace('_', ' ')} lost",
                 tests.paired((own[0] - own[1]).to_numpy()),
-                statement="... though they reach less on their own surrogate", remark=_means(own),
+                statement="Attacks made for transfer reach less on their own surrogate", remark=_means(own),
             )  # fmt: skip
 
 
@@ -68,6 +68,8 @@ CLAIMS = (
         source="Dong et al. 2018", link="https://arxiv.org/abs/1710.06081", scenarios=EVASION,
         see="DI: https://arxiv.org/abs/1803.06978, TI: https://arxiv.org/abs/1904.02884, SI and NI: "
         "https://arxiv.org/abs/1908.06281, VT: https://arxiv.org/abs/2103.15571",
+        turns="for an attack, p of 0.05 or more (not shown); or significantly less transfer than the plain attack, or "
+        "more reached on the surrogate (the other way)",
         statement="Attacks made for transfer transfer better than plain projected gradients, though they reach less on "
         "the surrogate",
         measured="Momentum in the iterations made points that transfer better between deep networks on ImageNet; equal "

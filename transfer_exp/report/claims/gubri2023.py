@@ -82,21 +82,25 @@ CLAIMS = (
         statement="Transfer is largest before the end of the surrogate's training",
         measured="Stopping the training of deep networks on images early made much better surrogates; here it is a small "
         "network",
-        test="half of the repetitions choose the state of the training, the others test it against the last",
+        test="half of the repetitions choose the best state (checkpoint) before the last, in the others it is held against "
+        "the last by one-sided signed ranks of the transfer gained",
+        turns="a chosen state that gains nothing significant over the end (not shown), or clearly loses (the other way)",
         needs="states of one training as surrogates, its end (checkpoint 0, or the last epoch) among them, in 10 "
         "repetitions",
         factors=("checkpoint",),
-        adds="surrogate=cnn surrogate.checkpoint=0,1,2,4,6 'seed=range(10)'",
+        adds="surrogate=mlp_high surrogate.checkpoint=0,1,2,4,8,16 'seed=range(10)'",
     ),
     Claim(
         id="ES2", experiment="sam_radius",
         source=SOURCE, link=LINK, scenarios=EVASION, fewest=tests.FEWEST_PAIRED, judge=sharpness_over_stopping,
         statement="SAM with a large radius makes a better surrogate than early stopping",
         measured="SAM outperformed early stopping by up to 28.8 points on deep networks; of seven ways to flat minima it "
-        "was the "
-        "most consistent; here it is a small network",
-        test="paired signed ranks against the best state without SAM, which the other repetitions choose",
+        "was the most consistent; here it is a small network",
+        test="SAM of the largest radius at the end of training, less the best checkpoint without SAM, which the other "
+        "repetitions choose: signed ranks, paired by repetition",
+        turns="SAM that is not significantly above the best early stop (not shown), or significantly below it (the other "
+        "way)",
         needs="states of one training, and SAM at its end, in 6 repetitions", factors=("checkpoint", "sam_radius"),
-        adds="surrogate=cnn surrogate.checkpoint=0,1,2,4,6 surrogate.sam_radius=0,0.1,0.4 'seed=range(10)'",
+        adds="surrogate=mlp_high surrogate.checkpoint=0,1,2,4,8,16 surrogate.sam_radius=0,0.1,0.4 'seed=range(10)'",
     ),
 )  # fmt: skip

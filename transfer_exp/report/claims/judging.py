@@ -41,7 +41,7 @@ def of_found(
     return Verdict(
         claim=claim.id, statement=statement or claim.statement, learner=part, statistic_name=name, statistic=found.effect,
         n=found.n, verdict=answer, reason="; ".join(filter(None, (reason, remark))), p_value=found.p_value, low=found.low,
-        high=found.high, detectable=found.detectable,
+        high=found.high, detectable=found.detectable, claimed_low=0.0,
     )  # fmt: skip
 
 
@@ -64,7 +64,7 @@ def of_equivalence(claim: Claim, part: str, name: str, differences: Floats, marg
     return Verdict(
         claim=claim.id, statement=statement or claim.statement, learner=part, statistic_name=name, statistic=mean,
         n=found.n, verdict=answer, reason=reason, p_value=found.p_value, low=found.low, high=found.high,
-        detectable=found.detectable,
+        detectable=found.detectable, claimed_low=-margin, claimed_high=margin,
     )  # fmt: skip
 
 

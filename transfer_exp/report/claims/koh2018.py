@@ -119,6 +119,8 @@ CLAIMS = (
     Claim(
         id="SN1", experiment="poisoning_claims",
         source="Koh, Steinhardt and Liang 2018", link="https://arxiv.org/abs/1811.00741", scenarios=POISONING,
+        turns="for each part, p of 0.05 or more (not shown); or, significantly, a filter that takes less than half of the "
+        "damage of points made without knowing it, or more than half of that of points made knowing it (the other way)",
         statement="Simple sanitisation removes unconstrained poisoning points, not those made knowing it",
         measured="Attacks constrained to evade filters by neighbours, loss and others raised the error of spam and "
         "sentiment classifiers (3% to 24%, 12% to 29%) with 3% of points; attacks that ignore the filters were defeated. "
@@ -129,6 +131,7 @@ CLAIMS = (
         "The remark has the aware attack beside the other, past the filter",
         needs="a target with a filter (target=sanitised) beside itself without, under attack=poisoning and "
         "poisoning_aware, in 6 repetitions",
-        factors=("target", "attack"), adds="attack=poisoning,poisoning_aware target=svm_low,sanitised 'seed=range(10)'",
+        factors=("target", "attack"),
+        adds="attack=poisoning,poisoning_aware surrogate=svm_low target=svm_low,sanitised 'seed=range(10)'",
     ),
 )  # fmt: skip

@@ -52,6 +52,8 @@ CLAIMS = (
     Claim(
         id="TH1", experiment="poisoning_threshold",
         source="Lu et al. 2023", link="https://arxiv.org/abs/2303.03592", scenarios=POISONING,
+        turns="no bend that shows in the repetitions that did not choose it (not shown), or damage that clearly rises "
+        "less beyond it than before (the other way)",
         statement="There is a share of poisoning points below which little happens",
         measured="A threshold that can be computed, and a transition there: attacks on popular models became effective only "
         "when the share of points exceeded it; their attack aims at given parameters, ours raises the validation loss",
@@ -60,6 +62,6 @@ CLAIMS = (
         "smooth curve (a straight line, a quadratic or a power of the share); in the others, one-sided signed ranks of by "
         "how much the smooth curve misses more: damage that gets steeper everywhere has no threshold",
         needs=f"a fine grid of shares (at least {bends.FEWEST_SHARES} above 0), in 10 repetitions", factors=("epsilon",),
-        adds="attack=poisoning epsilon=poisoning_fine 'seed=range(10)'",
+        adds="attack=poisoning epsilon=poisoning_fine surrogate=svm_low target=svm_low,ridge_low 'seed=range(10)'",
     ),
 )  # fmt: skip

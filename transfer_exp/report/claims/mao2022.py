@@ -64,8 +64,10 @@ CLAIMS = (
         factors=tuple(SIMPLER), adds="surrogate=mlp_high surrogate.width=10,20,50,100 'seed=range(10)'",
     ),
     Claim(
-        id="PG1", experiment="mnist_evasion measures=gaps_tell",
+        id="PG1", n_classes=3, experiment="mnist_evasion measures=gaps_tell 'seed=range(10)'",
         source="this suite", see=SEE, scenarios=EVASION, fewest=tests.FEWEST_PAIRED, judge=posterior_over_logit,
+        turns="areas that do not differ significantly (not shown), or a significantly larger one of the logit gap (the "
+        "other way)",
         statement="The posterior gap, rather than the logit gap, tells whether a point transfers",
         test="paired signed ranks of the two areas under the curve over points, each the ranking of a logistic regression "
         "on one "

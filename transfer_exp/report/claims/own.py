@@ -7,8 +7,10 @@ They are named to a report (``python -m transfer_exp.report study=s claims=my_mo
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
+
+from mlflow.entities import Run
 
 from transfer_exp.report.claims import CLAIMS, Claim
 from transfer_exp.types import UserError
@@ -43,6 +45,15 @@ def as_claims(made: Any, where: str, name: str) -> tuple[Claim, ...]:
         got = type(others[0] if others else made).__name__
         raise UserError(f"{where}: expected {name} to be a transfer_exp.report.claims.Claim, or several, got {got}")
     return claims
+
+
+TAG = "claims"  # of a parent: where the claims of the user's own that its report has judged come from
+
+
+def left_out(parents: Sequence[Run], own: Collection[str]) -> list[str]:
+    """Claims of the user's own that the newest report of a study judged, and that are not among ``own`` now."""
+    told = next((run.data.tags[TAG] for run in reversed(parents) if TAG in run.data.tags), "")
+    return [name for name in filter(None, told.split(",")) if name not in own]
 
 
 def check_claims(claims: Sequence[Claim]) -> None:

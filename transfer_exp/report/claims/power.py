@@ -15,18 +15,21 @@ import scipy.stats
 
 from transfer_exp import correlation, stats
 from transfer_exp.report.claims.base import Verdict
-from transfer_exp.types import Floats
+from transfer_exp.types import Floats, Ints
 
 POWER = 0.8
 _DRAWS = 2000
+_TABLES, _ORDERS = 200, 199  # of a correlation: simulated tables, and the exchanges that each is tested with
+_PAIRS = 4000  # of cells, for Kendall's tau of a large table
+_ROUNDING = 1e-9
 
 
-def smallest(power: Callable[[float], float], most: float) -> float:
+def smallest(power: Callable[[float], float], most: float, *, steps: int = 20) -> float:
     """The effect in ``(0, most)`` at which ``power`` reaches 80%; NaN where it is not reached even there."""
     if power(most) < POWER:
         return float("nan")
     low, high = 0.0, most
-    for _ in range(20):
+    for _ in range(steps):
         middle = (low + high) / 2
         low, high = (low, middle) if power(middle) >= POWER else (middle, high)
     return high
@@ -90,19 +93,58 @@ def margin(n: int) -> float:
     return smallest(lambda more: float((mean + more > needed * error).mean()), 100.0)
 
 
-@functools.cache
-def coefficient(n: int, kind: correlation.Kind) -> float:
-    """Of a correlation over n learners: its true value, for Pearson's r; the mean of Kendall's tau where it is that."""
-    if n < 5:
+def correlated(x: Floats, y: Floats, exchanges: correlation.Exchanges, kind: correlation.Kind) -> float:
+    """Of a correlation of two tables ``(cells,)`` whose learners are exchanged: the mean coefficient of such tables.
+
+    Simulated tables are x, and y with its learners at random places, in rising parts: they have the rows and columns of the
+    study's own, and its learners' number. Each is tested with some of the study's exchanges. NaN where the test cannot be
+    made, a cell is missing, or not even x itself is found.
+    """
+    if not exchanges.enough or np.isnan(x).any() or np.isnan(y).any() or np.ptp(x) == 0 or np.ptp(y) == 0:
         return float("nan")
-    x, noise = _rng().normal(size=(2, _DRAWS, n))
-    bound = np.quantile(np.abs(correlation.coefficients(x, noise, kind)), 1 - stats.ALPHA)
+    rng = _rng()
+    if kind == "kendall":
+        x, y = (scipy.stats.rankdata(values) for values in (x, y))
+    x, y = ((values - values.mean()) / values.std() for values in (x, y))
+    orders = exchanges.orders
+    every = exchanges.exact and len(orders) <= _ORDERS
+    some = orders if every else orders[rng.choice(len(orders), min(_ORDERS, len(orders)), replace=False)]
+    chance = y[orders[rng.integers(len(orders), size=_TABLES)]]
+    firsts, seconds = _pairs_of(len(x), rng)
+    own, moved = (_parts(values, kind, firsts, seconds) for values in (x[None], x[some]))
 
-    def found(true: float) -> Floats:
-        return correlation.coefficients(x, true * x + np.sqrt(1 - true**2) * noise, kind)
+    def tables(true: float) -> Floats:
+        return _parts(true * x + np.sqrt(1 - true**2) * chance, kind, firsts, seconds)
 
-    true = smallest(lambda value: float((found(value) > bound).mean()), 0.999)
-    return float(found(true).mean()) if kind == "kendall" and np.isfinite(true) else true
+    def found(true: float) -> float:
+        made = tables(true)
+        as_large = (np.abs(made @ moved.T) >= np.abs(made @ own.T) - _ROUNDING).sum(axis=1)
+        return float(((as_large + (not every)) / (len(some) + (not every)) < stats.ALPHA).mean())
+
+    return float((tables(smallest(found, 0.999, steps=9)) @ own.T).mean())
+
+
+def _pairs_of(n: int, rng: np.random.Generator) -> tuple[Ints, Ints]:
+    """Pairs of n cells, all or some."""
+    firsts, seconds = np.triu_indices(n, 1)
+    some = rng.choice(len(firsts), min(_PAIRS, len(firsts)), replace=False)
+    return firsts[some], seconds[some]
+
+
+def _parts(values: Floats, kind: correlation.Kind, firsts: Ints, seconds: Ints) -> Floats:
+    """Rows of unit length whose products are the coefficients of tables ``(b, cells)``: deviations, or signs of pairs."""
+    if kind == "pearson":
+        parts = values - values.mean(axis=1, keepdims=True)
+    else:
+        apart = values[:, firsts] - values[:, seconds]
+        parts = np.sign(np.where(np.abs(apart) > _ROUNDING, apart, 0.0))
+    length = np.sqrt((parts**2).sum(axis=1, keepdims=True))
+    return np.asarray(parts / np.where(length > 0, length, 1.0))
+
+
+def undetectable(detectable: float) -> str:
+    """Why a correlation has no smallest detectable effect; empty where it has one."""
+    return "" if np.isfinite(detectable) else "so few learners would not show any correlation with 80% chance"
 
 
 @functools.cache
@@ -131,9 +173,8 @@ def _of(verdict: Verdict) -> float:
         return float("nan")
     if verdict.counts:
         return wins(verdict.n)
-    name = verdict.statistic_name.lower()
-    if name in ("pearson", "kendall"):
-        return coefficient(min(verdict.n, 60), "pearson" if name == "pearson" else "kendall")
+    if verdict.statistic_name in ("Pearson", "Kendall"):
+        return float("nan")  # its judge has the table, without which there is none
     if np.isfinite(verdict.high - verdict.low) and verdict.n >= 3:
         sd = (verdict.high - verdict.low) / 2 / stats.quantile(verdict.n) * np.sqrt(verdict.n)
         return float(distance(verdict.n) * sd)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -42,7 +43,7 @@ def separated_resist(claim: Claim, study: Study, numbers: Numbers) -> Iterator[V
             found = [_of_pair(pairs[cell], column) for cell in cells]
             if all(len(own) for own in found):
                 verdict = _verdict(claim, f"{group[0].attack}: {column.rpartition('_')[2]}", found, sign, len(classes))
-                yield replace(verdict, statement=statement)
+                yield replace(verdict, statement=statement, claimed_low=math.nan)  # the interval is over seeds
 
 
 def _of_pair(part: Study, column: str) -> Floats:
@@ -57,12 +58,11 @@ def _of_pair(part: Study, column: str) -> Floats:
 def _verdict(claim: Claim, part: str, found: list[Floats], sign: int, n: int) -> Verdict:
     seeds = min(map(len, found))
     first, second = np.stack([own[:seeds] for own in found], axis=1).transpose(2, 0, 1)
-    test = correlation.correlate(
-        stats.column_means(first), sign * stats.column_means(second), kind="kendall", exchanges=exchanges(n)
-    )
+    means, orders = (stats.column_means(first), sign * stats.column_means(second)), exchanges(n)
+    test = correlation.correlate(*means, kind="kendall", exchanges=orders)
     low, high = correlation.interval(first, sign * second, kind="kendall", rng=np.random.default_rng(0))
     name = f"Kendall's tau with the damage{', turned' if sign < 0 else ''}"
-    detectable = power.coefficient(n, "kendall")
+    detectable = power.correlated(*means, orders, "kendall")
     values = tests.Found(effect=test.value, p_value=test.p_value, n=n, low=low, high=high, detectable=detectable)
     remark = f"{len(found)} pairs of {n} classes, exchanged as units; mean of {seeds} repetitions"
     return of_found(claim, part, name, values, fewest=FEWEST_CLASSES, remark=remark)
@@ -87,9 +87,13 @@ CLAIMS = (
         "differently on benchmark data sets; here separation and box are measured along each target's weights, on pairs of "
         "classes",
         fewest=1, judge=separated_resist,
-        test="Kendall's correlation over pairs of classes; classes exchanged as units",
+        test="over all pairs of classes, Kendall's tau of the damage with how far the classes lie apart, and with the "
+        "size of the box; classes exchanged as units",
+        turns="as clear a correlation in one of 20 exchanges of classes (not shown); or significantly more damage "
+        "to classes farther apart, or in a smaller box (the other way)",
         needs="linear learners on all pairs of at least 5 classes, with the measures of poisonability",
         factors=(_CLASSES,), measures=tuple(_WORDS),
-        adds="'dataset.classes=[0,1],[0,2],[0,3],[0,4],[1,2],[1,3],[1,4],[2,3],[2,4],[3,4]' measures=poisonability",
+        adds="'dataset.classes=[0,1],[0,2],[0,3],[0,4],[1,2],[1,3],[1,4],[2,3],[2,4],[3,4]' surrogate=svm_low "
+        "target=svm_low measures=poisonability",
     ),
 )  # fmt: skip
