@@ -28,15 +28,15 @@ def shown(kind: correlation.Kind, near: float, draws: int = 150) -> tuple[float,
     rng, orders = np.random.default_rng(2), exchanges(SIX, THREE)
     pairs = [(table(rng), table(rng)) for _ in range(draws)]
 
-    def at(true: float) -> list[correlation.Correlation]:
-        whole = [(x, true * x / x.std() + math.sqrt(1 - true**2) * y / y.std()) for x, y in pairs]
-        return [correlation.correlate(x, y, kind=kind, exchanges=orders) for x, y in whole]
+    def made(true: float) -> list[tuple[Floats, Floats]]:
+        return [(x, true * x / x.std() + math.sqrt(1 - true**2) * y / y.std()) for x, y in pairs]
 
     def mean(true: float) -> float:
-        return float(np.mean([one.value for one in at(true)]))
+        return float(np.mean([correlation.coefficient(x, y, kind) for x, y in made(true)]))
 
     true = min(np.linspace(0.05, 0.95, 19), key=lambda one: abs(mean(one) - near))
-    return float(np.mean([one.p_value < stats.ALPHA for one in at(true)])), mean(true)
+    p_values = [correlation.correlate(x, y, kind=kind, exchanges=orders).p_value for x, y in made(true)]
+    return float(np.mean(np.array(p_values) < stats.ALPHA)), mean(true)
 
 
 @pytest.mark.slow
