@@ -32,13 +32,13 @@ L2 = (
     "hydra.sweeper.blocks=[{attack.norm: l2, epsilon: images_l2}, "
     "{attack.norm: l2, epsilon: images_l2, surrogate_fraction: 0.2, surrogate: 'svm_high,svm_low,mlp_low'}]"
 )
-DIGITS = ("seed=range(0,6)", "surrogate=svm_high,svm_low,logistic_high,logistic_low,ridge_low")
+DIGITS: tuple[str, ...] = ("seed=range(0,6)", "surrogate=svm_high,svm_low,logistic_high,logistic_low,ridge_low")
 DIGITS += ("target=svm_high,svm_low,logistic_high,logistic_low,ridge_low,forest_low",)
 DIGITS += ("measures=[which_surrogate,gaps_tell]", "learner@measures.centrality.panel.ridge_low=ridge_low")
 DIGITS += ("hydra.sweeper.blocks=[{surrogate_fraction: 1}, {surrogate_fraction: 0.2, surrogate: svm_low}]",)
 # H and L as surrogates, for claims 5a, 5b and 7a, and a forest as target, for 5c.
 BOTH = "svm_high,svm_low,logistic_high,logistic_low,ridge_high,ridge_low"
-TWINS = ("epsilon=poisoning", "epsilon.grid=[0,0.05,0.1]", "epsilon.shown=[0.05,0.1]")
+TWINS: tuple[str, ...] = ("epsilon=poisoning", "epsilon.grid=[0,0.05,0.1]", "epsilon.shown=[0.05,0.1]")
 TWINS += (f"surrogate={BOTH}", f"target={BOTH},forest_high")
 FEW_TWINS = ("surrogate=svm_high,svm_low", "target=svm_high,svm_low,forest_high", "seed=range(0,6)")
 DONE = re.compile(r"([\d,]+) of ([\d,]+) combinations? done already")
