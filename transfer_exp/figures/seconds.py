@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import cycle
 
 import matplotlib as mpl
@@ -17,14 +18,19 @@ _LEAST = 1e-4  # seconds: the axis is logarithmic
 
 
 @mpl.rc_context(LOOK)
-def damage_lines(data: pd.DataFrame, ax: Axes, *, title: str) -> list[Line2D]:
-    """Draw one line an attack; returns them. data: columns ``attack, settings, epsilon, damage, cpu_seconds``."""
-    lines, looks = [], cycle(zip(cycle(_COLOURS), _MARKS, strict=False))
-    for (attack, settings), own in data.groupby(["attack", "settings"]):
-        colour, mark = next(looks)
-        rows = own.sort_values("epsilon")
-        label = f"{attack}, {settings}" if settings else str(attack)
-        seconds = rows["cpu_seconds"].clip(lower=_LEAST)
-        lines += ax.plot(seconds, rows["damage"], label=label, color=colour, marker=mark, markersize=3.5, linewidth=1.1)
+def damage_lines(data: pd.DataFrame, ax: Axes, *, title: str, attacks: Sequence[str]) -> list[Line2D]:
+    """Draw one line an attack, dashed where its points were made ``elsewhere``; returns them.
+
+    data: columns ``label, epsilon, damage, cpu_seconds, elsewhere``. attacks: the labels of all that the figure has, by which
+    an attack looks the same in all its panels.
+    """
+    lines = []
+    for label, (colour, mark) in zip(attacks, cycle(zip(cycle(_COLOURS), _MARKS, strict=False)), strict=False):
+        rows = data[data["label"] == label].sort_values("epsilon")
+        if len(rows):
+            style = "--" if rows["elsewhere"].any() else "-"
+            seconds = rows["cpu_seconds"].clip(lower=_LEAST)
+            look = {"color": colour, "marker": mark, "markersize": 3.5, "linewidth": 1.1, "linestyle": style}
+            lines += ax.plot(seconds, rows["damage"], label=label, **look)
     ax.set(title=title, xlabel="CPU seconds of the attack", ylabel="damage", xscale="log")
     return lines
