@@ -18,7 +18,7 @@ def pictures(study: Study) -> Iterator[Picture]:
     """One figure, where the study has several attacks on training data: of the first setting of the data."""
     rows = damage(study).dropna(subset=["cpu_seconds"])
     rows = rows[rows["where"] == rows["where"].iloc[0]] if len(rows) else rows
-    named = [f"{attack}, {settings}" if settings else attack for attack, settings in zip(rows["attack"], rows["settings"])]  # noqa: B905
+    named = list(rows["attack"].where(rows["settings"] == "", rows["attack"] + ", " + rows["settings"]))
     rows = rows.assign(label=named, elsewhere=~(rows["made_on"].isin([ANY]) | (rows["made_on"] == rows["surrogate"])))
     attacks = sorted(set(named))
     if len(attacks) < 2:
@@ -47,6 +47,6 @@ def pictures(study: Study) -> Iterator[Picture]:
 def _caption(where: str) -> str:
     of = f" with {where} (others: table damage)" if where else ""
     return (
-        f"Damage (error above the clean one, mean over targets and seeds) against the CPU seconds of the attack{of}; one mark a "
-        "share of poisoning points. Dashed: points made on another surrogate, the best one for it."
+        f"Damage (error above the clean one, mean over targets and seeds) against the CPU seconds of the attack{of}; one "
+        "mark a share of poisoning points. Dashed: points made on another surrogate, the best one for it."
     )

@@ -1,9 +1,9 @@
 """Which attacks on training data are compared with which, and where: on the targets and seeds that all of them have met.
 
-    for each setting of the data and each surrogate, of each attack
-        the points made on this surrogate, if there are any
-        else those that are the same for every surrogate, by what is recorded: no retrainings, no gradients, equal errors
-        else those made on another surrogate that harm the targets most: the best of an attacker who may choose among them
+for each setting of the data and each surrogate, of each attack
+    the points made on this surrogate, if there are any
+    else those that are the same for every surrogate, by what is recorded: no retrainings, no gradients, equal errors
+    else those made on another surrogate that harm the targets most: the best of an attacker who may choose among them
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Points:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """Attacks compared for one surrogate. where: settings of the data. cells: what all have met. absent: attacks left out."""
+    """Attacks compared for one surrogate. where: settings of the data. cells: what all have met. absent: those left out."""
 
     where: str
     surrogate: str
