@@ -60,6 +60,6 @@ def legend_below(ax: Axes) -> None:
 
 
 @mpl.rc_context(LOOK)
-def legend_of(figure: Figure, lines: Sequence[Line2D]) -> None:
-    """One legend under all axes of a figure, in one row."""
-    figure.legend(handles=list(lines), loc="outside lower center", ncols=len(lines))
+def legend_of(figure: Figure, lines: Sequence[Line2D], *, columns: int | None = None) -> None:
+    """One legend under all axes of a figure, in one row, or in so many columns."""
+    figure.legend(handles=list(lines), loc="outside lower center", ncols=columns or len(lines))

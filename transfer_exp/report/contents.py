@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from transfer_exp.report import attack_groups, choosing, class_drawing, control, drawing, paths, tables, words
 from transfer_exp.report import attacks as attacks_of
-from transfer_exp.report import choosing, class_drawing, control, drawing, paths, tables, words
 from transfer_exp.report import classes as classes_of
 from transfer_exp.report import mistakes as kinds_of_mistakes
 from transfer_exp.report.claims import Numbers
@@ -69,13 +69,14 @@ def _choices(study: Study, choices: pd.DataFrame) -> list[tuple[str, str, str, p
 def _of_attacks(study: Study) -> list[tuple[str, str, str, pd.DataFrame]]:
     """Of attacks on training data: what each does at equal numbers of points, and in equal CPU time; what defences did."""
     harm = "What each attack does to the targets, above their clean error, and the CPU seconds that it took"
+    absent = "Left out of the comparison of attacks, which is on what all attacks of a surrogate have met"
     equal = "The same in equal CPU time: the largest share that each attack had made by then"
     removed = "What defences did at each share of poisoning points: points removed, values chosen; mean over the seeds"
     found = attacks_of.damage(study)
-    several = found[["attack", "settings"]].drop_duplicates().shape[0] > 1
     rows = [
         ("attacks", "damage", f"{harm}; 95% interval over seeds", found),
-        ("attacks", "damage_in_equal_time", equal, attacks_of.in_equal_time(found if several else found[:0])),
+        ("attacks", "damage_left_out", absent, attack_groups.left_out(study)),
+        ("attacks", "damage_in_equal_time", equal, attacks_of.in_equal_time(found)),
         ("attacks", "defences", removed, attacks_of.defences(study)),
     ]
     return [row for row in rows if len(row[3])]

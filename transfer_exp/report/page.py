@@ -115,7 +115,7 @@ def _cell(study: Study, column: str, value: Any) -> str:
     if isinstance(value, str) and column in ("x", "y"):
         return heading(value)
     if isinstance(value, str):
-        return study.learners.label_or_family(value) if column in ("learner", "surrogate", "target") else value
+        return study.learners.label_or_family(value) if column in ("learner", "surrogate", "target", "made_on") else value
     return probability(value) if column in ("p_value", "p_holm") else number(value)
 
 
