@@ -124,7 +124,7 @@ robust-targets: $(READY)  ## surrogates and targets, adversarially trained or no
 
 network-studies: $(NETWORKS)  ## the eleven studies of networks, one after another (ARGS=dataset=fashion_mnist: on Fashion-MNIST)
 
-poisoning-claims: $(READY)  ## poisoning: heuristics, tuned targets, a network, filters (380 combinations)
+poisoning-claims: $(READY)  ## poisoning: heuristics, tuned targets, a network, filters (400 combinations)
 
 poisoning-threshold: $(READY)  ## poisoning: linear learners, 13 shares of points (60 combinations)
 
