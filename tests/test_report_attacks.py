@@ -132,6 +132,13 @@ def test_a_surrogate_is_compared_on_the_targets_that_it_met_and_what_is_left_out
     assert told[told["surrogate"] != "t"].to_numpy().tolist() == [["", "net", "target b", "not met by bilevel"]]
 
 
+def test_points_that_are_the_same_for_all_count_once_a_target() -> None:
+    chance = study("chance", harm={"s": 0.1, "t": 0.1}, seconds=1.0, retrainings=0.0)
+    chance.curves.loc[(chance.curves["target"] == "b") & (chance.curves["epsilon"] > 0), "error"] += 0.1
+    without(chance, surrogate="t", target="b")
+    assert compared(damage(study("bilevel", harm=1.0, seconds=1.0, others=(chance,))), "s")["chance"] == (ANY, 2, 0.08)
+
+
 def test_seeds_that_one_attack_lacks_are_left_out_of_all_with_their_seconds() -> None:
     other = study("flips", harm=0.5, seconds=1.0, seeds=(0, 1))
     both = study("bilevel", harm=1.0, seconds=100.0, others=(other,))
