@@ -259,6 +259,8 @@ def test_a_line_is_drawn_for_each_attack_dashed_where_it_was_made_elsewhere() ->
     )
     assert (alone.get_color(), alone.get_marker()) == (lines[1].get_color(), lines[1].get_marker())
     assert figure.axes == [ax]
+    figure.draw_without_rendering()
+    assert "10¹" in [label.get_text() for label in ax.get_xticklabels()]  # and no markup, which is not parsed
 
 
 def test_the_figure_names_every_attack_and_has_a_panel_for_each_surrogate() -> None:

@@ -61,6 +61,9 @@ FIGURES = {
     "poisoning_threshold_curves": ("poisoning_threshold", "security_curves"),
     "mnist_pairs_matrix": ("mnist_pairs_poisoning", "error_matrix_eps0.1_fraction1"),
     "digits_poisoning_matrix": ("digits_poisoning", "error_matrix_eps0.1_fraction1"),
+    "networks_poisoning_matrix": ("networks_poisoning", "error_matrix_eps0.1_fraction1"),
+    "networks_poisoning_damage": ("networks_poisoning", "damage_against_seconds"),
+    "mnist_poisoning_matrix": ("mnist_poisoning", "error_matrix_eps0.1_fraction1"),
     "robust_targets_matrix": ("robust_targets", "error_matrix_eps0.15_fraction1"),
 }
 """Name in the documentation: study, and figure of its report."""

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from transfer_exp.figures.canvas import LOOK
+from transfer_exp.figures.letters import plain_log
 
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#333333", "#8c6d31")
 _MARKS = "os^Dv<>PXh*"
@@ -34,4 +35,5 @@ def damage_lines(data: pd.DataFrame, ax: Axes, *, title: str, attacks: Sequence[
             look: dict[str, Any] = {"color": colour, "marker": mark, "linestyle": style, "label": label}
             lines += ax.plot(seconds, rows["damage"], markersize=3.5, linewidth=1.1, **look)
     ax.set(title=title, xlabel="CPU seconds of the attack", ylabel="damage", xscale="log")
+    plain_log(ax.xaxis)
     return lines
