@@ -107,6 +107,9 @@ def test_the_page_names_no_folder_of_who_made_it(tmp_path: Path) -> None:
         claim=CLAIMS[0], needs="x", command="run -m 'seed=range(10)' paths.root=/home/me 'paths.data=/my data' a=1"
     )
     page(tmp_path / "one", Told(study="a", dataset="mnist", verdicts=[], others=[lacking]))
+    broken = Wanting(claim=CLAIMS[0], needs="x", command="run it's paths.root=/home/me")
+    page(tmp_path / "two", Told(study="a", dataset="mnist", verdicts=[], others=[broken]))
+    assert "/home/me" not in (tmp_path / "two" / "claims.html").read_text()
     assert "<code>run -m &#39;seed=range(10)&#39; a=1</code>" in (tmp_path / "one" / "claims.html").read_text()
 
 

@@ -15,6 +15,7 @@ from transfer_exp.figures.style import Look
 from transfer_exp.report import choosing, words
 from transfer_exp.report.drawing import Picture
 from transfer_exp.report.study import Study
+from transfer_exp.system.commands import words_of
 
 _LOOKS: dict[str, Any] = {  # what stands for who knows a ranking: family of a learner, open or filled
     "the attacker": {"family": "svm", "complexity": "high"},
@@ -80,7 +81,7 @@ def _too_few(study: Study, met: int) -> str:
     few = f"A choice takes {choosing.FEWEST} surrogates or more that attack the same target; here a target has met {met}."
     if not parents:
         return few
-    typed = shlex.split(parents[-1])
+    typed = words_of(parents[-1])
     is_audit = "experiment=audit" in typed
     key, more = ("audit.panel", f"[{_MORE}]") if is_audit else ("surrogate", _MORE)
     of_one = re.compile(r"\+*(learner@)?surrogate[.=]") if key == "surrogate" else re.compile(r"audit\.panel=")

@@ -27,6 +27,7 @@ from transfer_exp.report.files import replacing, write_csv
 from transfer_exp.report.page import number, probability
 from transfer_exp.report.records import load
 from transfer_exp.report.study import Study
+from transfer_exp.system.commands import words_of
 from transfer_exp.system.masking import masked
 from transfer_exp.types import UserError
 
@@ -150,7 +151,7 @@ def _cell(claim: Claim, told: Sequence[Told], dataset: str) -> dict[str, Any]:
 
 def _anywhere(command: str) -> str:
     """A command without the folders of those who typed it: the page goes to others, and results can be moved."""
-    return shlex.join(word for word in shlex.split(command) if not word.startswith("paths."))
+    return shlex.join(word for word in words_of(command) if not word.startswith("paths."))
 
 
 def _shown(row: dict[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
@@ -58,3 +59,11 @@ def values(arguments: Sequence[str], keys: Collection[str], flags: Collection[st
             expected = f"{', '.join(most)} or {last}" if most else last
             raise UserError(f"expected {expected}, got {argument}; see --help")
     return found
+
+
+def words_of(command: str) -> list[str]:
+    """The words of a command that was recorded; of a text that no shell reads, what stands between blanks."""
+    try:
+        return shlex.split(command)
+    except ValueError:
+        return command.split()

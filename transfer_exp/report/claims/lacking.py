@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from transfer_exp.report.claims.base import POISONING, Claim, Verdict
 from transfer_exp.report.study import Study
+from transfer_exp.system.commands import words_of
 
 _ALWAYS = ("error", "clean_error", "surrogate_error", "whitebox_error")  # recorded of every pair
 _CLASSES = "dataset.classes"
@@ -57,7 +58,7 @@ def _data(claim: Claim, study: Study, typed: str) -> list[str] | None:
     if claim.scenarios == {"detection"}:
         return []
     if name not in _SHIPPED:
-        words = [word for word in shlex.split(typed) if word.startswith("dataset")]
+        words = [word for word in words_of(typed) if word.startswith("dataset")]
         return words if words and _n_classes(study) >= claim.n_classes else None
     own, two = _SHIPPED[name]
     of_two = "89" in claim.experiment or claim.scenarios == POISONING
