@@ -34,7 +34,7 @@ class _Unsaid(MaskingStream):
 
 
 def not_composed(error: BaseException | None) -> bool:
-    """Whether Hydra says by this error that it cannot compose a configuration: or by a ValueError (``target=null``)."""
+    """Whether an error says that a configuration cannot be composed; at times Hydra's is a ValueError (``target=null``)."""
     if not isinstance(error, ValueError) or isinstance(error, _RAISED):
         return isinstance(error, _RAISED)
     *_, (frame, _) = traceback.walk_tb(error.__traceback__)
@@ -68,7 +68,7 @@ def told(error: Exception) -> str:
     node = getattr(cause, "parent_node", None)
     if isinstance(cause, OmegaConfBaseException) and isinstance(node, DictConfig) and cause.full_key:
         return _unknown_key(str(cause.full_key), sorted(map(str, node)), str(error))
-    if not isinstance(error, (ConfigCompositionException, OverrideParseException)):
+    if not isinstance(error, ConfigCompositionException):  # the other one of these was told above
         return f"overrides: expected what fits the configuration, got: {str(error).splitlines()[0]}"
     lines = [*str(error).splitlines(), *str(cause or "").splitlines()]
     return " ".join(filter(None, map(str.strip, lines)))

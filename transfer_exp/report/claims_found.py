@@ -44,13 +44,10 @@ WORDS = (
     (r"(.+) below (\d+%) of those of bilevel.*", "{1} of the bilevel attack's {0}, less its own", _PLAIN),
     (r"damage less than with a fixed value", "Damage with a fixed value, less that with one chosen anew", _POINTS),
     (r"Kendall's tau with the damage(?:, turned)?", "Rank correlation (tau), positive as claimed", _PLAIN),
-    (r"half of the damage per share beyond.*", "Half of the rise of the damage beyond the bend, less that before it",
-     _PLAIN),
     (r"by how much a smooth curve misses.*", "By how much more a smooth curve misses the damage than a bent one", _PLAIN),
     (r"damage past the filter, less half.*", "Damage past the filter, less half of that without it", _POINTS),
     (r"half of the damage to their own kind.*", "Half of the damage to their own kind, less that to the other", _POINTS),
     (r"half of the damage without the filter.*", "Half of the damage without the filter, less that with it", _POINTS),
-    (r"damage above that of points made without.*", "Damage past the filter, less that of points made unaware", _POINTS),
     (r"(transfer rate|error) above (.+)", "{0} above that of {1}", _POINTS),
 )  # fmt: skip
 
@@ -63,7 +60,6 @@ MEANS = (
     (r"half of the damage to their own kind.*", "of the damage to their own kind, then to the other"),
     (r"half of the damage without the filter.*", "of the damage without the filter, then with it"),
     (r"damage past the filter, less half.*", "of the damage past the filter, then without it"),
-    (r"damage above that of points made without.*", "of points made knowing the filter, then of those made unaware"),
     (r"(?:transfer rate|error) above .+|(?:share of optimum|surrogate error) lost", "of the attack, then of the plain one"),
 )
 
