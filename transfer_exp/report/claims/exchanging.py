@@ -6,7 +6,8 @@ Repetitions are none here: the same learners stand in all of them, and what one 
                 outcome: one predictor more, and one that few learners have, gain as much by chance there as here
     left out    and it lies above 0 by a t-test with the jackknife's standard error, each learner left out in turn (Tukey
                 1958; the larger p-value counts): a measure of surrogates and one of pairs that go with the outcome alike
-                still differ by the chance of few surrogates
+                still differ by the chance of few surrogates. The jackknife's estimate of bias (Quenouille 1956) is taken
+                off: a correlation over few learners is smaller, on average, than one over as many pairs
 """
 
 from __future__ import annotations
@@ -62,32 +63,35 @@ def _exchanged(gain: Gain, axes: Axes, n: int, n_orders: int) -> Found:
 def gained(gain: Gain, axes: Axes, *, n: int, n_orders: int = N_ORDERS) -> Found:
     """That a gain is larger than by a chance of learners, and above 0, one-sided; the interval is over learners."""
     found = _exchanged(gain, axes, n, n_orders)
-    error, df = _standard_error(gain, axes)
+    effect, error, df = _left_out(gain, axes)
     if not error > 0:
         return replace(found, p_value=1.0, detectable=math.nan)
-    p_value = float(scipy.stats.t.sf(found.effect / error, df))
+    p_value = float(scipy.stats.t.sf(effect / error, df))
     half = float(scipy.stats.t.ppf((1 + stats.LEVEL) / 2, df)) * error
     return replace(
-        found, p_value=max(found.p_value, p_value), low=found.effect - half, high=found.effect + half,
+        found, effect=effect, p_value=max(found.p_value, p_value), low=effect - half, high=effect + half,
         detectable=max(found.detectable, (float(scipy.stats.t.ppf(1 - stats.ALPHA, df)) + _Z) * error),
     )  # fmt: skip
 
 
-def _standard_error(gain: Gain, axes: Axes) -> tuple[float, float]:
-    """The jackknife's, over surrogates and targets, with its degrees of freedom.
+def _left_out(gain: Gain, axes: Axes) -> tuple[float, float, float]:
+    """The gain without its bias, its standard error, and degrees of freedom, by the jackknife over surrogates and targets.
 
-    These are half of Satterthwaite's (1946), as half of n - 1 are in ``stats.mean_interval``: few learners, and skewed.
-    A learner in both roles is left out of both at once.
+    These are a third of Satterthwaite's (1946): learners are few, and such gains skewed; by simulation, 3 to 6% of tests say
+    yes where a single measure and pairs' go with the outcome alike. A learner in both roles is left out of both at once.
     """
     rows, columns = (np.array(axis) for axis in axes)
     cells = np.arange(len(rows) * len(columns)).reshape(len(rows), len(columns))
     both = set(rows) & set(columns)
-    variances, weights = [0.0], [0.0]
+    every = gain(cells.ravel(), cells.ravel())
+    bias, variances, weights = 0.0, [0.0], [0.0]
     for units in (sorted(both), sorted(set(rows) - both), sorted(set(columns) - both)):
         kept = [cells[rows != unit][:, columns != unit].ravel() for unit in units]
         without = np.array([gain(own, own) for own in kept if len(own)])
         if len(without) > 1:
-            variances.append((len(without) - 1) ** 2 / len(without) * float(without.var(ddof=1)))
-            weights.append(variances[-1] ** 2 / (len(without) - 1))
+            free = len(without) - 1
+            bias += free * (float(without.mean()) - every)
+            variances.append(free**2 / len(without) * float(without.var(ddof=1)))
+            weights.append(variances[-1] ** 2 / free)
     total = sum(variances)
-    return math.sqrt(total), max(1.0, total**2 / sum(weights) / 2) if total > 0 else math.nan
+    return every - bias, math.sqrt(total), max(1.0, total**2 / sum(weights) / 3) if total > 0 else math.nan
