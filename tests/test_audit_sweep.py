@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from conftest import Cli, runs
 from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
+from omegaconf import OmegaConf, read_write
 
 from transfer_exp.cli.audit import prepare_audit
 from transfer_exp.cli.naming import CONFIG
@@ -147,6 +147,25 @@ def test_one_command_gives_the_page_of_two_models(cli: Cli, root):
     again = cli("experiment=audit", "dataset=digits89", "audit.compare=[svm_low,forest_low]", *TINY)
     assert again.rc == 0
     assert f"skipped {len(made)} of {len(made)} combinations: done before\n" in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("swept", "told"),
+    [
+        ("dataset=digits,digits89", "dataset: expected one for an audit, got digits,digits89; type a command for each"),
+        ("target=svm_low,mlp_low", "to see them side by side type audit.compare=[svm_low,mlp_low]"),
+        ("audit.panel=svm_low,mlp_low", "audit.panel: expected a list, got svm_low,mlp_low; type [svm_low,mlp_low]"),
+        ("++audit.shares=1.0,0.2", "audit.shares: expected a list, got 1.0,0.2; type [1.0,0.2]"),
+    ],
+)
+def test_what_is_no_factor_of_an_audit_is_refused_in_a_sweep(swept: str, told: str):
+    with initialize_config_dir(str(CONFIG), version_base="1.3"):
+        config = compose("config", ["experiment=audit"], return_hydra_config=True)
+    with read_write(config.hydra):
+        config.hydra.overrides.task = ["experiment=audit", swept]  # as in a sweep's own configuration
+    with pytest.raises(UserError) as error:
+        prepare_audit(config)
+    assert told in str(error.value)
 
 
 @pytest.mark.slow

@@ -27,6 +27,12 @@ from transfer_exp.work import torch_device
 _log = logging.getLogger(__name__)
 _OPTIONS = {"panel": list[str], "of_images": list[str], "shares": list[float], "compare": list[str]}
 _NAMED_ELSEWHERE = {"surrogate": "audit.panel", "surrogate_fraction": "audit.shares"}
+_SINGLE = {  # an audit is of one model on one data set
+    "dataset": "one for an audit, got {0}; type a command for each",
+    "target": "one for an audit, got {0}; to see them side by side type audit.compare=[{0}]",
+    **{f"audit.{key}": "a list, got {0}; type [{0}]" for key in _OPTIONS},
+}
+_LISTS = re.compile(r"\[.*?\]|\{.*?\}|'.*?'|\".*?\"")
 _SCENARIO = "classification"  # points are attacked when the model is used, and any error counts
 _MOST_WORKERS = 4  # each takes half a gigabyte
 _UNNAMED = "audit"  # the study of the shipped configuration: it is named by what is audited
@@ -86,8 +92,8 @@ def _set_workers(config: DictConfig) -> None:
 
 
 def _check_typed(typed: dict[str, str], compare: Sequence[str]) -> None:
-    if "," in re.sub(r"\[.*?\]", "", typed.get("dataset", "")):
-        raise UserError(f"dataset: expected one for an audit, got {typed['dataset']}; type a command for each")
+    for key in _SINGLE.keys() & {key for key, text in typed.items() if "," in _LISTS.sub("", text)}:
+        raise UserError(f"{key}: expected {_SINGLE[key].format(typed[key])}")
     for key, option in _NAMED_ELSEWHERE.items():
         if key in typed:
             raise UserError(f"{key}: expected {option} for an audit, got {key}={typed[key]}; type {option}=[{typed[key]}]")
