@@ -19,7 +19,10 @@ from omegaconf import DictConfig
 if TYPE_CHECKING:
     from transfer_exp.cli.search import Search
 
-_ROLES = tuple((f"{role}=", f"{role}.", f"learner@{role}.", f"+learner@{role}.") for role in ("surrogate", "target"))
+_OF_SURROGATE, _OF_TARGET = (
+    (f"{role}=", f"{role}.", f"learner@{role}.", f"+learner@{role}.") for role in ("surrogate", "target")
+)
+_ROLES = ((*_OF_SURROGATE, "surrogate_fraction=", "attack=", "attack.", "epsilon=", "epsilon."), _OF_TARGET)
 
 
 class BlockSweeper(BasicSweeper):
@@ -129,9 +132,10 @@ def split(
 
 
 def by_diagonals(jobs: Sequence[Sequence[str]]) -> list[list[str]]:
-    """Each matrix of surrogates and targets along its diagonals, one matrix (seed, share of the data, ...) after another.
+    """Each matrix of points and targets along its diagonals, one matrix (seed, data set, ...) after another.
 
-    Two combinations of one surrogate or one target need the same fit and the same points: of two workers one would wait.
+    Points are a surrogate's, by one attack. Two combinations of the same points or the same target need the same pieces: of
+    two workers one would wait.
     """
     matrices: dict[tuple[str, ...], list[Sequence[str]]] = {}
     for job in jobs:
@@ -143,7 +147,8 @@ def by_diagonals(jobs: Sequence[Sequence[str]]) -> list[list[str]]:
 def _diagonals(matrix: Sequence[Sequence[str]]) -> list[Sequence[str]]:
     """Combinations in order of (column - row), then row; an axis that is not swept has length 1.
 
-    A surrogate, or a target, is its choice together with its swept values and, of an ensemble, its members.
+    A row is a surrogate with its share of the data, attack and strengths; a learner is its choice together with its swept
+    values and, of an ensemble, its members.
     """
     cells = [tuple(tuple(one for one in job if one.startswith(role)) for role in _ROLES) for job in matrix]
     rows, columns = (list(dict.fromkeys(cell[k] for cell in cells)) for k in (0, 1))

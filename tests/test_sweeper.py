@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import heapq
 import logging
+from collections.abc import Mapping, Sequence
 from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
@@ -38,6 +40,36 @@ def test_neighbours_share_neither_surrogate_nor_target_and_no_combination_is_los
         shared = [set(first) & set(second) - set(seeds) for first, second in pairwise(ordered)]
         assert sum(map(bool, shared)) <= 2 * len(seeds) * len(targets)  # where a diagonal ends
     assert by_diagonals([["seed=1"], ["seed=0"]]) == [["seed=1"], ["seed=0"]]
+
+
+def makespan(jobs: Sequence[Sequence[str]], costs: Mapping[str, float], workers: int) -> tuple[float, float]:
+    """When the last of some workers is done, and the share of that in which they work; who needs a piece that another
+    one makes waits for it. The pieces are points of the surrogate, and of the target (its white box), by one attack."""
+    free, ready, spent = [0.0] * workers, dict[tuple[str, ...], float](), 0.0
+    for job in jobs:
+        now = heapq.heappop(free)
+        seed, attack = (next(word for word in job if word.startswith(key)) for key in ("seed=", "attack"))
+        for piece in ((word, seed, attack) for word in job if word in costs):
+            spent += 0.0 if piece in ready else costs[piece[0]]
+            ready.setdefault(piece, now + costs[piece[0]])
+            now = max(now, ready[piece])
+        heapq.heappush(free, now)
+    return max(free), spent / workers / max(free)
+
+
+@pytest.mark.parametrize(("workers", "fewest"), [(2, 0.95), (4, 0.9)])
+def test_workers_of_a_study_of_attacks_seldom_wait(workers: int, fewest: float) -> None:
+    """Two surrogates and three targets of unequal cost, nine attacks: a matrix an attack would leave workers idle for a
+    third of the time."""
+    costs = {"surrogate=cnn": 16.0, "surrogate=mlp": 5.0, "target=cnn": 16.0, "target=mlp": 5.0, "target=svm": 2.0}
+    surrogates, targets = ([word for word in costs if word.startswith(role)] for role in ("surrogate", "target"))
+    for attacks in ([f"attack={k}" for k in range(9)], [f"attack.n_gradients={k}" for k in range(9)]):
+        jobs = [list(words) for words in product(["seed=0", "seed=1", "seed=2"], attacks, surrogates, targets)]
+        ordered = by_diagonals(jobs)
+        assert sorted(ordered) == sorted(jobs)
+        assert [words[0] for words in ordered] == [words[0] for words in jobs]  # one seed after another
+        assert makespan(ordered, costs, workers)[1] > fewest
+        assert makespan(jobs, costs, workers)[1] < 0.8
 
 
 def test_ensembles_of_other_members_are_other_surrogates_of_one_matrix() -> None:
