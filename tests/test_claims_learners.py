@@ -71,7 +71,7 @@ def test_what_four_targets_have_is_not_tested() -> None:
 
 AXES = [[f"surrogate {i}" for i in range(8)], list("vwxyz")]
 WIDE = [[f"surrogate {i}" for i in range(5)], list("stuvwxyz")]
-SQUARE = [list("abcdef"), list("abcdef")]  # the same learners on both sides
+SQUARE = [list("abcdefgh"), list("abcdefgh")]  # the same learners on both sides
 
 
 def tables(
@@ -144,13 +144,18 @@ def test_false_positives_of_gains_are_between_2_and_7_percent(one: Callable[...,
     assert share(one, 500, equal=False) < 0.07
 
 
-def test_a_gain_that_is_curved_has_its_bias_taken_off() -> None:
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_gain_that_is_curved_is_judged_with_its_bias_and_without(sign: int) -> None:
     """The square of a mean over n learners lies above that of the true mean by the variance over n, which is known."""
     own = np.random.default_rng(1).normal(1, 1, size=8)
     axes = [[f"surrogate {i}" for i in range(8)], ["one target"]]
-    found = exchanging.gained(lambda of, _: float(own[of].mean() ** 2), axes, n=5)
-    assert found.effect == pytest.approx(own.mean() ** 2 - own.var(ddof=1) / 8)
-    assert (found.low + found.high) / 2 == pytest.approx(found.effect)
+    found = exchanging.gained(lambda of, _: float(sign * own[of].mean() ** 2), axes, n=5)
+    assert found.effect == pytest.approx(sign * own.mean() ** 2)
+    without = found.effect - sign * own.var(ddof=1) / 8
+    assert (found.low + found.high) / 2 == pytest.approx((found.effect + without) / 2)
+    left_out = np.array([sign * np.delete(own, i).mean() ** 2 for i in range(8)])
+    error = np.sqrt(7 / 8 * ((left_out - left_out.mean()) ** 2).sum())
+    assert found.high - max(found.effect, without) == pytest.approx(scipy.stats.t.ppf(0.975, 7 / 3) * error)
 
 
 def test_chance_of_learners_is_seldom_a_gain() -> None:
