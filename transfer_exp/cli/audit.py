@@ -92,8 +92,9 @@ def _set_workers(config: DictConfig) -> None:
 
 
 def _check_typed(typed: dict[str, str], compare: Sequence[str]) -> None:
-    for key in _SINGLE.keys() & {key for key, text in typed.items() if "," in _LISTS.sub("", text)}:
-        raise UserError(f"{key}: expected {_SINGLE[key].format(typed[key])}")
+    for key, expected in _SINGLE.items():
+        if "," in _LISTS.sub("", typed.get(key, "")):
+            raise UserError(f"{key}: expected {expected.format(typed[key])}")
     for key, option in _NAMED_ELSEWHERE.items():
         if key in typed:
             raise UserError(f"{key}: expected {option} for an audit, got {key}={typed[key]}; type {option}=[{typed[key]}]")
