@@ -27,6 +27,17 @@ def of_points(x, y, kind, **options) -> correlation.Correlation:
     return correlate(x, y, kind=kind, exchanges=exchange(names, rng=rng(), **options))
 
 
+@pytest.mark.parametrize("scale", [1.0, 1e-9, 1e6])
+def test_means_of_equal_counts_are_ties_in_whatever_order_they_were_summed(scale):
+    """0.1 + 0.2 + 0.3 is 0.6 or the next number above it."""
+    x, equal = np.array([1.0, 2.0, 3.0, 4.0, 5.0]), np.array([0.6, 0.6, 0.9, 0.2, 0.6])
+    dusty = np.array([0.1 + 0.2 + 0.3, 0.3 + 0.2 + 0.1, 0.9, 0.2, 0.6])
+    assert len(set(dusty)) > len(set(equal))
+    expected = scipy.stats.kendalltau(x, equal).statistic
+    assert coefficients(x, scale * dusty[None], "kendall") == pytest.approx([expected])
+    assert coefficients(scale * dusty, x[None], "kendall") == pytest.approx([expected])
+
+
 @pytest.mark.parametrize(
     ("kind", "reference"),
     [("pearson", lambda x, y: scipy.stats.pearsonr(x, y)), ("kendall", lambda x, y: scipy.stats.kendalltau(x, y))],

@@ -26,6 +26,7 @@ Bools: TypeAlias = npt.NDArray[np.bool_]
 _FEWEST_POINTS = 3
 _BATCH = 500  # tables compared at a time, so that they stay in the processor's cache
 _ROUNDING = 1e-9  # coefficients closer than this are equal
+_DIGITS = 12  # of values, in units of the largest; those equal so far are ties
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,7 +164,7 @@ def _kendall_sums(x: Floats, y: Floats, defined: Bools) -> tuple[Floats, Floats,
     Undefined points count as one more value, the largest in x and in y: tied among themselves, concordant with the others.
     """
     used = defined.any(axis=0)  # a table of a sweep may be mostly gaps
-    x, y = (np.where(defined, values, math.inf)[:, used] for values in (x, y))
+    x, y = (np.where(defined, _without_dust(values), math.inf)[:, used] for values in (x, y))
     n_defined, n = defined.sum(axis=-1), x.shape[-1]
     order = np.lexsort((y, x))
     x, y = (np.take_along_axis(values, order, axis=-1) for values in (x, y))
@@ -174,6 +175,12 @@ def _kendall_sums(x: Floats, y: Floats, defined: Bools) -> tuple[Floats, Floats,
     pairs = n * (n - 1) // 2 - n_defined * (n - n_defined)
     shared = pairs - tied_x - tied_y + tied_both - 2 * discordant
     return shared.astype(np.float64), (pairs - tied_x).astype(np.float64), (pairs - tied_y).astype(np.float64)
+
+
+def _without_dust(values: Floats) -> Floats:
+    """The values of each row ``(b, n)`` in units of its largest, rounded: means of equal counts are equal in any order."""
+    scale = np.abs(values).max(axis=-1, keepdims=True, initial=0.0)
+    return np.asarray(np.round(values / np.where(scale > 0, scale, 1.0), _DIGITS))
 
 
 def _tied(same: Bools) -> Ints:
@@ -207,8 +214,7 @@ def _constant(values: Floats, defined: Bools) -> Bools:
 
 
 def _undefined(x: Floats, y: Floats) -> str:
-    defined = ~(np.isnan(x) | np.isnan(y))
-    if defined.sum() < _FEWEST_POINTS:
+    if (defined := ~(np.isnan(x) | np.isnan(y))).sum() < _FEWEST_POINTS:
         return f"only {counted(int(defined.sum()), 'point')}"
     return "constant column" if _constant(np.stack([x, y]), np.stack([defined, defined])).any() else ""
 
