@@ -18,7 +18,7 @@ from synthetic_study import EPSILONS, combination, frames, grid, write_store
 from transfer_exp.report import client as store
 from transfer_exp.report import database, repair, tables
 from transfer_exp.report.__main__ import settings
-from transfer_exp.report.build import build_report, study_summary
+from transfer_exp.report.build import build_report, study_summary, write_rows
 from transfer_exp.report.curves import curves_frame
 from transfer_exp.report.factors import chosen
 from transfer_exp.report.files import write_csv
@@ -256,6 +256,26 @@ def test_the_page_says_which_slice_it_shows_and_how_to_get_the_others(two_norms,
         assert f'id="{stem}"' in html
     table = pd.read_csv(tmp_path / "out/tables/error_matrix_eps1_fraction1_attack.norm=l2,dataset.classes=[8,9].csv")
     assert table["ridge_low"].iloc[0] == pytest.approx(0.1)
+
+
+def test_rows_of_all_slices_lie_beside_those_of_the_first(two_norms, tmp_path):
+    """What claims compare: each row with the settings of its slice; nothing of the kind where there is one slice."""
+    uri = f"sqlite:///{two_norms}/mlflow.db"
+    write_rows(tmp_path, load(tracking_uri=uri, study="norms"))
+    curves, first = pd.read_csv(tmp_path / "all_curves.csv"), pd.read_csv(tmp_path / "curves.csv")
+    assert len(curves) == 4 * len(first)
+    at_one = curves[curves["epsilon"] == 1].groupby(["attack.norm", "dataset.classes"])["error"].agg(["count", "mean"])
+    assert at_one["count"].to_dict() == {(norm, two): 3 for norm in ("l2", "linf") for two in ("[4, 9]", "[8, 9]")}
+    assert at_one["mean"].to_dict() == pytest.approx(
+        {("l2", "[4, 9]"): 0.1, ("l2", "[8, 9]"): 0.1, ("linf", "[4, 9]"): 0.2, ("linf", "[8, 9]"): 0.2}
+    )
+    runs = pd.read_csv(tmp_path / "all_runs.csv")
+    assert len(runs) == runs["run_id"].nunique() == 12
+    (tmp_path / "one").mkdir()
+    write_rows(
+        tmp_path / "one", load(tracking_uri=uri, study="norms", where=settings("attack.norm=l2 dataset.classes=[4,9]"))
+    )
+    assert sorted(file.name for file in (tmp_path / "one").iterdir()) == ["curves.csv", "runs.csv"]
 
 
 def test_a_summary_has_a_matrix_for_each_slice(two_norms, tmp_path):

@@ -31,8 +31,8 @@ Tables, figures, tests and a verdict on each claim of a study, from its runs in 
                 root=[FOLDER,FOLDER] finds the studies in several folders
   --config-dir  a folder whose modules are found, too
 
-Writes report.html, claims.json, curves.csv, runs.csv, figures/ (png, svg), tables/ (csv), and logs all of it
-to the study's parent run.
+Writes report.html, claims.json, curves.csv, runs.csv (of a study of several attacks, say, all_curves.csv and
+all_runs.csv, too), figures/ (png, svg), tables/ (csv), and logs all of it to the study's parent run.
 """
 _KEYS = ("study", "where", "root", "tracking_uri", "out", "claims", "--config-dir")
 _ALL = "all"

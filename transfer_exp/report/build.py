@@ -8,6 +8,7 @@ from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
+import pandas as pd
 from mlflow.entities import Run
 from tqdm import tqdm
 
@@ -123,8 +124,7 @@ def _fill(folder: Path, study: Study, tracking_uri: str, own: Sequence[Claim], r
     )
     pictures, formats = (drawing.of_audit(study), ["svg"]) if is_audit(study) else (every, ["png", "svg"])
     drawn = _draw(folder / "figures", pictures, formats)
-    write_csv(study.curves[curve_columns()], folder / "curves.csv")
-    write_csv(study.runs.assign(study=study.name), folder / "runs.csv")
+    write_rows(folder, study)
     (folder / "tables").mkdir()
     for table in written:
         write_csv(table.content, folder / "tables" / f"{table.stem}.csv")
@@ -137,6 +137,17 @@ def _fill(folder: Path, study: Study, tracking_uri: str, own: Sequence[Claim], r
     (folder / "report.html").write_text(html, encoding="utf-8")
     if is_audit(study):
         _fill_audit(folder, part_told(study, runs), tracking_uri)
+
+
+def write_rows(folder: Path, study: Study) -> None:
+    """``runs.csv`` and ``curves.csv``; for a study with other values of a factor, those of all values in ``all_*.csv``."""
+    write_csv(study.curves[curve_columns()], folder / "curves.csv")
+    write_csv(study.runs.assign(study=study.name), folder / "runs.csv")
+    if study.others:  # claims compare them: attacks, goals, shares of the optimum
+        parts = (study, *study.others)
+        curves = [part.curves[curve_columns()].assign(**part.settings) for part in parts]
+        write_csv(pd.concat(curves), folder / "all_curves.csv")
+        write_csv(pd.concat([part.runs.assign(study=study.name) for part in parts]), folder / "all_runs.csv")
 
 
 def _fill_audit(folder: Path, study: Study, tracking_uri: str) -> None:
