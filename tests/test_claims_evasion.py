@@ -230,6 +230,24 @@ def test_what_a_study_lacks_is_named_with_its_command(claim: str) -> None:
     assert found[claim].command.startswith("python -m transfer_exp -m study=planted ")
 
 
+def test_regret_is_of_the_transfer_rate_beside_the_best_surrogate_for_each_target() -> None:
+    rates = {"svm_low": (0.3, 0.4, 0.1, 0.1, 0.1), "mlp_low": (0.5, 0.2, 0.6, 0.1, 0.1)}  # the first is the central one
+
+    def plant(rows: pd.DataFrame, sign: int) -> None:
+        place = rows["surrogate"].str[-1].astype(int)
+        rows["rate"] = [rates[target][i] for target, i in zip(rows["target"], place, strict=True)]
+        rows["centrality"] = -place
+
+    surrogates = tuple(f"net{i}" for i in range(5))
+    (found,) = next(one for one in CLAIMS if one.id == "CH1").verdicts(
+        planted.study({}, plant, 1, seeds=6, surrogates=surrogates), EMPTY
+    )
+    assert found.statistic == pytest.approx(1 - (0.3 + 0.5) / (0.4 + 0.6))
+    assert found.verdict == "fails"
+    in_error = 1 - (0.04 + 0.98 * 0.8) / (0.04 + 0.98 * 1.0)  # errors are 0.02 + 0.98 times the rates
+    assert f"in error: {in_error:.3f} (" in found.reason
+
+
 def test_every_claim_has_a_source_a_test_and_a_smallest_effect() -> None:
     for claim in CLAIMS:
         assert claim.test, claim.id

@@ -41,15 +41,15 @@ def test_heuristics_are_compared_where_bilevel_optimisation_does_damage() -> Non
 
 
 def test_cost_is_counted_work_where_the_heuristic_retrains() -> None:
-    _, seconds = heuristics_verdicts(0.2, 0.2)
+    *_, seconds = heuristics_verdicts(0.2, 0.2)
     assert (seconds.verdict, seconds.statistic_name) == ("fails", "CPU seconds below 20% of those of bilevel optimisation")
     assert "seconds depend on the machine" in seconds.reason
-    _, counted = heuristics_verdicts(0.2, 0.2, retrainings=(900, 300), gradients=(800, 0))
+    *_, counted = heuristics_verdicts(0.2, 0.2, retrainings=(900, 300), gradients=(800, 0))
     assert counted.verdict == "holds"  # 6 of 10 s, but 300 of 1,700
     assert counted.statistic == pytest.approx(0.2 * 1705.5 - 305.5)
     assert counted.reason.startswith("means 306 and 1,706; 6 s and 10 s; ")
     assert "machine" not in counted.reason
-    _, no_learner = heuristics_verdicts(0.2, 0.2, retrainings=(900, 0), gradients=(800, 0))  # its own ascents count nowhere
+    *_, no_learner = heuristics_verdicts(0.2, 0.2, retrainings=(900, 0), gradients=(800, 0))  # its own ascents count nowhere
     assert no_learner.statistic_name == seconds.statistic_name
 
 

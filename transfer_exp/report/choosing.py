@@ -105,28 +105,28 @@ def by_target(cells: pd.DataFrame, learners: Learners) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
 
 
-def cells(study: Study) -> pd.DataFrame:
+def cells(study: Study, column: str = "") -> pd.DataFrame:
     """One row an epsilon, ranking, seed and target: the surrogate chosen (NaN for several), and ``_CELL``.
 
-    Empty where no target met ``FEWEST`` surrogates.
+    column: the curve that takes the place of ``outcome``. Empty where no target met ``FEWEST`` surrogates.
     """
     parts = [
         own.assign(epsilon=epsilon, ranking=ranking.name, known_to=ranking.knows)
         for epsilon in strengths(study)
-        for ranking, own in _chosen(study, epsilon)
+        for ranking, own in _chosen(study, epsilon, column or outcome(study))
     ]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*_RANKING, *_CELL])
 
 
-def _chosen(study: Study, epsilon: float) -> Iterator[tuple[Ranking, pd.DataFrame]]:
+def _chosen(study: Study, epsilon: float, column: str) -> Iterator[tuple[Ranking, pd.DataFrame]]:
     """Each ranking that the study allows, and what it chooses in each seed for each target."""
-    rows = _measured(study, epsilon)
-    errors = _wide(rows, outcome(study))
+    rows = _measured(study, epsilon).dropna(subset=[column])
+    errors = _wide(rows, column)
     if errors.empty or errors.notna().sum(axis=1).max() < FEWEST:
         return
     errors = errors[errors.notna().sum(axis=1) >= FEWEST]
     there = rows.columns[rows.notna().any()]
-    names = {column for ranking in RANKINGS for column, _ in ranking.columns if column in there}
+    names = {name for ranking in RANKINGS for name, _ in ranking.columns if name in there}
     measured = {name: _wide(rows, name).reindex_like(errors).to_numpy(dtype=np.float64) for name in sorted(names)}
     for ranking in RANKINGS:
         scores = ranking.scores(measured)

@@ -11,7 +11,7 @@ from transfer_exp.report.page import number
 
 MOST_STUDIES = 4  # by name
 _POINTS, _PERCENT, _SECONDS, _PLAIN = "percentage points", "%", "s", ""
-_PAIR = r"ratio of (.+) on (.+), largest of (.+) in the other half"
+_PAIR = r"ratio of (.+) on (.+), largest in the other half"
 _SCALE = {_POINTS: 100.0, _PERCENT: 100.0}
 # By a statistic's name (of a ``Verdict``): what it is in plain words, and in which unit a sentence tells it.
 WORDS = (
@@ -19,12 +19,13 @@ WORDS = (
     (r"repetitions with matching larger", "Repetitions in which surrogates of the target's complexity do more harm", _PLAIN),
     (r"repetitions with others larger", "Repetitions in which the other targets suffer more", _PLAIN),
     (r"(Pearson|Kendall)", "Correlation over learners or pairs ({0}'s coefficient, -1 to 1)", _PLAIN),
-    (r"difference of mean transfer.*", "Change of the error when the surrogate has less data", _POINTS),
+    (r"difference of mean error.*", "Change of the error when the surrogate has less data", _POINTS),
     (r"\|Pearson of R\| - \|Pearson of V\|", "Correlation of the ratio with R, sign aside, less that with V", _PLAIN),
     (_PAIR, "Black-box over white-box error of the pair", _PLAIN),
     (r"(.+) above that of both ends", "{0} at an inner level less that at the better end (below 0: an end is best)",
      _POINTS),
     (r"gain in rank correlation.*", "Gain in the correlation of predicted with true transfer", _PLAIN),
+    (r"(.+) lost beside (.+)", "{0} that is lost beside {1}", _POINTS),
     (r"(.+) lost", "{0} that is lost", _POINTS),
     (r"(.+) above the better of both alone", "{0} with both, less that with the better one alone", _POINTS),
     (r"(.+) gained by stopping", "{0} gained by stopping early", _POINTS),
@@ -38,7 +39,7 @@ WORDS = (
     (r"late gain beyond that of cross-entropy", "Late gain in success, less that with cross-entropy", _POINTS),
     (r"(.+) above that of plain surrogates", "{0} from robust surrogates, less that from plain ones", _POINTS),
     (r"error beyond that under noise", "Error beyond that under random noise of the same size", _POINTS),
-    (r"mean regret, share of the best", "Share of the best surrogate's transfer that is lost", _PERCENT),
+    (r"mean regret in (.+), share of the best", "Share of the best surrogate's {0} that is lost", _PERCENT),
     (r"damage above (\d+%) of that of bilevel.*", "Damage less {0} of that of the bilevel attack", _POINTS),
     (r"CPU seconds below (\d+%) of those of bilevel.*", "{0} of the bilevel attack's CPU time, less its own", _SECONDS),
     (r"(.+) below (\d+%) of those of bilevel.*", "{1} of the bilevel attack's {0}, less its own", _PLAIN),
@@ -60,7 +61,10 @@ MEANS = (
     (r"half of the damage to their own kind.*", "of the damage to their own kind, then to the other"),
     (r"half of the damage without the filter.*", "of the damage without the filter, then with it"),
     (r"damage past the filter, less half.*", "of the damage past the filter, then without it"),
-    (r"(?:transfer rate|error) above .+|(?:share of optimum|surrogate error) lost", "of the attack, then of the plain one"),
+    (
+        r"(?:transfer rate|error) above .+|(?:share of optimum|surrogate error) lost beside .+",
+        "of the attack, then of the plain one",
+    ),
 )
 
 
@@ -93,7 +97,7 @@ def name_of(part: Part) -> str:
     """Which learner, attack or pair a part is on; empty for all."""
     pair = re.fullmatch(_PAIR, part["statistic_name"])
     own = "" if part["learner"] == "-" else str(part["learner"])
-    return f"{pair[1]} on {pair[2]} (of {pair[3]})" if pair else own
+    return f"{pair[1]} on {pair[2]}" if pair else own
 
 
 def sentence(dataset: str, parts: Sequence[Part]) -> str:

@@ -42,7 +42,8 @@ TERMS = (
          "ranked by value, and the ranks are compared with the order."),
     Term("tau", r"\b[Tt]au\b",
          "Kendall's rank correlation: of all pairs of levels (or learners) the share in the same order, less that in the "
-         "opposite one. 1: always rising, 0: no order, -1: always falling. A mean tau is that over the repetitions."),
+         "opposite one. 1: always rising, 0: no order, -1: always falling. A mean tau is that over the repetitions, its "
+         "interval cut off at 1 and -1."),
     Term("interior maximum", r"interior (?:maximum|extremum)|\ba turn\b|both ends",
          "A level strictly between the first and the last at which the value is the largest. Half of the repetitions "
          "choose the level, the others test whether it lies above both ends: the same repetitions would find a peak in "

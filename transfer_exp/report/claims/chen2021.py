@@ -80,7 +80,10 @@ CLAIMS = (
         "larger in "
         "l2; here the epsilon is interpolated at which mean l2 sizes are equal",
         fewest=tests.FEWEST_PAIRED, judge=differences_shrink,
-        test="paired signed ranks over repetitions, attack by attack; pairs at whose epsilons the two sizes do not meet are "
+        test="for each surrogate, target and repetition, the transfer of an attack at the l2 size that the plain one has "
+        "at the reference epsilon, interpolated between epsilons; signed ranks, over repetitions, of by how much the mean "
+        "difference to the plain attack is smaller there than at equal epsilon, each taken with the sign of its mean; not "
+        "tested where there is none at equal epsilon (p of 0.05 or more). Pairs at whose epsilons the sizes do not meet are "
         "left out",
         needs="linf attacks as for TA1, with several epsilons, among which their l2 sizes meet, in 6 repetitions",
         factors=("attack",), measures=("perturbation_l2",),

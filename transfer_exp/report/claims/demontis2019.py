@@ -123,7 +123,7 @@ def little_data(claim: Claim, study: Study, numbers: Numbers) -> Iterator[Verdic
     """One verdict a share of the surrogate data below the largest."""
     table = numbers.data_shares
     rows = table[(table["surrogate"] == "all") & (table["epsilon"] == study.epsilon_reference)]
-    name = f"difference of mean transfer (nearly: within ±{NEARLY:g})"
+    name = f"difference of mean error (nearly: within ±{NEARLY:g})"
     for _, row in rows.iterrows():
         low, high = float(row["low"]), float(row["high"])
         answer: Answer = "holds" if -NEARLY < low <= high < NEARLY else "fails"
@@ -238,5 +238,6 @@ CLAIMS = (
         id="7b", adds=_SURROGATES, statement="It takes a larger change to mislead the L surrogate on half of its own points",
         scenarios=EVASION, roles=("surrogate",), measures=("surrogate_error",),
         turns=unless("it takes the larger change on L", "it does on H"), judge=twins(tests.SIZE_NEEDED),
+        test=f"{SIGN_TEST}; the size is interpolated between epsilons",
     ),
 )  # fmt: skip

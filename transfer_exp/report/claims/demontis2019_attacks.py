@@ -137,9 +137,10 @@ def ratio_above_one(claim: Claim, study: Study, numbers: Numbers) -> Iterator[Ve
     chosen: Any = table.iloc[::2].mean().idxmax()
     values = table[chosen].iloc[1::2].to_numpy(dtype=np.float64)
     value = float(values.mean()) if len(values) else math.nan
-    name = f"ratio of {chosen[0]} on {chosen[1]}, largest of {counted(table.shape[1], 'pair')} in the other half"
+    name = f"ratio of {chosen[0]} on {chosen[1]}, largest in the other half"
     verdict = of_interval(claim, name, value, len(table), stats.mean_interval(values), above=1.0)
-    yield replace(verdict, n=len(values))
+    reason = "; ".join(filter(None, (verdict.reason, f"of {counted(table.shape[1], 'pair')}")))
+    yield replace(verdict, n=len(values), reason=reason)
 
 
 _of_repetitions = partial(
@@ -158,7 +159,7 @@ CLAIMS = (
         needs="H and L of a surrogate, and a target that is H or L, in 6 repetitions", adds=LEARNERS,
         roles=("surrogate",), measures=("error",), judge=matching_complexity,
         test="for each target that is H or L, in how many repetitions surrogates of its own complexity harm it more than "
-        "their twins do: two-sided sign test",
+        "their twins do, in the mean over families with both: two-sided sign test",
         turns=unless("surrogates of the target's complexity harm it more", "their twins do"),
     ),
     Claim(

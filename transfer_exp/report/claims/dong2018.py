@@ -50,9 +50,9 @@ def more_with_less(claim: Claim, study: Study, numbers: Numbers) -> Iterator[Ver
         reached = "share_of_optimum" if "share_of_optimum" in tables.at_reference(plain) else "surrogate_error"
         own = designs.beside([plain, other], reached)
         if len(own):
+            name = f"{reached.replace('_', ' ')} lost beside {named_beside(plain, other)}"
             yield of_found(
-                claim, f"{designs.named(other)}: own surrogate", f"{reached.replace('_', ' ')} lost",
-                tests.paired((own[0] - own[1]).to_numpy()),
+                claim, f"{designs.named(other)}: own surrogate", name, tests.paired((own[0] - own[1]).to_numpy()),
                 statement="Attacks made for transfer reach less on their own surrogate", remark=_means(own),
             )  # fmt: skip
 
@@ -75,7 +75,9 @@ CLAIMS = (
         measured="Momentum in the iterations made points that transfer better between deep networks on ImageNet; equal "
         "budgets of "
         "gradients, and what is reached on the surrogate, are compared here beside it",
-        fewest=tests.FEWEST_PAIRED, judge=more_with_less, test="paired signed ranks over repetitions, attack by attack",
+        fewest=tests.FEWEST_PAIRED, judge=more_with_less,
+        test="paired signed ranks over repetitions, each attack beside each plain one: pgd, from a random point, and "
+        "iterative, from the clean one",
         needs="the plain attack (pgd) and transfer attacks with the same epsilon, norm, goal, objective and n_gradients, "
         "in 6 repetitions",
         factors=("attack",),

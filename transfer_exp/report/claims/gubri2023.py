@@ -96,8 +96,8 @@ CLAIMS = (
         statement="SAM with a large radius makes a better surrogate than early stopping",
         measured="SAM outperformed early stopping by up to 28.8 points on deep networks; of seven ways to flat minima it "
         "was the most consistent; here it is a small network",
-        test="SAM of the largest radius at the end of training, less the best checkpoint without SAM, which the other "
-        "repetitions choose: signed ranks, paired by repetition",
+        test="SAM of the largest radius at the end of training, less the best checkpoint without SAM, the end among "
+        "them, which all other repetitions choose: signed ranks, paired by repetition",
         turns="SAM that is not significantly above the best early stop (not shown), or significantly below it (the other "
         "way)",
         needs="states of one training, and SAM at its end, in 6 repetitions", factors=("checkpoint", "sam_radius"),

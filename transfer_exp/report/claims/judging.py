@@ -18,9 +18,9 @@ NOT_RISING_TURNS = (
     f"a significant rise without a turn (it fails); a turn, a fall, or an interval within ±{NO_TREND:g} (it holds)"
 )
 NOT_RISING_TEST = (
-    "a turn first (one half of the repetitions choose an inner level, in the other half it is held against both ends, "
-    "one-sided), then Page's trend: holds where transfer turns, falls, or has no trend beyond a mean tau of "
-    f"{NO_TREND:g}; fails where it rises and no turn is shown"
+    "a turn first (one half of the repetitions choose the best level; where that is no end, the other half holds it against "
+    "both, one-sided, and what it gains over the better end counts), then Page's trend: holds where transfer turns, falls, "
+    f"or has no trend beyond a mean tau of {NO_TREND:g}; fails where it rises and no turn is shown"
 )
 NOT_RISING_NEEDS = f"{tests.FEWEST_PAIRED} repetitions for a trend or its absence, {tests.FEWEST_INTERIOR} for a turn"
 

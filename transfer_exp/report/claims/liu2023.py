@@ -46,8 +46,8 @@ CLAIMS = (
         "contrastive learning of networks",
         statement="Poisoning points made on a linear or kernel surrogate lose most of their effect on networks, and the "
         "other way round",
-        test="signed ranks of half of the damage to the surrogates' own kind less that to the other kind, paired by "
-        "repetition; not tested where there is no damage to their own kind",
+        test="signed ranks of half of the damage to the surrogates' own kind less that to the other kind (targets with a "
+        "defence are of neither), paired by repetition; not tested where there is no damage to their own kind",
         turns="more than half lost, but not significantly (not shown); or significantly less than half lost (the other way)",
         needs="linear or kernel learners and networks as targets, and as surrogates one of them or both, in 6 repetitions",
         factors=("surrogate", "target"),

@@ -48,8 +48,8 @@ CLAIMS = (
         scenarios=EVASION, fewest=tests.FEWEST_PAIRED, judge=robust_from_robust,
         statement="Robust targets are reached from robust surrogates only",
         test="two parts, both on targets with adversarial training: signed ranks of transfer from robust surrogates less "
-        "that from plain ones; equivalence, two one-sided t-tests, of the error by plain surrogates and that under random "
-        "noise of the same size, within ±0.05",
+        "that from plain ones; equivalence, two one-sided t-tests (n - 1 degrees of freedom), of the error by plain "
+        "surrogates and that under random noise of the same size, within ±0.05",
         turns="robust surrogates that are not significantly better, or an error from plain ones not shown to be within "
         "0.05 of that under noise (not shown); plain surrogates that are better, or do clearly more than noise (the other "
         "way)",

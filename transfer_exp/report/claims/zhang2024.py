@@ -195,8 +195,8 @@ CLAIMS = (
         turns="both together not significantly above each alone (not shown), or significantly below the better one (the "
         "other way)",
         statement="Penalising input gradients and SAM together make a better surrogate than either alone",
-        test="paired signed ranks against each alone; the larger p counts; the remark has what both gain beyond the sum of "
-        "their gains alone",
+        test="paired signed ranks against each alone: the smaller gain counts, with its own p where it is a loss and with "
+        "the larger one else; the remark has what both gain beyond the sum of their gains alone",
         needs="a network without, with either and with both, in 6 repetitions", factors=("gradient_penalty", "sam_radius"),
         adds="surrogate=mlp_high surrogate.gradient_penalty=0,0.1 surrogate.sam_radius=0,0.1 'seed=range(10)'",
     ),
