@@ -64,6 +64,7 @@ def _assembled(rows: pd.DataFrame, shares: Sequence[float]) -> Study:
         within = every[f"{role}.family"].isin(["sanitised", "tuned"])
         every[f"{role}.learner._target_"] = np.where(within, FAMILIES["svm"], None)
         every[f"{role}.learner.C"] = np.where(within, "1", None)
+        every[f"{role}.learner.name"] = np.where(within, "svm_low", None)
         every[f"{role}.C"] = np.where(every[role] == "svm_low", "1", np.where(every[role] == "svm_high", "100", None))
     every["target.filter"] = np.where(every["target.family"] == "sanitised", every["target"].str.split("_").str[-1], None)
     every["epsilon.reference"], every["epsilon.shown"] = as_text(REFERENCE), as_text([REFERENCE])
