@@ -83,7 +83,7 @@ def _off(part: Mapping[str, Any], one: Number) -> tuple[list[str], int]:
 
 
 def differences(page: Path, reports: Path) -> Iterator[str]:
-    """A line for each number that is another here, for each part that only one side has; a count for each study."""
+    """A line for each number that is another here, for each part that only one side has; counts for each study."""
     content = json.loads((page / "claims.json").read_text())
     cells = [cell for row in content["claims"] for cell in row["cells"].values()]
     for study in content["studies"]:
@@ -105,7 +105,8 @@ def differences(page: Path, reports: Path) -> Iterator[str]:
         left = [key for key, part in told.items() if key[0] in same and part["statistic"] is not None]
         yield from (f"{study}: {key} is not recomputed" for key in left)
         claims = ", ".join(f"{claim} {n}" for claim, n in sorted(same.items()))
-        yield f"{study}: {same.total()} numbers are the same ({claims})"
+        others = sorted({key[0] for key, part in told.items() if part["statistic"] is not None} - set(same))
+        yield f"{study}: {same.total()} numbers are the same ({claims}); not recomputed: {', '.join(others) or 'none'}"
 
 
 if __name__ == "__main__":

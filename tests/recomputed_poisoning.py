@@ -130,7 +130,7 @@ def heuristics(runs: pd.DataFrame, curves: pd.DataFrame) -> Iterator[Number]:
             if does_any(full.to_numpy()):
                 name = "damage above 80% of that of bilevel optimisation"
                 yield paired(claim, f"{attack}: damage to {target}", name, (own - 0.8 * full).to_numpy())
-        if met.empty or not does_any(mean(bilevel).to_numpy()):
+        if not any(does_any(mean(own).to_numpy()) for _, own in bilevel.groupby("target")):
             continue
         by_count = set(asked) <= set(cheap) and bool((cheap[asked].sum(axis=1) > 0).all())
         work, word = (asked, counted) if by_count else ([seconds], "CPU seconds")

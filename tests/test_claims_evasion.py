@@ -248,6 +248,23 @@ def test_regret_is_of_the_transfer_rate_beside_the_best_surrogate_for_each_targe
     assert f"in error: {in_error:.3f} (" in found.reason
 
 
+@pytest.mark.parametrize(
+    ("rate", "said"),
+    [(0.0, "there is no transfer rate to lose"), (np.nan, "there is no transfer rate of points made on net4")],
+)
+def test_a_central_surrogate_without_transfer_is_no_verdict(rate: float, said: str) -> None:
+    """None transfers at all; or the most central one has no rate: the next one is not taken for it."""
+
+    def plant(rows: pd.DataFrame, sign: int) -> None:
+        rows["centrality"] = rows["surrogate"].str[-1].astype(int)
+        rows["rate"] = 0.0 if rate == 0 else rows["rate"].where(rows["centrality"] < 4)
+
+    surrogates = tuple(f"net{i}" for i in range(5))
+    study = planted.study({}, plant, 1, seeds=6, surrogates=surrogates)
+    (found,) = next(one for one in CLAIMS if one.id == "CH1").verdicts(study, EMPTY)
+    assert (found.verdict, found.reason) == ("not tested", said)
+
+
 def test_every_claim_has_a_source_a_test_and_a_smallest_effect() -> None:
     for claim in CLAIMS:
         assert claim.test, claim.id

@@ -149,11 +149,22 @@ def test_a_target_that_a_few_points_spoil_does_not_speak_for_the_others() -> Non
         own, easy = rows["attack"] == "prototypes", rows["target"] == "ridge_low"
         rows["harm"] = np.where(easy, np.where(own, 0.5, 0.1), np.where(own, 0.02, 0.2)) + 0.001 * rows["noise"]
 
-    first, second, _ = verdicts("BP1", planted.study(plant, 1, attacks=("poisoning", "prototypes")))
+    first, second, *_ = verdicts("BP1", planted.study(plant, 1, attacks=("poisoning", "prototypes")))
     told = {verdict.learner: verdict for verdict in (first, second)}
     assert told["prototypes: damage to ridge_low"].verdict == "holds"
     assert told["prototypes: damage to svm_low"].verdict == "fails"
     assert told["prototypes: damage to svm_low"].statistic == pytest.approx(0.02 - 0.8 * 0.2, abs=0.002)
+
+
+def test_cost_is_compared_where_any_target_is_harmed() -> None:
+    def plant(rows: pd.DataFrame, sign: int) -> None:
+        rows["harm"] = np.where(rows["target"] == "ridge_low", 0.05, -0.1) + 0.001 * rows["noise"]
+        rows["effort/cpu_seconds_at_0.1"] = np.where(rows["attack"] == "prototypes", 1.0, 10.0) + 0.01 * rows["noise"]
+
+    study = planted.study(plant, 1, attacks=("poisoning", "prototypes"))
+    assert {v.learner.partition(": ")[2]: v.verdict for v in verdicts("BP1", study)} == {
+        "damage to ridge_low": "holds", "damage to svm_low": "not tested", "cost": "holds",
+    }  # fmt: skip
 
 
 def test_the_learner_within_is_the_one_with_its_settings() -> None:

@@ -38,6 +38,14 @@ def test_means_of_equal_counts_are_ties_in_whatever_order_they_were_summed(scale
     assert coefficients(scale * dusty, x[None], "kendall") == pytest.approx([expected])
 
 
+def test_nothing_but_rounding_is_a_tie():
+    falling = np.array([1e3, 1.0, 1e-3, 1e-6, 1e-8, 1.000000001e-9, 1e-9])
+    assert coefficients(np.arange(7.0), falling[None], "kendall") == pytest.approx([-1])
+    beside_zero = np.array([0.1, 0.3 - 0.1 - 0.2, 0.0, 0.2])  # the second is 0, or 3e-17 below it
+    expected = scipy.stats.kendalltau(np.arange(4.0), [0.1, 0.0, 0.0, 0.2]).statistic
+    assert coefficients(np.arange(4.0), beside_zero[None], "kendall") == pytest.approx([expected])
+
+
 @pytest.mark.parametrize(
     ("kind", "reference"),
     [("pearson", lambda x, y: scipy.stats.pearsonr(x, y)), ("kendall", lambda x, y: scipy.stats.kendalltau(x, y))],

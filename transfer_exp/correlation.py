@@ -23,10 +23,8 @@ from transfer_exp.types import Floats, Ints, counted
 
 Kind: TypeAlias = Literal["pearson", "kendall"]
 Bools: TypeAlias = npt.NDArray[np.bool_]
-_FEWEST_POINTS = 3
 _BATCH = 500  # tables compared at a time, so that they stay in the processor's cache
-_ROUNDING = 1e-9  # coefficients closer than this are equal
-_DIGITS = 12  # of values, in units of the largest; those equal so far are ties
+_FEWEST_POINTS, _ROUNDING = 3, 1e-9  # coefficients closer than this are equal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,9 +176,11 @@ def _kendall_sums(x: Floats, y: Floats, defined: Bools) -> tuple[Floats, Floats,
 
 
 def _without_dust(values: Floats) -> Floats:
-    """The values of each row ``(b, n)`` in units of its largest, rounded: means of equal counts are equal in any order."""
-    scale = np.abs(values).max(axis=-1, keepdims=True, initial=0.0)
-    return np.asarray(np.round(values / np.where(scale > 0, scale, 1.0), _DIGITS))
+    """Rows ``(b, n)`` to 12 digits, 0 below 1e-14 of the largest: means of equal counts are equal in any order."""
+    size = np.abs(values)
+    kept = size > 1e-14 * size.max(axis=-1, keepdims=True, initial=0.0)
+    unit = 10.0 ** np.floor(np.log10(size, where=kept, out=np.zeros_like(size)))
+    return np.asarray(np.round(np.where(kept, values, 0.0) / unit, 11) * unit)
 
 
 def _tied(same: Bools) -> Ints:

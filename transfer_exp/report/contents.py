@@ -32,7 +32,7 @@ def of_page(study: Study, numbers: Numbers, classes: Classes | None, choices: pd
     at = words.strength(study, study.epsilon_reference)
     beyond = f"above what {words.control(study)} does to the same targets; spread: half of the 95% interval over seeds"
     by_target, by_surrogate = (tables.learners_table(study, role) for role in ("target", "surrogate"))
-    shares = "What less surrogate data costs: difference of mean transfer, less data - all data"
+    shares = "What less surrogate data costs: difference of mean error, less data - all data"
     rows: list[tuple[str, str, str, pd.DataFrame]] = [
         ("matrices", "surrogates_above_noise", f"Mean transfer {beyond}", control.surrogates(study)),
         ("matrices", "targets_above_noise", f"Error of each target {beyond}", control.targets(study)),

@@ -44,7 +44,7 @@ CLAIMS = (
         "the poisoned data, and the attacker does not know",
         fewest=tests.FEWEST_PAIRED, judge=chosen_anew_loses_less,
         test="each target that tunes itself beside each fixed one of its class, under the bilevel attack: signed ranks of "
-        "the damage that it is spared, paired by repetition",
+        "the damage that it is spared, in the mean over all surrogates that both have met, paired by repetition",
         turns="damage that does not differ significantly (not shown), or is larger to the tuned target (the other way)",
         needs="a target that tunes itself (target=tuned) beside one of its class that does not, in 6 repetitions",
         factors=("target",), adds="attack=poisoning surrogate=svm_low target=svm_low,svm_high,tuned 'seed=range(10)'",

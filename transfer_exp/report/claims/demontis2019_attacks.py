@@ -139,8 +139,7 @@ def ratio_above_one(claim: Claim, study: Study, numbers: Numbers) -> Iterator[Ve
     value = float(values.mean()) if len(values) else math.nan
     name = f"ratio of {chosen[0]} on {chosen[1]}, largest in the other half"
     verdict = of_interval(claim, name, value, len(table), stats.mean_interval(values), above=1.0)
-    reason = "; ".join(filter(None, (verdict.reason, f"of {counted(table.shape[1], 'pair')}")))
-    yield replace(verdict, n=len(values), reason=reason)
+    yield replace(verdict, n=len(values))
 
 
 _of_repetitions = partial(

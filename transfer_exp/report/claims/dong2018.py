@@ -78,8 +78,8 @@ CLAIMS = (
         fewest=tests.FEWEST_PAIRED, judge=more_with_less,
         test="paired signed ranks over repetitions, each attack beside each plain one: pgd, from a random point, and "
         "iterative, from the clean one",
-        needs="the plain attack (pgd) and transfer attacks with the same epsilon, norm, goal, objective and n_gradients, "
-        "in 6 repetitions",
+        needs="a plain attack (pgd or iterative) and transfer attacks with the same epsilon, norm, goal, objective and "
+        "n_gradients, in 6 repetitions",
         factors=("attack",),
         adds="attack=pgd,mifgsm,nifgsm,difgsm,tifgsm,sinifgsm,vmifgsm measures=share_of_optimum 'seed=range(10)'",
     ),

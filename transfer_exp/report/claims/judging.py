@@ -19,8 +19,8 @@ NOT_RISING_TURNS = (
 )
 NOT_RISING_TEST = (
     "a turn first (one half of the repetitions choose the best level; where that is no end, the other half holds it against "
-    "both, one-sided, and what it gains over the better end counts), then Page's trend: holds where transfer turns, falls, "
-    f"or has no trend beyond a mean tau of {NO_TREND:g}; fails where it rises and no turn is shown"
+    "both, one-sided: the effect is that beside the better end, p the larger of the two), then Page's trend: holds where "
+    f"transfer turns, falls, or has no trend beyond a mean tau of {NO_TREND:g}; fails where it rises and no turn is shown"
 )
 NOT_RISING_NEEDS = f"{tests.FEWEST_PAIRED} repetitions for a trend or its absence, {tests.FEWEST_INTERIOR} for a turn"
 

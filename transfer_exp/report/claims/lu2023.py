@@ -59,7 +59,7 @@ CLAIMS = (
         "when the share of points exceeded it; their attack aims at given parameters, ours raises the validation loss",
         fewest=tests.FEWEST_INTERIOR, judge=little_below,
         test="to the mean of half of the repetitions, two curves from 0 at 0 are fitted by least squares: a line with a "
-        "bend, before which it rises less than half as fast as after, and a smooth one (a straight line, a quadratic, or a "
+        "bend, before which it rises at most half as fast as after, and a smooth one (a straight line, a quadratic, or a "
         "power of the share, 1 to 6 in steps of 0.1); in the others, one-sided signed ranks of by how much the smooth one "
         "misses more, in root mean squares over the shares placed: damage that gets steeper everywhere has no threshold",
         needs=f"a fine grid of shares (at least {bends.FEWEST_SHARES} above 0), in 10 repetitions", factors=("epsilon",),

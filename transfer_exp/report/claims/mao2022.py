@@ -57,7 +57,8 @@ CLAIMS = (
         source="this suite", see=SEE, scenarios=EVASION, fewest=tests.FEWEST_PAIRED,
         judge=simpler_is_not_always_better,
         statement="Simpler surrogates do not always transfer better (against claim 2a)",
-        test=f"along one number of a learner, from complex to simple: {NOT_RISING_TEST}",
+        test="along one number of a learner, from complex to simple (a width or depth of 0 is the learner's own, and left "
+        f"out): {NOT_RISING_TEST}",
         turns=NOT_RISING_TURNS,
         needs="one number of a surrogate (width, depth, weight_decay, C, alpha, gamma) at three values or more; "
         f"{NOT_RISING_NEEDS}",

@@ -42,12 +42,18 @@ def central_is_nearly_best(claim: Claim, study: Study, numbers: Numbers) -> Iter
     del numbers
     rows, outcome = tables.at_reference(study), choosing.outcome(study)
     column = designs.transfer(rows) if outcome == "error" else outcome
-    regret = _regret(study, column)
-    if not len(regret):
+    ranked = rows.dropna(subset=["centrality"]) if "centrality" in rows else rows[:0]
+    surrogates = set(ranked["surrogate"])
+    lacking = sorted(surrogates - set(ranked.dropna(subset=[column])["surrogate"]))
+    if len(surrogates) < choosing.FEWEST:
         return
-    n_surrogates = rows["surrogate"].nunique()
-    if n_surrogates < FEWEST_SURROGATES:
-        yield untested(claim, "-", f"{n_surrogates} surrogates; the claim is about at least {FEWEST_SURROGATES}")
+    if len(surrogates) < FEWEST_SURROGATES:
+        yield untested(claim, "-", f"{len(surrogates)} surrogates; the claim is about at least {FEWEST_SURROGATES}")
+        return
+    regret = _regret(study, column)
+    if lacking or not len(regret):
+        missing = f" of points made on {', '.join(lacking)}" if lacking else " to lose"
+        yield untested(claim, "-", f"there is no {column.replace('_', ' ')}{missing}")
         return
     low, high = stats.mean_interval(regret)
     answer: Answer = "holds" if high < REGRET else "fails"
@@ -97,10 +103,10 @@ CLAIMS = (
         "other way)",
         statement="The surrogate that is most central among the attacker's own loses less than 5% of the best one's "
         "transfer",
-        test="95% interval of the mean regret over repetitions. Regret: 1 less the transfer rate under the most central "
-        "surrogate, mean over the targets, as a share of that under the best surrogate for each target; centrality is taken "
-        "on disjoint halves of the attacker's data. The remark has the regret in error, which is smaller: errors that a "
-        "target makes anyway count as reached",
+        test="95% interval of the mean regret over repetitions: the share of the best transfer that is lost, 1 - (mean "
+        "transfer rate over the targets under the most central surrogate) / (mean under the best surrogate for each "
+        "target); of attacks with a goal, of their success. Centrality is taken on disjoint halves of the attacker's data. "
+        "The remark has the regret in error, mostly smaller: errors that a target makes anyway count as reached",
         needs="five surrogates or more with their centrality, in 5 repetitions", measures=("centrality",),
         adds="'surrogate=glob(*_low)' measures=which_surrogate 'seed=range(10)'",
     ),
