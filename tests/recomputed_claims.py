@@ -102,10 +102,11 @@ def differences(page: Path, reports: Path) -> Iterator[str]:
             off, equal = _off(part, one)
             same[one.claim] += equal
             yield from (f"{study}: {one[:3]}: {line}" for line in off)
-        left = [key for key, part in told.items() if key[0] in same and part["statistic"] is not None]
+        tested = [key for key, part in told.items() if part["verdict"] != "not tested"]
+        left = [key for key in tested if key[0] in same]
         yield from (f"{study}: {key} is not recomputed" for key in left)
         claims = ", ".join(f"{claim} {n}" for claim, n in sorted(same.items()))
-        others = sorted({key[0] for key, part in told.items() if part["statistic"] is not None} - set(same))
+        others = sorted({key[0] for key in tested} - set(same))
         yield f"{study}: {same.total()} numbers are the same ({claims}); not recomputed: {', '.join(others) or 'none'}"
 
 
